@@ -1,0 +1,47 @@
+//! Every fixed limit of the server, with the relations between them checked at compile time.
+//! What an operator may change is in `proto::settings`; these are its defaults and outer bounds.
+
+/// Bytes of a request head; beyond: 431.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request target; beyond: 414.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Header fields of a request; beyond: 431.
+pub const FIELDS_MAX: usize = 96;
+/// Bytes of the extensions of one chunk; beyond: 400.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
+/// Bytes of the trailer section of a chunked body; beyond: 431.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a message's payload; beyond: 413.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the body of a batch (commands or messages); beyond: 413.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Answers that one connection may have outstanding before its further requests wait.
+pub const PIPELINE_MAX: usize = 64;
+/// Bytes of answers that one connection may have unsent before its further requests wait.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Documents a session may have at a time.
+pub const DOCUMENTS_MAX: usize = 4;
+/// Channels a session may have.
+pub const CHANNELS_MAX: usize = 10_000;
+/// Bytes of frames in one run, unless a single frame is larger.
+pub const RUN_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of frames that a document puts into one chunk, unless a single frame is larger.
+pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
+/// Slices of one vectored write.
+pub const SLICES_MAX: usize = 64;
+/// A slice of at most this many bytes is copied into the shard's scratch; a larger one is pointed
+/// at where it lies.
+pub const COPY_BYTES_MAX: usize = 512;
+/// Shards of one process: the width of the shard in a `mid`.
+pub const SHARDS_MAX: usize = 64;
+/// Parcels of runs that a follower shard may have on the way at once.
+pub const FOLLOW_CREDITS: u32 = 4;
+/// Documents written in one turn before mail and timers have their turn.
+pub const WRITES_PER_TURN: usize = 256;
+
+const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!(COPY_BYTES_MAX < CHUNK_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES_MAX <= RUN_BYTES_MAX);
+const _: () = assert!(SHARDS_MAX <= 256);
+const _: () = assert!(DOCUMENTS_MAX >= 2, "make before break needs two");

@@ -1,0 +1,1 @@
+//! The document's codec: escaping, frames, incremental scanning.

@@ -1,0 +1,1 @@
+//! Containers: generational slabs, timer wheel, windows.

@@ -1,0 +1,3 @@
+//! The whole server without sockets, clock, threads or randomness.
+
+pub mod settings;

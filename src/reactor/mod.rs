@@ -1,0 +1,1 @@
+//! Sockets, clock and waker, without any HTTP.

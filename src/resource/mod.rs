@@ -1,0 +1,1 @@
+//! Publisher side: the resources that ship with the server, and the publisher client.

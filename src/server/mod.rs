@@ -1,0 +1,1 @@
+//! The process: configuration, start, publishing from any thread, shutdown.

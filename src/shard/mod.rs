@@ -1,0 +1,1 @@
+//! The bridge: one thread that drives the protocol core with the reactor.

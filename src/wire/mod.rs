@@ -1,0 +1,1 @@
+//! The command grammar and the protocol of record.
