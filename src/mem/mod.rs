@@ -1,1 +1,5 @@
-//! Containers: generational slabs, timer wheel, windows.
+//! Containers: generational slabs, timer wheel, reorder window.
+
+pub mod slab;
+pub mod wheel;
+pub mod window;

@@ -1,0 +1,131 @@
+//! Answers to requests: what is said, and how it becomes HTTP.
+
+use crate::base::reason::ErrorCode;
+use crate::http::request::Version;
+use crate::http::response::ResponseHead;
+use crate::http::{date, status};
+
+/// The body of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing.
+    Empty,
+    /// One JSON object.
+    Json(String),
+    /// Frames, as a finite document.
+    Frames(Vec<u8>),
+    /// Words for a person.
+    Text(String),
+    /// One of the built-in pages.
+    Page(&'static str, &'static [u8]),
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub content: Content,
+    /// A further field.
+    pub field: Option<(&'static str, String)>,
+}
+
+/// What of the request shapes its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The request's version.
+    pub version: Version,
+    /// HEAD: fields without the body.
+    pub head_only: bool,
+    /// Whether the connection closes after the answer.
+    pub close: bool,
+    /// The origin that may read the answer, where it is not the server's own.
+    pub origin: Option<Box<str>>,
+}
+
+impl Answer {
+    /// `{"ok":true` and then `members`, which begin with a comma or are empty.
+    pub fn ok(members: &str) -> Self {
+        Self { status: 200, content: Content::Json(format!("{{\"ok\":true{members}}}")), field: None }
+    }
+
+    /// The answer to a command that failed.
+    pub fn error(code: ErrorCode, detail: &str) -> Self {
+        let json = format!("{{{}}}", error_members(code, detail, false));
+        let field = match code {
+            ErrorCode::Busy | ErrorCode::TooMany => Some(("Retry-After", "1".to_string())),
+            _ => None,
+        };
+        Self { status: code.status(), content: Content::Json(json), field }
+    }
+
+    /// A plain sentence with a status.
+    pub fn text(status: u16, text: impl Into<String>) -> Self {
+        Self { status, content: Content::Text(text.into()), field: None }
+    }
+
+    /// The JSON of the answer, for one line of a batch.
+    pub fn into_line(self) -> String {
+        match self.content {
+            Content::Json(json) => json,
+            _ => format!("{{{}}}", error_members(ErrorCode::BadRequest, "not in a batch", false)),
+        }
+    }
+
+    /// Appends the whole HTTP answer to `out`.
+    pub fn encode(&self, meta: &Meta, unix_seconds: u64, out: &mut Vec<u8>) {
+        let (content_type, body): (&str, &[u8]) = match &self.content {
+            Content::Empty => ("", &[]),
+            Content::Json(json) => ("application/json", json.as_bytes()),
+            Content::Frames(frames) => ("text/html; charset=utf-8", frames),
+            Content::Text(text) => ("text/plain; charset=utf-8", text.as_bytes()),
+            Content::Page(content_type, bytes) => (content_type, bytes),
+        };
+        let date = date::http_date(unix_seconds);
+        let date = std::str::from_utf8(&date).unwrap_or_default();
+        let mut head = ResponseHead::new(out, meta.version, self.status).field("Date", date);
+        if self.status != 204 {
+            head = head.number("Content-Length", body.len() as u64);
+        }
+        if !content_type.is_empty() {
+            head = head.field("Content-Type", content_type).field("X-Content-Type-Options", "nosniff");
+        }
+        head = match self.content {
+            Content::Page(..) => head.field("Cache-Control", "no-cache"),
+            _ => head.field("Cache-Control", "no-store"),
+        };
+        if let Some(origin) = &meta.origin {
+            head = head.field("Access-Control-Allow-Origin", origin).field("Vary", "Origin");
+        }
+        if let Some((name, value)) = &self.field {
+            head = head.field(name, value);
+        }
+        match (meta.close, meta.version) {
+            (true, _) => head.field("Connection", "close").end(),
+            (false, Version::Http10) => head.field("Connection", "keep-alive").end(),
+            (false, Version::Http11) => head.end(),
+        }
+        if !meta.head_only {
+            out.extend_from_slice(body);
+        }
+    }
+}
+
+/// The members of an error object, without braces; `ok` stands first unless it is `bare`.
+pub fn error_members(code: ErrorCode, detail: &str, bare: bool) -> String {
+    let ok = if bare { "" } else { "\"ok\":false," };
+    format!("{ok}\"error\":\"{code}\",\"detail\":{}", quote(detail))
+}
+
+/// `text` as a JSON string.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The answer to a request that broke HTTP.
+pub fn refusal(refusal: status::Refusal) -> Answer {
+    let status = refusal.status();
+    let phrase = status::reason_phrase(status);
+    Answer::text(status, format!("{status} {phrase}: {}\n", refusal.detail()))
+}

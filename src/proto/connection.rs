@@ -1,0 +1,108 @@
+//! A connection's life: `Head -> Body -> Head`, `Head -> Stream -> Head`, and `Drain` at the end.
+
+use std::net::SocketAddr;
+
+use crate::base::id::Mid;
+use crate::base::reason::CloseReason;
+use crate::base::time::Instant;
+use crate::http::body::BodyDecoder;
+use crate::proto::exchange::Exchanges;
+
+/// Which listener a connection came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// For clients.
+    Public,
+    /// For publishers and operators in the private network.
+    Private,
+}
+
+/// A request whose body is on its way.
+#[derive(Debug)]
+pub struct Body {
+    /// The request's head as it came, to be read again when the body is complete.
+    pub head: Box<[u8]>,
+    /// Finds the end of the body.
+    pub decoder: BodyDecoder,
+    /// What has arrived of it.
+    pub content: Vec<u8>,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub enum Phase {
+    /// Waits for a request, or for the rest of its head. Next: `Body`, `Stream`, `Drain`, or the
+    /// same again after an answer.
+    Head,
+    /// Waits for the rest of a request's body. Next: `Head`, `Stream`, `Drain`.
+    Body(Box<Body>),
+    /// Carries the document in this slot. Next: `Head` or `Drain` when the document has ended.
+    Stream(u32),
+    /// Sends what is left and closes; input is thrown away.
+    Drain(CloseReason),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Received bytes that were not yet used.
+    pub input: Vec<u8>,
+    /// Answers under way; `None` while there are none.
+    pub exchanges: Option<Box<Exchanges>>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The first session that it named.
+    pub session: Option<Mid>,
+    /// When the present phase takes too long.
+    pub deadline: Instant,
+    /// The moment of its timer that counts; others are stale.
+    pub timer_at: Instant,
+    /// Which listener it came through.
+    pub door: Door,
+    /// True exactly when it waits to be written.
+    pub named: bool,
+    /// Whether the socket takes nothing until it says so.
+    pub blocked: bool,
+    /// Whether the shell was told to stop reading.
+    pub paused: bool,
+    /// Whether the peer has closed its side.
+    pub eof: bool,
+    /// Whether it named a second session, so that it stays on this shard.
+    pub pinned: bool,
+    /// Whether our side is closed, and only the peer's end is waited for.
+    pub finished: bool,
+}
+
+impl Connection {
+    /// A new connection.
+    pub fn new(peer: SocketAddr, door: Door) -> Self {
+        Self {
+            phase: Phase::Head,
+            input: Vec::new(),
+            exchanges: None,
+            peer,
+            session: None,
+            deadline: Instant::NEVER,
+            timer_at: Instant::NEVER,
+            door,
+            named: false,
+            blocked: false,
+            paused: false,
+            eof: false,
+            pinned: false,
+            finished: false,
+        }
+    }
+
+    /// Whether no answer is waited for and none unsent.
+    pub fn is_idle(&self) -> bool {
+        self.exchanges.as_ref().is_none_or(|exchanges| exchanges.is_idle())
+    }
+
+    /// The answers under way.
+    pub fn exchanges(&mut self) -> &mut Exchanges {
+        self.exchanges.get_or_insert_default()
+    }
+}

@@ -1,0 +1,246 @@
+//! Documents: one physical stream each, made of cursors into logs.
+
+use std::sync::Arc;
+
+use crate::base::id::{Cid, Key};
+use crate::base::reason::DocumentEnd;
+use crate::base::time::{Instant, Span};
+use crate::proto::run::Run;
+use crate::proto::session::NONE;
+
+/// A place in a topic's log, for one channel on one document.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    /// The slot of the topic; [`NONE`] while the channel has none.
+    pub topic: u32,
+    /// Its index among the topic's subscribers.
+    pub subscriber: u32,
+    /// The next place to read.
+    pub place: u64,
+    /// With a rate: not before this moment.
+    pub due: Instant,
+    /// The number in frames, where a client chose it; else 0 and the topic's own number counts.
+    pub cid: Cid,
+    /// Messages a second at most; 0 for no bound.
+    pub rate: u32,
+    /// Whether a reader that is behind jumps to the newest.
+    pub latest: bool,
+    /// Whether the channel ends when history moves past it.
+    pub strict: bool,
+}
+
+impl Cursor {
+    /// A cursor that reads nothing.
+    pub const VACANT: Self = Self {
+        topic: NONE,
+        subscriber: 0,
+        place: 0,
+        due: Instant::ZERO,
+        cid: Cid(0),
+        rate: 0,
+        latest: false,
+        strict: false,
+    };
+}
+
+/// Which cursors may have something to read: a bit each, the first 64 without an allocation.
+#[derive(Debug, Default)]
+pub struct Ready {
+    first: u64,
+    rest: Vec<u64>,
+}
+
+impl Ready {
+    /// Sets the bit of cursor `index`.
+    pub fn set(&mut self, index: u32) {
+        if index < 64 {
+            self.first |= 1 << index;
+            return;
+        }
+        let word = index as usize / 64 - 1;
+        if word >= self.rest.len() {
+            self.rest.resize(word + 1, 0);
+        }
+        self.rest[word] |= 1 << (index % 64);
+    }
+
+    /// Clears the bit of cursor `index`.
+    pub fn clear(&mut self, index: u32) {
+        if index < 64 {
+            self.first &= !(1 << index);
+        } else if let Some(word) = self.rest.get_mut(index as usize / 64 - 1) {
+            *word &= !(1 << (index % 64));
+        }
+    }
+
+    /// Whether no bit is set.
+    pub fn is_empty(&self) -> bool {
+        self.first == 0 && self.rest.iter().all(|&word| word == 0)
+    }
+
+    /// The first set bit at or after `from`, else the first set bit of all.
+    pub fn next(&self, from: u32) -> Option<u32> {
+        self.at_or_after(from).or_else(|| self.at_or_after(0))
+    }
+
+    /// Memory beside the struct itself, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.rest.capacity() * 8
+    }
+
+    fn at_or_after(&self, from: u32) -> Option<u32> {
+        if from < 64 {
+            let word = self.first & (u64::MAX << from);
+            if word != 0 {
+                return Some(word.trailing_zeros());
+            }
+        }
+        let from = from.max(64);
+        let first_word = from as usize / 64 - 1;
+        self.rest.iter().enumerate().skip(first_word).find_map(|(at, &word)| {
+            let mask = if at == first_word { u64::MAX << (from % 64) } else { u64::MAX };
+            let word = word & mask;
+            (word != 0).then(|| (at as u32 + 1) * 64 + word.trailing_zeros())
+        })
+    }
+}
+
+/// A piece of a chunk that is not out yet.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// Bytes of the unfinished chunk's own buffer.
+    Own(usize, usize),
+    /// Bytes of a shared run, which stays alive until they are out.
+    Shared(Arc<Run>, usize, usize),
+}
+
+/// What a short write left over.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Header, notes and copied frames.
+    pub bytes: Vec<u8>,
+    /// What is still to be written, in order.
+    pub pieces: Vec<Piece>,
+    /// Bytes of runs kept alive, for the accounts.
+    pub pinned: usize,
+}
+
+/// How the document's bytes are framed in HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// Chunked.
+    Chunked,
+    /// A very large `Content-Length`, ended by closing early.
+    Large,
+}
+
+/// One physical stream of a session.
+#[derive(Debug)]
+pub struct Document {
+    /// Its connection.
+    pub conn: Key,
+    /// The slot of its session.
+    pub session: u32,
+    /// Its number in the session.
+    pub number: u32,
+    /// One for each channel of the session, at the same index.
+    pub cursors: Vec<Cursor>,
+    /// Which of them may have something to read.
+    pub ready: Ready,
+    /// The cursor whose turn it is.
+    pub turn: u32,
+    /// Frames of this document alone, written before messages.
+    pub notes: Vec<u8>,
+    /// What the last write left over.
+    pub unfinished: Option<Box<Unfinished>>,
+    /// The heartbeat interval.
+    pub heartbeat: Span,
+    /// How long a write may wait for more.
+    pub flush: Span,
+    /// With a flush span: when what waits goes out; [`Instant::NEVER`] while nothing waits.
+    pub flush_at: Instant,
+    /// When bytes were last handed to the socket.
+    pub sent_at: Instant,
+    /// When the last heartbeat frame was sent.
+    pub stamped_at: Instant,
+    /// When it must end, its successor having begun; [`Instant::NEVER`] while it has none.
+    pub replaced_at: Instant,
+    /// The moment of its timer that counts; others are stale.
+    pub timer_at: Instant,
+    /// The end that is to be written.
+    pub ending: Option<DocumentEnd>,
+    /// How it is framed.
+    pub coding: Coding,
+    /// Whether it is a lasting duplicate.
+    pub dup: bool,
+    /// True exactly when it waits to be written.
+    pub named: bool,
+    /// True exactly when the socket takes nothing until it says so.
+    pub blocked: bool,
+    /// Whether a heartbeat goes out with the next write.
+    pub heartbeat_due: bool,
+    /// Whether the last frame was written.
+    pub ended: bool,
+    /// Whether a cursor has a rate.
+    pub rated: bool,
+}
+
+impl Document {
+    /// Whether there is anything to write.
+    pub fn has_output(&self) -> bool {
+        !self.ended
+            && (self.unfinished.is_some()
+                || !self.notes.is_empty()
+                || self.heartbeat_due
+                || self.ending.is_some()
+                || !self.ready.is_empty())
+    }
+
+    /// When the next heartbeat is due if nothing else is sent: between 0.75 and 1.0 intervals after
+    /// the last bytes, by the document's own phase.
+    pub fn heartbeat_at(&self, phase: u8) -> Instant {
+        let quiet = self.heartbeat.fraction(3 * 255 + u64::from(phase), 4 * 255);
+        let stamp = self.heartbeat.times(4).fraction(15, 16);
+        (self.sent_at + quiet).min(self.stamped_at + stamp)
+    }
+
+    /// Memory beside the struct itself, in bytes.
+    pub fn bytes(&self) -> usize {
+        let unfinished = self.unfinished.as_ref().map_or(0, |left| {
+            size_of::<Unfinished>()
+                + left.bytes.capacity()
+                + left.pieces.capacity() * size_of::<Piece>()
+        });
+        self.cursors.capacity() * size_of::<Cursor>()
+            + self.ready.bytes()
+            + self.notes.capacity()
+            + unfinished
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+
+    #[test]
+    fn ready_bits_agree_with_a_plain_set() {
+        let mut random = Random::from_number(3);
+        let mut ready = Ready::default();
+        let mut plain = std::collections::BTreeSet::new();
+        for _ in 0..5_000 {
+            let index = random.below(200) as u32;
+            if random.below(3) == 0 {
+                ready.set(index);
+                plain.insert(index);
+            } else {
+                ready.clear(index);
+                plain.remove(&index);
+            }
+            let from = random.below(200) as u32;
+            let expected = plain.range(from..).next().or_else(|| plain.first());
+            assert_eq!(ready.next(from), expected.copied());
+            assert_eq!(ready.is_empty(), plain.is_empty());
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! One shard's whole server: connections, sessions, documents, channels, topics.
+//!
+//! Four kinds of method: getters; `handle_*` (what happened, with the time); `poll_*` (what is to
+//! be done next); and `transmit`, which pulls a connection's bytes into one write. After any
+//! `handle_*` calls the shell drains [`Hub::poll_output`] to the end. The same inputs give the same
+//! outputs: time, seed and randomness are passed in.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
+use crate::base::name::TopicName;
+use crate::base::random::Random;
+use crate::base::reason::{CloseReason, DocumentEnd};
+use crate::base::time::{Instant, Span};
+use crate::mem::slab::Slots;
+use crate::mem::wheel::Wheel;
+use crate::proto::connection::{Connection, Door, Phase};
+use crate::proto::directory::Directory;
+use crate::proto::document::Document;
+use crate::proto::follow::Lane;
+use crate::proto::opening::Opening;
+use crate::proto::output::{Output, Traveller};
+use crate::proto::parcel::Parcel;
+use crate::proto::scratch::Scratch;
+use crate::proto::session::{NONE, Session};
+use crate::proto::settings::Settings;
+use crate::proto::stats::Stats;
+use crate::proto::timer::Timer;
+use crate::proto::topic::Topics;
+
+/// What a hub is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The protocol's settings.
+    pub settings: Arc<Settings>,
+    /// Resources and pages.
+    pub directory: Arc<Directory>,
+    /// This shard.
+    pub shard: ShardId,
+    /// How many shards there are.
+    pub shards: u8,
+    /// The server's seed; the same on every shard, secret where keys must be.
+    pub seed: [u8; 32],
+    /// Microseconds since 1970 at [`Instant::ZERO`].
+    pub unix_micros_at_zero: u64,
+    /// Now.
+    pub now: Instant,
+}
+
+/// One shard's whole server, without sockets.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ahm::base::{id::ShardId, time::Instant};
+/// use ahm::proto::connection::Door;
+/// use ahm::proto::hub::{Hub, Setup};
+/// use ahm::proto::output::{Output, Written};
+///
+/// let mut hub = Hub::new(Setup {
+///     settings: Arc::default(),
+///     directory: Arc::default(),
+///     shard: ShardId(0),
+///     shards: 1,
+///     seed: [7; 32],
+///     unix_micros_at_zero: 0,
+///     now: Instant::ZERO,
+/// });
+/// let peer = "127.0.0.1:5000".parse().unwrap();
+/// let conn = hub.handle_accepted(peer, Door::Public, Instant::ZERO).unwrap();
+/// let request = b"GET /ahm/ping?t=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+/// hub.handle_received(conn, request, Instant::ZERO);
+/// assert!(matches!(hub.poll_output(), Some(Output::Send(named)) if named == conn));
+/// let mut answer = Vec::new();
+/// hub.transmit(conn, Instant::ZERO, |slices| {
+///     slices.iter().for_each(|slice| answer.extend_from_slice(slice));
+///     Written { bytes: answer.len(), blocked: false }
+/// });
+/// assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+/// ```
+#[derive(Debug)]
+pub struct Hub {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) shard: ShardId,
+    pub(crate) shards: u8,
+    pub(crate) random: Random,
+    home_seed: u64,
+    unix_micros_at_zero: u64,
+    pub(crate) now: Instant,
+    pub(crate) conns: Slots<Connection>,
+    pub(crate) sessions: Slots<Session>,
+    pub(crate) documents: Slots<Document>,
+    pub(crate) topics: Topics,
+    pub(crate) openings: Slots<Opening>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) wheel: Wheel<Timer>,
+    pub(crate) outputs: VecDeque<Output>,
+    /// Parcels that this shard posted to itself.
+    pub(crate) own_mail: VecDeque<Parcel>,
+    /// Topics with messages that are not yet in their logs.
+    pub(crate) touched: Vec<u32>,
+    /// Documents and cursors that have read their topic's end.
+    pub(crate) read_out: Vec<(u32, u32)>,
+    pub(crate) scratch: Scratch,
+    /// How many shared, and how many private, topics were numbered so far.
+    pub(crate) topics_numbered: (u32, u32),
+    pub(crate) history_bytes: usize,
+    pub(crate) pinned_bytes: usize,
+    pub(crate) sweep_at: u32,
+    pub(crate) sweeping: bool,
+    pub(crate) pressed: bool,
+    pub(crate) stopping: bool,
+    pub(crate) stats: Stats,
+}
+
+impl Hub {
+    /// A hub without connections.
+    pub fn new(setup: Setup) -> Self {
+        let mut common = Random::from_seed(setup.seed);
+        let home_seed = common.next();
+        // Each shard takes its own way from the common seed.
+        let mut random = Random::from_seed(common.fork());
+        for _ in 0..setup.shard.index() {
+            random = Random::from_seed(common.fork());
+        }
+        let mut generation = || random.below(u64::from(Mid::GENERATION_END)) as u32;
+        Self {
+            conns: Slots::new(generation()),
+            sessions: Slots::new(generation()),
+            documents: Slots::new(generation()),
+            topics: Topics::new(generation()),
+            openings: Slots::new(generation()),
+            lanes: (0..setup.shards).map(|_| Lane::new()).collect(),
+            settings: setup.settings,
+            directory: setup.directory,
+            shard: setup.shard,
+            shards: setup.shards,
+            random,
+            home_seed,
+            unix_micros_at_zero: setup.unix_micros_at_zero,
+            now: setup.now,
+            wheel: Wheel::new(setup.now, Span::from_millis(1)),
+            outputs: VecDeque::new(),
+            own_mail: VecDeque::new(),
+            touched: Vec::new(),
+            read_out: Vec::new(),
+            scratch: Scratch::default(),
+            topics_numbered: (0, 0),
+            history_bytes: 0,
+            pinned_bytes: 0,
+            sweep_at: 0,
+            sweeping: false,
+            pressed: false,
+            stopping: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// A client has connected; `None` if there is no room, and the shell closes it.
+    pub fn handle_accepted(&mut self, peer: SocketAddr, door: Door, now: Instant) -> Option<ConnKey> {
+        self.now = now;
+        if self.stopping || self.conns.len() >= self.settings.connections_max {
+            self.stats.count_close(CloseReason::TooMany);
+            return None;
+        }
+        self.stats.accepted += 1;
+        let conn = self.conns.insert(Connection::new(peer, door));
+        self.set_deadline(conn, self.settings.idle_timeout);
+        Some(conn)
+    }
+
+    /// A connection has come from another shard.
+    pub fn handle_arrived(&mut self, traveller: Traveller, now: Instant) -> Option<ConnKey> {
+        self.now = now;
+        if self.stopping {
+            return None;
+        }
+        let mut connection = Connection::new(traveller.peer, Door::Public);
+        connection.session = traveller.session;
+        let conn = self.conns.insert(connection);
+        self.set_deadline(conn, self.settings.idle_timeout);
+        self.intake(conn, &traveller.input);
+        Some(conn)
+    }
+
+    /// Takes out a connection that the core asked to move.
+    pub fn depart(&mut self, conn: ConnKey) -> Option<Traveller> {
+        let connection = self.conns.remove(conn)?;
+        Some(Traveller {
+            peer: connection.peer,
+            session: connection.session,
+            input: connection.input,
+        })
+    }
+
+    /// Bytes have arrived.
+    pub fn handle_received(&mut self, conn: ConnKey, bytes: &[u8], now: Instant) {
+        self.now = now;
+        self.intake(conn, bytes);
+    }
+
+    /// The peer has closed its side. Its outstanding answers still reach it.
+    pub fn handle_peer_closed(&mut self, conn: ConnKey, now: Instant) {
+        self.now = now;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.eof = true;
+        let waits = matches!(connection.phase, Phase::Head) && !connection.is_idle();
+        if !waits {
+            self.close(conn, CloseReason::PeerClosed);
+        }
+    }
+
+    /// Reading or writing has failed.
+    pub fn handle_failed(&mut self, conn: ConnKey, now: Instant) {
+        self.now = now;
+        self.close(conn, CloseReason::TransportError);
+    }
+
+    /// The socket takes bytes again.
+    pub fn handle_writable(&mut self, conn: ConnKey, now: Instant) {
+        self.now = now;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.blocked = false;
+        if let Phase::Stream(slot) = connection.phase
+            && let Some(document) = self.documents.at_mut(slot)
+        {
+            document.blocked = false;
+        }
+        self.name(conn);
+    }
+
+    /// Another shard, or another thread, has sent something.
+    pub fn handle_parcel(&mut self, parcel: Parcel, now: Instant) {
+        self.now = now;
+        self.take_parcel(parcel);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        while let Some(timer) = self.wheel.pop(now) {
+            self.fire(timer);
+        }
+    }
+
+    /// The shell's queues to other shards are nearly full, or no longer so: publishers that could
+    /// make it worse are told to come back.
+    pub fn handle_pressure(&mut self, pressed: bool) {
+        self.pressed = pressed;
+    }
+
+    /// The server stops: every document gets its last frame and no connection is accepted.
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        self.now = now;
+        self.stopping = true;
+        let documents: Vec<Key> = self.documents.keys().collect();
+        for key in documents {
+            self.end_document(key.slot, DocumentEnd::Shutdown);
+        }
+        let conns: Vec<Key> = self.conns.keys().collect();
+        for conn in conns {
+            let Some(connection) = self.conns.get(conn) else { continue };
+            if !matches!(connection.phase, Phase::Stream(_)) && connection.is_idle() {
+                self.close(conn, CloseReason::Shutdown);
+            }
+        }
+    }
+
+    /// What the shell does next; drained to `None` after each input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            if let Some(parcel) = self.own_mail.pop_front() {
+                self.take_parcel(parcel);
+            } else if !self.settle() {
+                return None;
+            }
+        }
+    }
+
+    /// When [`Hub::handle_timeout`] is due at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// Whether the shell may read the connection; it is told when it may again.
+    pub fn wants_input(&self, conn: ConnKey) -> bool {
+        self.conns.get(conn).is_some_and(|connection| !connection.paused)
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// How many documents there are.
+    pub fn document_count(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Memory that connections, sessions, documents, topics and timers hold, in bytes.
+    pub fn memory(&self) -> usize {
+        let conns = self.conns.keys().filter_map(|key| self.conns.get(key));
+        let sessions = self.sessions.keys().filter_map(|key| self.sessions.get(key));
+        let documents = self.documents.keys().filter_map(|key| self.documents.get(key));
+        let topics = self.topics.slots.keys().filter_map(|key| self.topics.slots.get(key));
+        conns.map(|conn| conn.input.capacity()).sum::<usize>()
+            + sessions.map(|s| s.channels.capacity() * size_of_val(&s.channels[..1.min(s.channels.len())]).max(1)).sum::<usize>()
+            + documents.map(Document::bytes).sum::<usize>()
+            + topics.map(|topic| topic.subscribers.capacity() * 8).sum::<usize>()
+            + self.conns.bytes()
+            + self.sessions.bytes()
+            + self.documents.bytes()
+            + self.topics.bytes()
+            + self.wheel.bytes()
+            + self.history_bytes
+    }
+
+    /// The topic's home: fixed for the life of the process.
+    pub(crate) fn home_of(&self, name: &TopicName) -> ShardId {
+        // FNV-1a over the seeded state; the upper half, whose bits mix best, picks the shard.
+        let mut hash = self.home_seed ^ 0xcbf2_9ce4_8422_2325;
+        for byte in name.as_str().bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        hash ^= hash >> 29;
+        ShardId((((hash >> 32) * u64::from(self.shards)) >> 32) as u8)
+    }
+
+    /// Posts a parcel to a shard, this one included.
+    pub(crate) fn post(&mut self, shard: ShardId, parcel: Parcel) {
+        if shard == self.shard {
+            self.own_mail.push_back(parcel);
+        } else {
+            self.outputs.push_back(Output::Post(shard, parcel));
+        }
+    }
+
+    /// Names a connection that has something to send, unless it is named or blocked.
+    pub(crate) fn name(&mut self, conn: ConnKey) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        if connection.named || connection.blocked {
+            return;
+        }
+        connection.named = true;
+        self.outputs.push_back(Output::Send(conn));
+    }
+
+    /// Forgets a connection, and lets the shell close it.
+    pub(crate) fn close(&mut self, conn: ConnKey, reason: CloseReason) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let phase = std::mem::replace(&mut connection.phase, Phase::Head);
+        if let Phase::Stream(slot) = phase {
+            self.drop_document(slot);
+        }
+        self.conns.remove(conn);
+        self.stats.count_close(reason);
+        self.outputs.push_back(Output::Close(conn, reason));
+    }
+
+    /// Microseconds since 1970.
+    pub(crate) fn unix_micros(&self) -> u64 {
+        self.unix_micros_at_zero + self.now.as_nanos() / 1_000
+    }
+
+    /// The session's place, if the connection's shard holds it.
+    pub(crate) fn mid_of(&self, session: Key) -> Option<Mid> {
+        Mid::new(self.shard, session)
+    }
+
+    /// A number for a new topic.
+    pub(crate) fn number_topic(&mut self, private: bool) -> Cid {
+        let (counter, first) = match private {
+            false => (&mut self.topics_numbered.0, Cid::SHARED_FIRST),
+            true => (&mut self.topics_numbered.1, Cid::PRIVATE_FIRST),
+        };
+        let number = first + *counter * u32::from(self.shards) + u32::from(self.shard.0);
+        *counter += 1;
+        Cid(number)
+    }
+
+    /// The document in `slot`, which its caller found in an index of this hub.
+    pub(crate) fn document_key(&self, slot: u32) -> Option<Key> {
+        (slot != NONE).then(|| self.documents.key_at(slot)).flatten()
+    }
+}

@@ -1,0 +1,148 @@
+//! Numbered sends of one session: put in order, each taken once, bounded together.
+
+use crate::base::id::Cid;
+use crate::base::time::{Instant, Span};
+use crate::mem::window::{Offer, Window};
+
+/// A send that waits for its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The client's own mark.
+    pub id: Option<String>,
+    /// What was sent.
+    pub payload: Vec<u8>,
+}
+
+/// The bounds on what may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Sends that wait, per session.
+    pub count_max: u32,
+    /// Their bytes, per session.
+    pub bytes_max: usize,
+}
+
+/// The numbered sends of one session, by channel number. A number goes on across close and reopen.
+#[derive(Debug, Default)]
+pub struct Inboxes {
+    windows: Vec<(Cid, Window<Sent>)>,
+    held: u32,
+    held_bytes: usize,
+}
+
+impl Inboxes {
+    /// The next number expected on `cid`.
+    pub fn expected(&self, cid: Cid) -> u64 {
+        self.windows
+            .iter()
+            .find(|(other, _)| *other == cid)
+            .map_or(1, |(_, window)| window.expected())
+    }
+
+    /// Offers number `n` on `cid`; `None` if it lies beyond the window.
+    pub fn offer(
+        &mut self,
+        cid: Cid,
+        n: u64,
+        sent: Sent,
+        bounds: Bounds,
+        now: Instant,
+    ) -> Option<(Offer, Option<Sent>)> {
+        let index = self.index_of(cid);
+        let window = &mut self.windows[index].1;
+        let bytes = sent.payload.len();
+        if n > window.expected() && !window.holds(n) {
+            let ahead = n - window.expected();
+            let full = self.held >= bounds.count_max || ahead > u64::from(bounds.count_max);
+            if full || self.held_bytes + bytes > bounds.bytes_max {
+                return None;
+            }
+            self.held += 1;
+            self.held_bytes += bytes;
+        }
+        Some(window.offer(n, sent, now))
+    }
+
+    /// The next held send on `cid` whose turn has come.
+    pub fn next_ready(&mut self, cid: Cid) -> Option<(u64, Sent)> {
+        let index = self.index_of(cid);
+        let (n, sent) = self.windows[index].1.next_ready()?;
+        self.held -= 1;
+        self.held_bytes -= sent.payload.len();
+        Some((n, sent))
+    }
+
+    /// When the first of the present gaps is given up.
+    pub fn deadline(&self, skip: Span) -> Option<Instant> {
+        self.windows.iter().filter_map(|(_, window)| window.deadline(skip)).min()
+    }
+
+    /// Gives up one gap that is older than `skip`; what stood behind it is ready.
+    pub fn give_up(&mut self, skip: Span, now: Instant) -> Option<(Cid, u64, u64)> {
+        self.windows.iter_mut().find_map(|(cid, window)| {
+            let due = window.deadline(skip).is_some_and(|deadline| deadline <= now);
+            let (from, to) = due.then(|| window.give_up(now)).flatten()?;
+            Some((*cid, from, to))
+        })
+    }
+
+    /// Takes out what waits on `cid`, whose channel has ended.
+    pub fn drain(&mut self, cid: Cid) -> Vec<u64> {
+        let index = self.index_of(cid);
+        let mut numbers = Vec::new();
+        for (n, sent) in self.windows[index].1.drain() {
+            self.held -= 1;
+            self.held_bytes -= sent.payload.len();
+            numbers.push(n);
+        }
+        numbers
+    }
+
+    fn index_of(&mut self, cid: Cid) -> usize {
+        let found = self.windows.iter().position(|(other, _)| *other == cid);
+        found.unwrap_or_else(|| {
+            self.windows.push((cid, Window::new()));
+            self.windows.len() - 1
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(bytes: usize) -> Sent {
+        Sent { id: None, payload: vec![0; bytes] }
+    }
+
+    #[test]
+    fn the_window_is_bounded_by_count_and_by_bytes() {
+        let bounds = Bounds { count_max: 2, bytes_max: 100 };
+        let mut inboxes = Inboxes::default();
+        let mut offer = |cid, n, bytes| {
+            let outcome = inboxes.offer(Cid(cid), n, sent(bytes), bounds, Instant::ZERO);
+            outcome.map(|(offer, _)| offer)
+        };
+        assert_eq!(offer(1, 4, 1), None, "too far ahead");
+        assert_eq!(offer(1, 2, 90), Some(Offer::Held));
+        assert_eq!(offer(2, 2, 11), None, "too many bytes together");
+        assert_eq!(offer(2, 2, 10), Some(Offer::Held));
+        assert_eq!(offer(2, 3, 0), None, "too many together");
+        assert_eq!(offer(1, 2, 90), Some(Offer::Held), "the same number again is no further one");
+        assert_eq!(offer(1, 1, 1), Some(Offer::Taken));
+    }
+
+    #[test]
+    fn a_gap_on_one_channel_does_not_hold_another() {
+        let bounds = Bounds { count_max: 9, bytes_max: 100 };
+        let mut inboxes = Inboxes::default();
+        let skip = Span::from_secs(5);
+        inboxes.offer(Cid(1), 2, sent(3), bounds, Instant::ZERO);
+        assert_eq!(inboxes.give_up(skip, Instant::ZERO), None);
+        let late = Instant::ZERO + skip;
+        assert_eq!(inboxes.give_up(skip, late), Some((Cid(1), 1, 1)));
+        assert_eq!(inboxes.next_ready(Cid(1)), Some((2, sent(3))));
+        assert_eq!((inboxes.expected(Cid(1)), inboxes.expected(Cid(2))), (3, 1));
+        assert_eq!(inboxes.drain(Cid(1)), Vec::<u64>::new());
+    }
+}

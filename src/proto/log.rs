@@ -1,0 +1,380 @@
+//! A topic's log: a bounded deque of shared runs, with epoch and offset.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::id::{Epoch, Offset};
+use crate::base::time::Instant;
+use crate::proto::run::{Kind, Mark, Place, Run};
+use crate::proto::settings::History;
+use crate::wire::position::Position;
+
+/// Where a reader begins, and what it has missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The first place to read.
+    pub place: u64,
+    /// What lies between the wanted position and that place.
+    pub missed: Missed,
+}
+
+/// What a reader has missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nothing.
+    Nothing,
+    /// So many messages.
+    Messages(u64),
+    /// Nobody can tell how many.
+    Unknown,
+}
+
+/// One append-only log with a bounded history. Home and followers hold the same runs; a follower
+/// that lagged may have holes, which readers meet as gaps.
+#[derive(Debug)]
+pub struct Log {
+    runs: VecDeque<Arc<Run>>,
+    end: Place,
+    /// No mark stands from here to the end, so places and offsets advance together.
+    clean_from: u64,
+    last_message: Option<u64>,
+    snapshot: Option<u64>,
+    messages: u64,
+    bytes: usize,
+}
+
+impl Log {
+    /// An empty log that begins at `end`.
+    pub const fn new(end: Place) -> Self {
+        Self {
+            runs: VecDeque::new(),
+            end,
+            clean_from: end.place,
+            last_message: None,
+            snapshot: None,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Where the next entry will stand.
+    pub const fn end(&self) -> &Place {
+        &self.end
+    }
+
+    /// The offset of the newest message of the present epoch; 0 if there was none.
+    pub const fn head(&self) -> Offset {
+        Offset(self.end.offset.0 - 1)
+    }
+
+    /// The place of the newest message, if it is still kept.
+    pub const fn last_message(&self) -> Option<u64> {
+        self.last_message
+    }
+
+    /// Memory that the history holds, in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// When the oldest kept run was sealed.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.runs.front().map(|run| run.at)
+    }
+
+    /// Whether the log has ended for good.
+    pub fn ended(&self) -> bool {
+        self.runs.back().is_some_and(|run| matches!(run.kind, Kind::Mark(Mark::End(_))))
+    }
+
+    /// The run at `index`, counted from the oldest kept.
+    pub fn run(&self, index: usize) -> &Arc<Run> {
+        &self.runs[index]
+    }
+
+    /// All kept runs.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &Arc<Run>> {
+        self.runs.iter()
+    }
+
+    /// Kept runs that end after `place`.
+    pub fn runs_from(&self, place: u64) -> impl Iterator<Item = &Arc<Run>> {
+        let first = self.runs.partition_point(|run| run.end_place() <= place);
+        self.runs.range(first..)
+    }
+
+    /// The index of the first run with an entry at or after `place`, and that entry's place.
+    pub fn seek(&self, place: u64) -> Option<(usize, u64)> {
+        if place >= self.end.place {
+            return None;
+        }
+        // Readers are nearly always at the last run.
+        let last = self.runs.len().checked_sub(1)?;
+        if self.runs[last].first_place <= place {
+            return Some((last, place));
+        }
+        let index = self.runs.partition_point(|run| run.end_place() <= place);
+        let run = self.runs.get(index)?;
+        Some((index, place.max(run.first_place)))
+    }
+
+    /// How many messages a reader misses that jumps from `from` to `to`.
+    pub fn missed_between(&self, from: u64, to: u64) -> Missed {
+        match to.saturating_sub(from) {
+            0 => Missed::Nothing,
+            count if from >= self.clean_from => Missed::Messages(count),
+            _ => Missed::Unknown,
+        }
+    }
+
+    /// Adds a run. It may stand beyond the end, where a follower was passed over.
+    pub fn push(&mut self, run: Arc<Run>) {
+        debug_assert!(run.first_place >= self.end.place);
+        let places = run.first_place - self.end.place;
+        let offsets = run.first_offset.0.checked_sub(self.end.offset.0);
+        let alike = run.epoch == self.end.epoch && offsets == Some(places);
+        let is_mark = run.kind != Kind::Messages;
+        self.end = Place {
+            place: run.end_place(),
+            epoch: run.epoch,
+            offset: Offset(run.first_offset.0 + run.messages()),
+        };
+        if is_mark {
+            self.clean_from = run.end_place();
+        } else {
+            self.last_message = Some(run.end_place() - 1);
+            if !alike {
+                self.clean_from = run.first_place;
+            }
+        }
+        self.snapshot = run.snapshot_place.or(self.snapshot);
+        self.messages += run.messages();
+        self.bytes += run.memory();
+        self.runs.push_back(run);
+    }
+
+    /// Drops what the bounds do not keep; the run of the newest message stays. A run goes as a
+    /// whole, and only when the rest still fills the bound, so that a burst in one run does not
+    /// shrink the past that readers can resume from.
+    pub fn trim(&mut self, history: &History, now: Instant) {
+        while let Some(front) = self.runs.front() {
+            let surplus = self.messages - front.messages() >= u64::from(history.messages_max)
+                || self.bytes - front.memory() >= history.bytes_max as usize;
+            let aged = now.since(front.at) > history.age_max;
+            if !(surplus || aged) || !self.drop_oldest() {
+                return;
+            }
+        }
+    }
+
+    /// Drops the oldest run, unless it holds the newest message; says whether it did.
+    pub fn drop_oldest(&mut self) -> bool {
+        let Some(front) = self.runs.front() else { return false };
+        if self.last_message.is_some_and(|place| place < front.end_place()) {
+            return false;
+        }
+        let Some(front) = self.runs.pop_front() else { return false };
+        self.messages -= front.messages();
+        self.bytes -= front.memory();
+        if self.snapshot.is_some_and(|place| place < front.end_place()) {
+            self.snapshot = None;
+        }
+        true
+    }
+
+    /// Where a reader begins that wants the present state first: at the last snapshot that the
+    /// publisher flagged, else, where `each_is_state`, at the newest message, else at the end.
+    pub fn fresh(&self, each_is_state: bool) -> u64 {
+        let state = if each_is_state { self.last_message } else { None };
+        self.snapshot.or(state).unwrap_or(self.end.place)
+    }
+
+    /// Where a reader begins that has everything up to `position`.
+    pub fn locate(&self, position: Position) -> Located {
+        let found = |place| Located { place, missed: Missed::Nothing };
+        if position.ep == self.end.epoch && position.n.0 >= self.head().0 {
+            // Nothing new, or the reader is ahead of us: it will drop what it has by number.
+            return found(self.end.place);
+        }
+        let wanted = position.n.next();
+        let mut of_epoch = self.runs.iter().filter(|run| run.epoch == position.ep).peekable();
+        let first_kept = of_epoch.peek().map(|run| (run.first_place, run.first_offset));
+        let holder = of_epoch.find(|run| {
+            run.kind == Kind::Messages && run.first_offset.0 + run.messages() > wanted.0
+        });
+        match (holder, first_kept) {
+            (Some(run), _) if run.first_offset <= wanted => {
+                found(run.first_place + (wanted.0 - run.first_offset.0))
+            }
+            (Some(run), Some((first_place, _))) if run.first_place > first_place => {
+                // Between two runs of the epoch: a gap that came from upstream has its own mark.
+                let before = self.runs.iter().take_while(|other| other.end_place() <= run.first_place);
+                let marks_from = before.filter(|other| other.kind == Kind::Messages).last();
+                found(marks_from.map_or(first_place, |other| other.end_place()))
+            }
+            (Some(run), _) => Located {
+                place: run.first_place,
+                missed: Missed::Messages(run.first_offset.0 - wanted.0),
+            },
+            (None, Some(_)) => {
+                // All of an earlier epoch was read: what follows is the mark that ended it.
+                let after = self.runs.iter().rev().find(|run| run.epoch == position.ep);
+                found(after.map_or(self.end.place, |run| run.end_place()))
+            }
+            (None, None) => {
+                let place = self.runs.front().map_or(self.end.place, |run| run.first_place);
+                Located { place, missed: Missed::Unknown }
+            }
+        }
+    }
+
+    /// The position a reader has who reads on at `place`: epoch, and the offset before it.
+    pub fn position_before(&self, place: u64) -> Position {
+        let Some((index, place)) = self.seek(place) else {
+            return Position { ep: self.end.epoch, n: self.head() };
+        };
+        let run = &self.runs[index];
+        let before = index.checked_sub(1).map(|index| &self.runs[index]);
+        match before {
+            Some(before) if run.kind != Kind::Messages => {
+                let n = before.first_offset.0 + before.messages() - 1;
+                Position { ep: before.epoch, n: Offset(n) }
+            }
+            _ => {
+                let into = if run.kind == Kind::Messages { place - run.first_place } else { 0 };
+                Position { ep: run.epoch, n: Offset(run.first_offset.0 + into - 1) }
+            }
+        }
+    }
+
+    /// Whether `epoch` is one that kept runs belong to, or the present one.
+    pub fn knows_epoch(&self, epoch: Epoch) -> bool {
+        epoch == self.end.epoch || self.runs.iter().any(|run| run.epoch == epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Cid;
+    use crate::base::name::TopicName;
+    use crate::base::time::Span;
+    use crate::proto::run::RunBuilder;
+
+    fn place(place: u64, epoch: u64, offset: u64) -> Place {
+        Place { place, epoch: Epoch(epoch), offset: Offset(offset) }
+    }
+
+    fn add(log: &mut Log, count: u64, at: Instant) {
+        let mut builder = RunBuilder::default();
+        for index in 0..count {
+            builder.add(Cid(1 << 20), Offset(log.end().offset.0 + index), false, b"x");
+        }
+        let run = builder.seal(log.end(), at);
+        log.push(Arc::new(run));
+    }
+
+    fn mark(log: &mut Log, end: Place, mark: Mark) {
+        let name = TopicName::new("r", "s").unwrap();
+        log.push(Arc::new(Run::mark(&end, Instant::ZERO, mark, Cid(1 << 20), &name)));
+    }
+
+    fn at(ep: u64, n: u64) -> Position {
+        Position { ep: Epoch(ep), n: Offset(n) }
+    }
+
+    /// Offsets 1..=6 of epoch 1 in two runs, then epoch 2 from offset 1 with two messages.
+    fn two_epochs() -> Log {
+        let mut log = Log::new(place(0, 1, 1));
+        add(&mut log, 3, Instant::ZERO);
+        add(&mut log, 3, Instant::ZERO);
+        mark(&mut log, place(6, 2, 1), Mark::Epoch(Offset(0)));
+        add(&mut log, 2, Instant::ZERO);
+        log
+    }
+
+    #[test]
+    fn positions_of_present_and_earlier_epochs_are_found() {
+        let log = two_epochs();
+        for (position, expected) in [
+            (at(2, 2), 9),
+            (at(2, 1), 8),
+            (at(2, 0), 7),
+            (at(2, 99), 9),
+            (at(1, 6), 6),
+            (at(1, 3), 3),
+            (at(1, 0), 0),
+        ] {
+            let found = log.locate(position);
+            assert_eq!(found, Located { place: expected, missed: Missed::Nothing }, "{position:?}");
+        }
+        let unknown = log.locate(at(3, 1));
+        assert_eq!(unknown, Located { place: 0, missed: Missed::Unknown });
+    }
+
+    #[test]
+    fn position_before_is_the_inverse_of_locate() {
+        let log = two_epochs();
+        for place in 0..=9 {
+            let position = log.position_before(place);
+            let found = log.locate(position).place;
+            // Standing on the epoch's mark, or right behind it, are two places for two positions.
+            assert_eq!(found, place, "{position:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_trimmed_is_a_counted_gap() {
+        let mut log = Log::new(place(0, 1, 1));
+        for _ in 0..10 {
+            add(&mut log, 1, Instant::ZERO);
+        }
+        let history = History { messages_max: 4, ..History::default() };
+        log.trim(&history, Instant::ZERO);
+        assert_eq!(log.locate(at(1, 2)), Located { place: 6, missed: Missed::Messages(4) });
+        assert_eq!(log.seek(2), Some((0, 6)));
+        assert_eq!(log.missed_between(2, 6), Missed::Messages(4));
+    }
+
+    #[test]
+    fn the_newest_message_outlives_every_bound() {
+        let mut log = Log::new(place(0, 1, 1));
+        add(&mut log, 2, Instant::ZERO);
+        add(&mut log, 1, Instant::ZERO);
+        let none = History { messages_max: 0, bytes_max: 0, age_max: Span::ZERO };
+        log.trim(&none, Instant::from_nanos(9));
+        assert_eq!(log.runs().count(), 1);
+        assert_eq!(log.fresh(true), 2);
+        assert_eq!(log.fresh(false), 3);
+    }
+
+    #[test]
+    fn a_hole_of_messages_is_counted_and_a_hole_with_a_mark_is_unknown() {
+        let mut log = Log::new(place(0, 1, 1));
+        add(&mut log, 1, Instant::ZERO);
+        let mut builder = RunBuilder::default();
+        builder.add(Cid(1 << 20), Offset(5), false, b"x");
+        log.push(Arc::new(builder.seal(&place(4, 1, 5), Instant::ZERO)));
+        assert_eq!(log.seek(1), Some((1, 4)));
+        assert_eq!(log.missed_between(1, 4), Missed::Messages(3));
+        builder.add(Cid(1 << 20), Offset(9), false, b"x");
+        log.push(Arc::new(builder.seal(&place(7, 1, 9), Instant::ZERO)));
+        assert_eq!(log.missed_between(5, 7), Missed::Unknown);
+    }
+
+    #[test]
+    fn an_upstream_gap_is_read_as_its_mark() {
+        let mut log = Log::new(place(0, 1, 1));
+        add(&mut log, 2, Instant::ZERO);
+        mark(&mut log, place(2, 1, 6), Mark::Gap { after: Offset(5), missing: 3 });
+        add(&mut log, 1, Instant::ZERO);
+        assert_eq!(log.locate(at(1, 2)).place, 2);
+        assert_eq!(log.locate(at(1, 4)).place, 2);
+        assert_eq!(log.locate(at(1, 5)).place, 3);
+    }
+}

@@ -1,0 +1,394 @@
+//! Opening a channel: the topic's home is asked, then the channel's cursors are set.
+
+use std::net::SocketAddr;
+
+use crate::base::id::{Cid, Epoch, Key, Offset};
+use crate::base::name::TopicName;
+use crate::base::reason::{ChannelEnd, ErrorCode};
+use crate::html::frame;
+use crate::proto::answer::Answer;
+use crate::proto::document::Cursor;
+use crate::proto::hub::Hub;
+use crate::proto::log::{Located, Log, Missed};
+use crate::proto::parcel::{Ask, Parcel, ReplyTo, Ruling};
+use crate::proto::resource::{Consumer, Decision, TopicOptions};
+use crate::proto::run::{Place, RunBuilder};
+use crate::proto::session::{Channel, ChannelState};
+use crate::proto::topic::{Follower, Numbering, Role, Subscriber, Topic};
+use crate::wire::open::{Mode, OpenRequest};
+use crate::wire::position::Position;
+
+/// An open that waits for the topic's home.
+#[derive(Debug)]
+pub struct Opening {
+    session: Key,
+    /// The channel's index in its session.
+    channel: usize,
+    chosen: Option<Cid>,
+    since: Option<Position>,
+    replies: Vec<ReplyTo>,
+}
+
+impl Hub {
+    /// Opens a channel; the answer, where one is wanted, comes now or when the home has ruled.
+    pub(crate) fn open_channel(
+        &mut self,
+        session_key: Key,
+        request: &OpenRequest,
+        reply: Option<ReplyTo>,
+        address: SocketAddr,
+    ) {
+        let settings = &self.settings;
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let fail = |hub: &mut Self, code, detail: &str| {
+            hub.open_failed(session_key, request.cid, code, detail, reply);
+        };
+        if request.cid.is_some_and(|cid| !cid.is_clients_choice()) {
+            return fail(self, ErrorCode::BadRequest, "a client chooses cid from 1 to 1048575");
+        }
+        if let Some(index) = self.same_channel(session_key, request) {
+            return self.open_again(session_key, index, &request.name, reply);
+        }
+        if request.cid.is_some_and(|cid| session.find_channel(cid).is_some()) {
+            return fail(self, ErrorCode::Conflict, "this cid is another channel's");
+        }
+        if session.channel_count() >= settings.channels_max {
+            return fail(self, ErrorCode::TooMany, "too many channels in this session");
+        }
+        let ask = self.openings.insert(Opening {
+            session: session_key,
+            channel: 0,
+            chosen: request.cid,
+            since: request.since,
+            replies: reply.into_iter().collect(),
+        });
+        let index = session.add_channel(Channel {
+            cid: request.cid.unwrap_or(Cid(0)),
+            state: ChannelState::Opening(ask),
+            mode: request.mode,
+            strict: request.strict,
+            rate: request.rate.unwrap_or(0),
+            opened: 0,
+        });
+        if let Some(opening) = self.openings.get_mut(ask) {
+            opening.channel = index;
+        }
+        self.ask_home(ask, session_key, request, address);
+    }
+
+    /// The channel that an open without a new `cid` means, where it exists already.
+    fn same_channel(&self, session: Key, request: &OpenRequest) -> Option<usize> {
+        let session = self.sessions.get(session)?;
+        session.channels.iter().position(|channel| {
+            let same_topic = channel.topic().is_some_and(|slot| {
+                self.topics.slots.at(slot).is_some_and(|topic| topic.name == request.name)
+            });
+            same_topic && request.cid.is_none_or(|cid| cid == channel.cid)
+        })
+    }
+
+    fn open_again(&mut self, session: Key, index: usize, name: &TopicName, reply: Option<ReplyTo>) {
+        let answer = self.open_answer(session, index);
+        log::debug!("{name} is open already");
+        if let (Some(reply), Some(answer)) = (reply, answer) {
+            self.give(reply, answer);
+        }
+    }
+
+    fn ask_home(&mut self, ask: Key, session: Key, request: &OpenRequest, address: SocketAddr) {
+        let found = self.topics.find(&request.name);
+        if let Some(slot) = found
+            && let Some(topic) = self.topics.slots.at_mut(slot)
+        {
+            if !topic.options.ask_each && !topic.log.ended() {
+                return self.settle_opening(ask, Ok(slot));
+            }
+            topic.opens_waiting += 1;
+        }
+        let Some(mid) = self.mid_of(session) else { return };
+        let cid = request.cid.unwrap_or(Cid(0));
+        let consumer = Consumer { session: mid, cid, address };
+        let home = self.home_of(&request.name);
+        let ask = Ask { shard: self.shard, ask, name: request.name.clone(), consumer };
+        self.post(home, Parcel::Ask(Box::new(ask)));
+    }
+
+    /// At the home: decides, and lets the asking shard follow.
+    pub(crate) fn take_ask(&mut self, ask: Ask) {
+        let ruling = self.rule(&ask);
+        self.post(ask.shard, Parcel::Ruling(ask.ask, ask.name, Box::new(ruling)));
+    }
+
+    fn rule(&mut self, ask: &Ask) -> Ruling {
+        let existing = self.topics.find(&ask.name);
+        let resource = self.directory.resource(ask.name.resource()).cloned();
+        let known = existing.and_then(|slot| self.topics.slots.at(slot));
+        let decision = match (&resource, known) {
+            (_, Some(topic)) if !topic.options.ask_each => Decision::Shared(topic.options),
+            (Some(resource), _) => resource.open(ask.name.subject(), &ask.consumer),
+            (None, Some(topic)) => Decision::Shared(topic.options),
+            (None, None) => {
+                let detail = format!("nothing is known of {}", ask.name);
+                return Ruling::Denied(ErrorCode::NoResource, detail);
+            }
+        };
+        match decision {
+            Decision::Deny(detail) => Ruling::Denied(ErrorCode::Forbidden, detail),
+            Decision::Private(options) => Ruling::Private(options),
+            Decision::Shared(options) => match self.home_topic(&ask.name, options) {
+                Some(slot) => self.follow(slot, ask),
+                None => Ruling::Denied(ErrorCode::TooMany, "too many topics".into()),
+            },
+        }
+    }
+
+    /// The slot of the topic of that name at this home, made if need be; `None` if there is no
+    /// room for it.
+    pub(crate) fn home_topic(&mut self, name: &TopicName, options: TopicOptions) -> Option<u32> {
+        if let Some(slot) = self.topics.find(name) {
+            return Some(slot);
+        }
+        if self.topics.slots.len() >= self.settings.topics_max {
+            return None;
+        }
+        let number = self.number_topic(false);
+        let epoch = Epoch(self.random.next());
+        let role = Role::Home { numbering: Numbering::Unset, followers: Vec::new() };
+        let end = Place { place: 0, epoch, offset: Offset(1) };
+        Some(self.add_topic(name.clone(), number, options, role, end))
+    }
+
+    fn add_topic(
+        &mut self,
+        name: TopicName,
+        number: Cid,
+        options: TopicOptions,
+        role: Role,
+        end: Place,
+    ) -> u32 {
+        let key = self.topics.insert(Topic {
+            name,
+            number,
+            options,
+            role,
+            log: Log::new(end),
+            builder: RunBuilder::default(),
+            subscribers: Vec::new(),
+            touched: false,
+            opens_waiting: 0,
+            quiet_since: self.now,
+        });
+        self.start_sweep();
+        key.slot
+    }
+
+    fn follow(&mut self, slot: u32, ask: &Ask) -> Ruling {
+        // What is in the builder must be in the log before its end is told.
+        self.seal(slot);
+        let own = self.shard;
+        let Some(topic) = self.topics.slots.at_mut(slot) else {
+            return Ruling::Denied(ErrorCode::Busy, "the topic has just ended".into());
+        };
+        let mut runs = Vec::new();
+        if ask.shard != own
+            && let Role::Home { followers, .. } = &mut topic.role
+        {
+            let sent = topic.log.end().place;
+            match followers.iter_mut().find(|follower| follower.shard == ask.shard) {
+                // What was not posted yet comes with this ruling.
+                Some(follower) => follower.sent = sent,
+                None => followers.push(Follower { shard: ask.shard, sent, waiting: false }),
+            }
+            runs = topic.log.runs().cloned().collect();
+        }
+        let (number, options, end) = (topic.number, topic.options, *topic.log.end());
+        Ruling::Shared { number, options, end, runs }
+    }
+
+    /// At the asking shard: the home has ruled.
+    pub(crate) fn take_ruling(&mut self, ask: Key, name: &TopicName, ruling: Ruling) {
+        if let Some(slot) = self.topics.find(name)
+            && let Some(topic) = self.topics.slots.at_mut(slot)
+        {
+            topic.opens_waiting = topic.opens_waiting.saturating_sub(1);
+        }
+        match ruling {
+            Ruling::Denied(code, detail) => self.settle_opening(ask, Err((code, detail))),
+            Ruling::Private(options) => {
+                if self.openings.get(ask).is_none() {
+                    return;
+                }
+                let number = self.number_topic(true);
+                let end = Place { place: 0, epoch: Epoch(self.random.next()), offset: Offset(1) };
+                let slot = self.add_topic(name.clone(), number, options, Role::Private, end);
+                self.settle_opening(ask, Ok(slot));
+            }
+            Ruling::Shared { number, options, end, runs } => {
+                let slot = self.topics.find(name).unwrap_or_else(|| {
+                    let home = self.home_of(name);
+                    let first = runs.first().map_or(end, |run| Place {
+                        place: run.first_place,
+                        epoch: run.epoch,
+                        offset: run.first_offset,
+                    });
+                    let role = Role::Follower(home);
+                    self.add_topic(name.clone(), number, options, role, first)
+                });
+                for run in runs {
+                    let Some(topic) = self.topics.slots.at(slot) else { break };
+                    if run.first_place >= topic.log.end().place {
+                        self.append(slot, run);
+                    }
+                }
+                self.settle_opening(ask, Ok(slot));
+            }
+        }
+    }
+
+    /// The channel's topic is known, or why it has none.
+    fn settle_opening(&mut self, ask: Key, outcome: Result<u32, (ErrorCode, String)>) {
+        let Some(opening) = self.openings.remove(ask) else { return };
+        let Some(session) = self.sessions.get_mut(opening.session) else {
+            return self.discard_private(outcome.ok());
+        };
+        let channel = &mut session.channels[opening.channel];
+        if channel.state != ChannelState::Opening(ask) {
+            return self.discard_private(outcome.ok());
+        }
+        let wants_newest = channel.mode == Mode::Latest || channel.rate > 0;
+        let outcome = outcome.and_then(|slot| match self.topics.slots.at(slot) {
+            Some(topic) if topic.options.latest || !wants_newest => Ok((slot, topic.number)),
+            _ => Err((ErrorCode::Forbidden, "this topic is read in mode queue only".to_string())),
+        });
+        match outcome {
+            Ok((slot, number)) => {
+                channel.cid = opening.chosen.unwrap_or(number);
+                channel.state = ChannelState::Open(slot);
+                self.attach(opening.session, opening.channel, slot, opening.since);
+                for reply in opening.replies {
+                    if let Some(answer) = self.open_answer(opening.session, opening.channel) {
+                        self.give(reply, answer);
+                    }
+                }
+            }
+            Err((code, detail)) => {
+                channel.state = ChannelState::Vacant;
+                let reply = opening.replies.first().copied();
+                self.open_failed(opening.session, opening.chosen, code, &detail, reply);
+            }
+        }
+    }
+
+    fn discard_private(&mut self, slot: Option<u32>) {
+        let Some(slot) = slot else { return };
+        if let Some(topic) = self.topics.slots.at(slot)
+            && topic.role == Role::Private
+        {
+            self.remove_topic(slot);
+        }
+    }
+
+    /// Sets the new channel's place, and a cursor on each document.
+    fn attach(&mut self, session: Key, index: usize, slot: u32, since: Option<Position>) {
+        let Some(topic) = self.topics.slots.at(slot) else { return };
+        let located = match since {
+            Some(position) => topic.log.locate(position),
+            None => Located {
+                place: topic.log.fresh(topic.options.state),
+                missed: Missed::Nothing,
+            },
+        };
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        session.channels[index].opened = located.place;
+        for document in session.document_slots() {
+            self.add_cursor(document, index, located);
+        }
+    }
+
+    /// Sets a cursor of a document, and writes the frames that tell where it stands.
+    pub(crate) fn add_cursor(&mut self, slot: u32, index: usize, located: Located) {
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        let Some(session) = self.sessions.at(document.session) else { return };
+        let channel = &session.channels[index];
+        let Some(topic_slot) = channel.topic() else { return };
+        let Some(topic) = self.topics.slots.at_mut(topic_slot) else { return };
+        if document.cursors.len() <= index {
+            let more = index + 1 - document.cursors.len();
+            document.cursors.reserve_exact(more.max(document.cursors.len() / 2));
+            document.cursors.resize(index + 1, Cursor::VACANT);
+        }
+        let own_number = channel.cid == topic.number;
+        document.cursors[index] = Cursor {
+            topic: topic_slot,
+            subscriber: topic.subscribers.len() as u32,
+            place: located.place,
+            due: crate::base::time::Instant::ZERO,
+            cid: if own_number { Cid(0) } else { channel.cid },
+            rate: channel.rate,
+            latest: channel.mode == Mode::Latest,
+            strict: channel.strict,
+        };
+        document.rated |= channel.rate > 0;
+        topic.subscribers.push(Subscriber { document: slot, cursor: index as u32 });
+        put_opened(&mut document.notes, channel.cid, topic, located);
+        if located.missed != Missed::Nothing {
+            self.stats.gaps += 1;
+        }
+        if located.place < topic.log.end().place {
+            document.ready.set(index as u32);
+        }
+        self.name_document(slot);
+    }
+
+    /// The answer to `open`: `cid ep n head sn`.
+    fn open_answer(&self, session: Key, index: usize) -> Option<Answer> {
+        let session = self.sessions.get(session)?;
+        let channel = session.channels.get(index)?;
+        let topic = self.topics.slots.at(channel.topic()?)?;
+        let before = topic.log.position_before(channel.opened);
+        let next = session.inboxes.as_ref().map_or(1, |inboxes| inboxes.expected(channel.cid));
+        Some(Answer::ok(&format!(
+            ",\"cid\":{},\"ep\":\"{}\",\"n\":{},\"head\":{},\"sn\":{next}",
+            channel.cid,
+            before.ep,
+            before.n,
+            head_of(topic, before)
+        )))
+    }
+
+    /// Says that an open has failed: in its answer, else in the documents where `cid` names it.
+    fn open_failed(
+        &mut self,
+        session: Key,
+        cid: Option<Cid>,
+        code: ErrorCode,
+        detail: &str,
+        reply: Option<ReplyTo>,
+    ) {
+        if let Some(reply) = reply {
+            return self.give(reply, Answer::error(code, detail));
+        }
+        let Some(session) = self.sessions.get(session) else { return };
+        for slot in session.document_slots() {
+            let Some(document) = self.documents.at_mut(slot) else { continue };
+            frame::closed(&mut document.notes, cid.unwrap_or(Cid(0)), ChannelEnd::Denied);
+            self.name_document(slot);
+        }
+    }
+}
+
+/// The head that an `o` frame tells: of the same epoch as the position before it.
+fn head_of(topic: &Topic, before: Position) -> Offset {
+    if before.ep == topic.log.end().epoch { topic.log.head() } else { before.n }
+}
+
+/// Writes where a reader stands: `o`, and `g` where it has missed something.
+pub(crate) fn put_opened(out: &mut Vec<u8>, cid: Cid, topic: &Topic, located: Located) {
+    let before = topic.log.position_before(located.place);
+    frame::opened(out, cid, &topic.name, before.ep, before.n, head_of(topic, before));
+    match located.missed {
+        Missed::Nothing => {}
+        Missed::Messages(count) => frame::gap(out, cid, before.ep, before.n, Some(count)),
+        Missed::Unknown => frame::gap(out, cid, before.ep, before.n, None),
+    }
+}

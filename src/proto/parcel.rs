@@ -1,0 +1,170 @@
+//! Parcels: everything that shards tell each other. None is ever dropped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
+use crate::base::name::TopicName;
+use crate::base::reason::ErrorCode;
+use crate::proto::answer::Answer;
+use crate::proto::resource::{Consumer, TopicOptions};
+use crate::proto::run::{Place, Run};
+use crate::wire::position::Position;
+
+/// Where an answer belongs: an exchange of a connection, or one part of a gathered answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The connection's shard.
+    pub shard: ShardId,
+    /// The connection.
+    pub conn: Key,
+    /// The exchange on it.
+    pub exchange: u32,
+    /// The part of a gathered answer; `None` for a whole answer.
+    pub part: Option<u32>,
+}
+
+/// A command for a session of another shard, as it came.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// Who waits for the answer.
+    pub reply: ReplyTo,
+    /// The command's name.
+    pub name: String,
+    /// Its parameters, still encoded.
+    pub query: String,
+    /// The value of the `AHM-Key` field.
+    pub key: Option<String>,
+    /// Where the client's connection comes from.
+    pub address: SocketAddr,
+    /// The request's body.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A question to a topic's home: may this consumer read it?
+#[derive(Debug)]
+pub struct Ask {
+    /// The asking shard.
+    pub shard: ShardId,
+    /// The open that waits there.
+    pub ask: Key,
+    /// The topic.
+    pub name: TopicName,
+    /// Who asks.
+    pub consumer: Consumer,
+}
+
+/// The home's answer.
+#[derive(Debug)]
+pub enum Ruling {
+    /// The channel reads the shared topic; the asking shard follows it from now on.
+    Shared {
+        /// The topic's number.
+        number: Cid,
+        /// How it is kept and read.
+        options: TopicOptions,
+        /// Where the log begins, if there are no runs.
+        end: Place,
+        /// What the log holds.
+        runs: Vec<Arc<Run>>,
+    },
+    /// The channel gets a topic of its own.
+    Private(TopicOptions),
+    /// The channel is refused.
+    Denied(ErrorCode, String),
+}
+
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Its line in a batch, from 0.
+    pub line: u32,
+    /// The topic.
+    pub name: TopicName,
+    /// Epoch and offset, where the publisher numbers.
+    pub position: Option<Position>,
+    /// Whether the publisher calls it a snapshot.
+    pub snapshot: bool,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It has this place.
+    Taken(Epoch, Offset),
+    /// It was taken before.
+    Dup(Epoch, Offset),
+    /// It was refused; with the topic's last position, where that tells the publisher something.
+    Refused(ErrorCode, String, Option<Position>),
+}
+
+/// A consumer's message on its way to the resource, at the home of the subject.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The topic of the channel.
+    pub name: TopicName,
+    /// Who sent it.
+    pub consumer: Consumer,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a delivery tells the resource.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A message.
+    Message {
+        /// Its number.
+        n: u64,
+        /// The client's own mark.
+        id: Option<String>,
+        /// What was sent.
+        payload: Vec<u8>,
+    },
+    /// These numbers were given up.
+    Skipped(u64, u64),
+}
+
+/// A question for what a log holds.
+#[derive(Debug)]
+pub struct HistoryAsk {
+    /// Who waits for the answer.
+    pub reply: ReplyTo,
+    /// The topic.
+    pub name: TopicName,
+    /// Only what comes after this.
+    pub since: Option<Position>,
+    /// Messages at most.
+    pub limit: u64,
+}
+
+/// What shards tell each other.
+#[derive(Debug)]
+pub enum Parcel {
+    /// To a topic's home: may this consumer read?
+    Ask(Box<Ask>),
+    /// From a topic's home.
+    Ruling(Key, TopicName, Box<Ruling>),
+    /// From a topic's home to a follower: new runs. Costs a credit.
+    Runs(ShardId, Vec<(Cid, Arc<Run>)>),
+    /// From a follower: its parcel of runs was taken.
+    Credit(ShardId),
+    /// From a follower: it has no reader any more.
+    Unfollow(ShardId, Cid),
+    /// To a session's shard: a command.
+    Command(Box<Forwarded>),
+    /// To a connection's shard: an answer.
+    Answer(ReplyTo, Box<Answer>),
+    /// To a topic's home: messages to publish.
+    Publish(Option<ReplyTo>, Vec<Publication>),
+    /// From a topic's home: what became of them, by line.
+    Published(ReplyTo, Vec<(u32, Published)>),
+    /// To a topic's home: something for the resource.
+    Delivery(Box<Delivery>),
+    /// To a topic's home: what does its log hold?
+    History(Box<HistoryAsk>),
+    /// To a session's shard: the session's private topic of this number ends or gets messages.
+    Private(Mid, Cid, Vec<Vec<u8>>, bool),
+}

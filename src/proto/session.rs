@@ -1,0 +1,169 @@
+//! Sessions: a client's state, its channels and its documents.
+
+use subtle::ConstantTimeEq;
+
+use crate::base::id::{Cid, Key};
+use crate::base::limits::DOCUMENTS_MAX;
+use crate::base::time::Instant;
+use crate::proto::inbox::Inboxes;
+use crate::wire::open::Mode;
+
+/// No slot.
+pub const NONE: u32 = u32::MAX;
+
+/// Where a channel stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelState {
+    /// Its place may be taken by a new channel.
+    Vacant,
+    /// The topic's home was asked; the key of the open that waits.
+    Opening(Key),
+    /// It reads the topic in this slot.
+    Open(u32),
+}
+
+/// One logical stream between a consumer and a resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel {
+    /// Its number; 0 while a server-given one is not yet known.
+    pub cid: Cid,
+    /// Where it stands.
+    pub state: ChannelState,
+    /// `queue` or `latest`.
+    pub mode: Mode,
+    /// Whether it ends when history moves past it.
+    pub strict: bool,
+    /// Messages a second at most; 0 for no bound.
+    pub rate: u32,
+    /// The first place of the topic's log that it reads.
+    pub opened: u64,
+}
+
+impl Channel {
+    /// The slot of its topic, once it is open.
+    pub fn topic(&self) -> Option<u32> {
+        match self.state {
+            ChannelState::Open(slot) => Some(slot),
+            ChannelState::Vacant | ChannelState::Opening(_) => None,
+        }
+    }
+}
+
+/// A client's state on this communication server.
+#[derive(Debug)]
+pub struct Session {
+    /// What every later command proves.
+    pub key: [u8; 16],
+    /// The slots of its documents; [`NONE`] where there is none.
+    pub documents: [u32; DOCUMENTS_MAX],
+    /// The number of the last document.
+    pub last_document: u32,
+    /// Its channels; a document's cursors stand at the same indexes.
+    pub channels: Vec<Channel>,
+    /// Numbered sends, from the first one on.
+    pub inboxes: Option<Box<Inboxes>>,
+    /// Since when it has had no document.
+    pub idle_since: Instant,
+    /// The moment of its timer that counts; others are stale.
+    pub timer_at: Instant,
+}
+
+impl Session {
+    /// A session without documents and channels.
+    pub fn new(key: [u8; 16], now: Instant) -> Self {
+        Self {
+            key,
+            documents: [NONE; DOCUMENTS_MAX],
+            last_document: 0,
+            channels: Vec::new(),
+            inboxes: None,
+            idle_since: now,
+            timer_at: Instant::NEVER,
+        }
+    }
+
+    /// Whether `text` is the session's key; takes the same time whatever differs.
+    pub fn is_key(&self, text: &str) -> bool {
+        let mut expected = [0u8; 22];
+        encode_key(&self.key, &mut expected);
+        bool::from(expected.as_slice().ct_eq(text.as_bytes()))
+    }
+
+    /// The slots of its documents.
+    pub fn document_slots(&self) -> impl Iterator<Item = u32> + use<> {
+        self.documents.into_iter().filter(|&slot| slot != NONE)
+    }
+
+    /// The index of the channel with that number.
+    pub fn find_channel(&self, cid: Cid) -> Option<usize> {
+        self.channels
+            .iter()
+            .position(|channel| channel.cid == cid && channel.state != ChannelState::Vacant)
+    }
+
+    /// How many channels are open or opening.
+    pub fn channel_count(&self) -> usize {
+        self.channels.iter().filter(|channel| channel.state != ChannelState::Vacant).count()
+    }
+
+    /// Puts a channel into the first free place and returns its index.
+    pub fn add_channel(&mut self, channel: Channel) -> usize {
+        let vacant = self.channels.iter().position(|c| c.state == ChannelState::Vacant);
+        match vacant {
+            Some(index) => {
+                self.channels[index] = channel;
+                index
+            }
+            None => {
+                if self.channels.is_empty() {
+                    // Most sessions have one channel; a first growth to four would cost them.
+                    self.channels.reserve_exact(1);
+                }
+                self.channels.push(channel);
+                self.channels.len() - 1
+            }
+        }
+    }
+}
+
+/// Writes a key as 22 characters of base64url.
+pub fn encode_key(key: &[u8; 16], out: &mut [u8; 22]) {
+    use base64::Engine as _;
+    let written = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode_slice(key, out);
+    debug_assert_eq!(written, Ok(22));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_itself_and_nothing_else() {
+        let session = Session::new([0xfb; 16], Instant::ZERO);
+        let mut text = [0; 22];
+        encode_key(&session.key, &mut text);
+        let text = std::str::from_utf8(&text).unwrap().to_string();
+        assert_eq!(text.len(), 22);
+        assert!(session.is_key(&text));
+        assert!(!session.is_key(&text[..21]));
+        assert!(!session.is_key(&text.replace('-', "+")));
+        assert!(!session.is_key(""));
+    }
+
+    #[test]
+    fn a_vacant_place_is_used_again() {
+        let mut session = Session::new([0; 16], Instant::ZERO);
+        let channel = Channel {
+            cid: Cid(5),
+            state: ChannelState::Open(0),
+            mode: Mode::Queue,
+            strict: false,
+            rate: 0,
+            opened: 0,
+        };
+        assert_eq!(session.add_channel(channel), 0);
+        session.channels[0].state = ChannelState::Vacant;
+        assert_eq!(session.find_channel(Cid(5)), None);
+        assert_eq!(session.add_channel(channel), 0);
+    }
+}

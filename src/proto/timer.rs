@@ -1,0 +1,249 @@
+//! Timers of one hub. They are lazy: an entry of the wheel that fires is checked against its
+//! owner's own moment, and one that no longer counts does nothing.
+
+use crate::base::id::Key;
+use crate::base::reason::CloseReason;
+use crate::base::time::{Instant, Span};
+use crate::http::status::Refusal;
+use crate::mem::slab::Slots;
+use crate::mem::wheel::Wheel;
+use crate::proto::connection::Phase;
+use crate::proto::document::Document;
+use crate::proto::hub::Hub;
+use crate::proto::parcel::Parcel;
+use crate::proto::topic::Role;
+
+/// How often a slice of the topics is looked through.
+const SWEEP_EVERY: Span = Span::from_millis(50);
+/// Topics in one slice.
+const SWEEP_SLICE: u32 = 1_024;
+
+/// Whose moment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// A connection: its phase takes too long.
+    Connection(Key),
+    /// A document: heartbeat, flush, rate, successor, or a socket that makes no progress.
+    Document(Key),
+    /// A session: no document within the linger time, or a gap in its numbered sends.
+    Session(Key),
+    /// The topics: what has aged or is wanted no more.
+    Sweep,
+}
+
+/// Makes sure that the document's timer fires no later than it must.
+pub(crate) fn arm_document(
+    documents: &mut Slots<Document>,
+    wheel: &mut Wheel<Timer>,
+    key: Key,
+    drop_intervals: u32,
+    now: Instant,
+) {
+    let Some(document) = documents.get_mut(key) else { return };
+    let at = document.next_moment(phase_of(key), drop_intervals, now);
+    if at < document.timer_at {
+        document.timer_at = at;
+        wheel.insert(at, Timer::Document(key));
+    }
+}
+
+/// Spreads heartbeats of documents that began together.
+fn phase_of(key: Key) -> u8 {
+    (key.slot.wrapping_mul(0x9e37_79b9) >> 24) as u8
+}
+
+impl Hub {
+    pub(crate) fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Connection(key) => self.fire_connection(key),
+            Timer::Document(key) => self.fire_document(key),
+            Timer::Session(key) => self.fire_session(key),
+            Timer::Sweep => self.sweep(),
+        }
+    }
+
+    /// The connection must get on within `span`.
+    pub(crate) fn set_deadline(&mut self, conn: Key, span: Span) {
+        let at = self.now + span;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.deadline = at;
+        if at < connection.timer_at {
+            connection.timer_at = at;
+            self.wheel.insert(at, Timer::Connection(conn));
+        }
+    }
+
+    fn fire_connection(&mut self, conn: Key) {
+        let now = self.now;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        if connection.timer_at > now {
+            return;
+        }
+        connection.timer_at = Instant::NEVER;
+        if connection.deadline > now {
+            let rest = connection.deadline.since(now);
+            if connection.deadline < Instant::NEVER {
+                self.set_deadline(conn, rest);
+            }
+            return;
+        }
+        let idle = connection.is_idle();
+        match connection.phase {
+            Phase::Stream(_) => {}
+            Phase::Drain(reason) => self.close(conn, reason),
+            Phase::Head if idle && connection.input.is_empty() => self.close(conn, CloseReason::Idle),
+            Phase::Head | Phase::Body(_) if idle => {
+                self.refuse(conn, Refusal::Timeout, CloseReason::RequestTimeout);
+            }
+            // Answers are waited for or the peer does not read them.
+            Phase::Head | Phase::Body(_) => self.close(conn, CloseReason::Stale),
+        }
+    }
+
+    /// Makes sure that the document's timer fires no later than it must.
+    pub(crate) fn arm_document(&mut self, slot: u32) {
+        if let Some(key) = self.document_key(slot) {
+            let drop_intervals = self.settings.drop_intervals;
+            arm_document(&mut self.documents, &mut self.wheel, key, drop_intervals, self.now);
+        }
+    }
+
+    fn fire_document(&mut self, key: Key) {
+        let now = self.now;
+        let drop_intervals = u64::from(self.settings.drop_intervals);
+        let Some(document) = self.documents.get_mut(key) else { return };
+        if document.timer_at > now {
+            return;
+        }
+        document.timer_at = Instant::NEVER;
+        let conn = document.conn;
+        if document.blocked && now.since(document.sent_at) >= document.heartbeat.times(drop_intervals)
+        {
+            self.close(conn, CloseReason::Stale);
+            return;
+        }
+        if document.replaced_at <= now {
+            document.replaced_at = Instant::NEVER;
+            self.end_document(key.slot, crate::base::reason::DocumentEnd::Refreshed);
+        }
+        let Some(document) = self.documents.get_mut(key) else { return };
+        if document.flush_at <= now {
+            document.flush_at = Instant::NEVER;
+        }
+        if document.heartbeat_at(phase_of(key)) <= now && !document.blocked {
+            document.heartbeat_due = true;
+        }
+        for (index, cursor) in document.cursors.iter().enumerate() {
+            let behind = self.topics.slots.at(cursor.topic).is_some_and(|topic| {
+                cursor.place < topic.log.end().place && cursor.rate > 0 && cursor.due <= now
+            });
+            if behind {
+                document.ready.set(index as u32);
+            }
+        }
+        if document.has_output() && !document.blocked {
+            self.name_document(key.slot);
+        }
+        self.arm_document(key.slot);
+    }
+
+    /// Makes sure that the session's timer fires no later than it must.
+    pub(crate) fn arm_session(&mut self, key: Key) {
+        let settings = &self.settings;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let linger = match session.document_slots().next() {
+            Some(_) => Instant::NEVER,
+            None => session.idle_since + settings.linger,
+        };
+        let gap = session.inboxes.as_ref().and_then(|inboxes| inboxes.deadline(settings.skip));
+        let at = gap.map_or(linger, |gap| gap.min(linger));
+        if at < session.timer_at {
+            session.timer_at = at;
+            self.wheel.insert(at, Timer::Session(key));
+        }
+    }
+
+    fn fire_session(&mut self, key: Key) {
+        let now = self.now;
+        let linger = self.settings.linger;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.timer_at > now {
+            return;
+        }
+        session.timer_at = Instant::NEVER;
+        if session.document_slots().next().is_none() && session.idle_since + linger <= now {
+            self.stats.sessions_expired += 1;
+            self.end_session(key);
+            return;
+        }
+        self.give_up_gaps(key);
+        self.arm_session(key);
+    }
+
+    /// Starts looking through the topics, unless that goes on already.
+    pub(crate) fn start_sweep(&mut self) {
+        if !self.sweeping {
+            self.sweeping = true;
+            self.wheel.insert(self.now + SWEEP_EVERY, Timer::Sweep);
+        }
+    }
+
+    /// Looks through a slice of the topics: what has aged goes, and topics that nobody wants.
+    fn sweep(&mut self) {
+        self.sweeping = false;
+        let end = self.topics.slots.slot_end();
+        for _ in 0..SWEEP_SLICE.min(end) {
+            let slot = if self.sweep_at < end { self.sweep_at } else { 0 };
+            self.sweep_at = slot + 1;
+            self.sweep_topic(slot);
+        }
+        if !self.topics.slots.is_empty() {
+            self.start_sweep();
+        }
+    }
+
+    fn sweep_topic(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(key) = self.topics.slots.key_at(slot) else { return };
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
+        let history = topic.options.history.unwrap_or(self.settings.history);
+        let before = topic.log.bytes();
+        topic.log.trim(&history, now);
+        let trimmed = before - topic.log.bytes();
+        let quiet = now.since(topic.quiet_since) >= self.settings.topic_grace;
+        let idle = quiet && !topic.is_wanted() && !topic.touched;
+        match topic.role {
+            Role::Follower(home) if idle => {
+                let number = topic.number;
+                self.topics.remove(key);
+                self.post(home, Parcel::Unfollow(self.shard, number));
+            }
+            Role::Follower(_) => {}
+            Role::Home { .. } | Role::Private => {
+                self.history_bytes -= trimmed;
+                if idle && matches!(topic.role, Role::Home { .. }) && topic.log.is_empty() {
+                    self.topics.remove(key);
+                }
+            }
+        }
+    }
+}
+
+impl Document {
+    /// The next moment at which something is due, as far as is known `now`.
+    fn next_moment(&self, phase: u8, drop_intervals: u32, now: Instant) -> Instant {
+        let quiet = if self.blocked {
+            self.sent_at + self.heartbeat.times(u64::from(drop_intervals))
+        } else if self.heartbeat_due || self.ended {
+            Instant::NEVER
+        } else {
+            self.heartbeat_at(phase)
+        };
+        let at = quiet.min(self.flush_at).min(self.replaced_at);
+        if !self.rated {
+            return at;
+        }
+        let dues = self.cursors.iter().filter(|cursor| cursor.rate > 0).map(|cursor| cursor.due);
+        dues.filter(|&due| due > now).fold(at, Instant::min)
+    }
+}
