@@ -1,1 +1,7 @@
 //! The document's codec: escaping, frames, incremental scanning.
+
+pub mod error;
+pub mod escape;
+pub mod frame;
+pub mod scan;
+mod tag;
