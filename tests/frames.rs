@@ -138,6 +138,7 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
         Frame::Identity { identity, .. } => frame::identity(out, identity),
         Frame::Opened { c, name, ep, n, head } => frame::opened(out, *c, name, *ep, *n, *head),
         Frame::Closed { c, e } => frame::closed(out, *c, *e),
+        Frame::Refused { c, name, e } => frame::refused(out, *c, name, *e),
         Frame::Gap { c, ep, n, missing } => frame::gap(out, *c, *ep, *n, *missing),
         Frame::Outcome { c, n, e } => frame::outcome(out, *c, *n, *e),
         Frame::Heartbeat { interval, unix_micros } => {

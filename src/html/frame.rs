@@ -146,6 +146,17 @@ pub fn closed(out: &mut Vec<u8>, c: Cid, e: ChannelEnd) {
     out.extend_from_slice(b">\n");
 }
 
+/// A channel that a document asked for with `open=` was not opened; `c` where the client chose it.
+pub fn refused(out: &mut Vec<u8>, c: Option<Cid>, name: &TopicName, e: ChannelEnd) {
+    out.extend_from_slice(b"<p x");
+    if let Some(c) = c {
+        number(out, " c=", u64::from(c.0));
+    }
+    text(out, " u=", name.as_str());
+    text(out, " e=", e.word());
+    out.extend_from_slice(b">\n");
+}
+
 /// The next message of channel `c` is after `n`; `missing` messages are lost to it, if that is
 /// known.
 pub fn gap(out: &mut Vec<u8>, c: Cid, ep: Epoch, n: Offset, missing: Option<u64>) {

@@ -56,6 +56,15 @@ pub enum Frame<'a> {
         /// Why.
         e: ChannelEnd,
     },
+    /// A channel that a document asked for with `open=` was not opened.
+    Refused {
+        /// The number that the client chose for it.
+        c: Option<Cid>,
+        /// The topic.
+        name: TopicName,
+        /// `denied` for good; `gone` where the resource is not there now.
+        e: ChannelEnd,
+    },
     /// Messages are missing.
     Gap {
         /// The channel.
@@ -143,6 +152,7 @@ pub fn parse_line(line: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
         },
         "i" => identity(tag)?,
         "o" => opened(tag)?,
+        "x" if tag.raw("u")?.is_some() => refused(tag)?,
         "x" => Frame::Closed { c: tag.value("c", Cid::parse)?, e: tag.value("e", channel_end)? },
         "g" => Frame::Gap {
             c: tag.value("c", Cid::parse)?,
@@ -193,15 +203,27 @@ fn identity(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
 }
 
 fn opened(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
-    let name = tag.text("u")?;
-    let (resource, subject) = name.split_once('/').ok_or(FrameError::Value("u"))?;
     Ok(Frame::Opened {
         c: tag.value("c", Cid::parse)?,
-        name: TopicName::new(resource, subject).map_err(|_| FrameError::Value("u"))?,
+        name: topic_name(&tag)?,
         ep: tag.value("ep", Epoch::parse)?,
         n: tag.value("n", Offset::parse)?,
         head: tag.value("head", Offset::parse)?,
     })
+}
+
+fn refused(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
+    Ok(Frame::Refused {
+        c: tag.optional("c", Cid::parse)?,
+        name: topic_name(&tag)?,
+        e: tag.value("e", channel_end)?,
+    })
+}
+
+fn topic_name(tag: &Tag<'_>) -> Result<TopicName, FrameError> {
+    let name = tag.text("u")?;
+    let (resource, subject) = name.split_once('/').ok_or(FrameError::Value("u"))?;
+    TopicName::new(resource, subject).map_err(|_| FrameError::Value("u"))
 }
 
 fn routes(payload: &[u8]) -> Result<Frame<'_>, FrameError> {

@@ -8,8 +8,8 @@ use crate::http::{date, status};
 /// The body of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing.
-    Empty,
+    /// Nothing: yes to a browser that asks before it sends a command across origins.
+    Preflight,
     /// One JSON object.
     Json(String),
     /// Frames, as a finite document.
@@ -47,7 +47,11 @@ pub struct Meta {
 impl Answer {
     /// `{"ok":true` and then `members`, which begin with a comma or are empty.
     pub fn ok(members: &str) -> Self {
-        Self { status: 200, content: Content::Json(format!("{{\"ok\":true{members}}}")), field: None }
+        Self {
+            status: 200,
+            content: Content::Json(format!("{{\"ok\":true{members}}}")),
+            field: None,
+        }
     }
 
     /// The answer to a command that failed.
@@ -76,7 +80,7 @@ impl Answer {
     /// Appends the whole HTTP answer to `out`.
     pub fn encode(&self, meta: &Meta, unix_seconds: u64, out: &mut Vec<u8>) {
         let (content_type, body): (&str, &[u8]) = match &self.content {
-            Content::Empty => ("", &[]),
+            Content::Preflight => ("", &[]),
             Content::Json(json) => ("application/json", json.as_bytes()),
             Content::Frames(frames) => ("text/html; charset=utf-8", frames),
             Content::Text(text) => ("text/plain; charset=utf-8", text.as_bytes()),
@@ -89,7 +93,8 @@ impl Answer {
             head = head.number("Content-Length", body.len() as u64);
         }
         if !content_type.is_empty() {
-            head = head.field("Content-Type", content_type).field("X-Content-Type-Options", "nosniff");
+            head =
+                head.field("Content-Type", content_type).field("X-Content-Type-Options", "nosniff");
         }
         head = match self.content {
             Content::Page(..) => head.field("Cache-Control", "no-cache"),
@@ -97,6 +102,12 @@ impl Answer {
         };
         if let Some(origin) = &meta.origin {
             head = head.field("Access-Control-Allow-Origin", origin).field("Vary", "Origin");
+        }
+        if self.content == Content::Preflight {
+            head = head
+                .field("Access-Control-Allow-Methods", "GET, HEAD, POST")
+                .field("Access-Control-Allow-Headers", "AHM-Key, Content-Type, Authorization")
+                .field("Access-Control-Max-Age", "600");
         }
         if let Some((name, value)) = &self.field {
             head = head.field(name, value);

@@ -71,8 +71,10 @@ pub struct Connection {
     pub eof: bool,
     /// Whether it named a second session, so that it stays on this shard.
     pub pinned: bool,
-    /// Whether our side is closed, and only the peer's end is waited for.
-    pub finished: bool,
+    /// Whether it goes to another shard as soon as the shell takes it.
+    pub moving: bool,
+    /// Whether the request under way is the last; what follows is thrown away.
+    pub last_taken: bool,
 }
 
 impl Connection {
@@ -92,7 +94,8 @@ impl Connection {
             paused: false,
             eof: false,
             pinned: false,
-            finished: false,
+            moving: false,
+            last_taken: false,
         }
     }
 

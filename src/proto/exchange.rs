@@ -78,6 +78,12 @@ impl Exchanges {
         self.advance();
     }
 
+    /// Whether the exchange waits for the only outcome of one publication.
+    pub fn is_single(&self, exchange: u32) -> bool {
+        let slot = self.slots.get(exchange.wrapping_sub(self.first) as usize);
+        matches!(slot, Some(Slot::Gathering { gather: Gather::Single, .. }))
+    }
+
     /// Puts bytes between the answers, in their turn: an interim answer.
     pub fn interject(&mut self, bytes: &[u8]) {
         self.slots.push_back(Slot::Ready { bytes: bytes.to_vec(), close: false });

@@ -66,7 +66,6 @@ impl Hub {
             Parcel::Published(reply, outcomes) => self.take_published(reply, outcomes),
             Parcel::Delivery(delivery) => self.take_delivery(*delivery),
             Parcel::History(ask) => self.take_history(*ask),
-            Parcel::Private(mid, cid, payloads, end) => self.take_private(mid, cid, payloads, end),
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
-use crate::base::reason::{CloseReason, DocumentEnd};
+use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
@@ -102,7 +102,7 @@ pub struct Hub {
     /// Topics with messages that are not yet in their logs.
     pub(crate) touched: Vec<u32>,
     /// Documents and cursors that have read their topic's end.
-    pub(crate) read_out: Vec<(u32, u32)>,
+    pub(crate) read_out: Vec<(u32, u32, Option<ChannelEnd>)>,
     pub(crate) scratch: Scratch,
     /// How many shared, and how many private, topics were numbered so far.
     pub(crate) topics_numbered: (u32, u32),
@@ -159,7 +159,12 @@ impl Hub {
     }
 
     /// A client has connected; `None` if there is no room, and the shell closes it.
-    pub fn handle_accepted(&mut self, peer: SocketAddr, door: Door, now: Instant) -> Option<ConnKey> {
+    pub fn handle_accepted(
+        &mut self,
+        peer: SocketAddr,
+        door: Door,
+        now: Instant,
+    ) -> Option<ConnKey> {
         self.now = now;
         if self.stopping || self.conns.len() >= self.settings.connections_max {
             self.stats.count_close(CloseReason::TooMany);
@@ -319,7 +324,7 @@ impl Hub {
         let documents = self.documents.keys().filter_map(|key| self.documents.get(key));
         let topics = self.topics.slots.keys().filter_map(|key| self.topics.slots.get(key));
         conns.map(|conn| conn.input.capacity()).sum::<usize>()
-            + sessions.map(|s| s.channels.capacity() * size_of_val(&s.channels[..1.min(s.channels.len())]).max(1)).sum::<usize>()
+            + sessions.map(Session::bytes).sum::<usize>()
             + documents.map(Document::bytes).sum::<usize>()
             + topics.map(|topic| topic.subscribers.capacity() * 8).sum::<usize>()
             + self.conns.bytes()

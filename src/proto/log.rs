@@ -213,7 +213,8 @@ impl Log {
             }
             (Some(run), Some((first_place, _))) if run.first_place > first_place => {
                 // Between two runs of the epoch: a gap that came from upstream has its own mark.
-                let before = self.runs.iter().take_while(|other| other.end_place() <= run.first_place);
+                let before =
+                    self.runs.iter().take_while(|other| other.end_place() <= run.first_place);
                 let marks_from = before.filter(|other| other.kind == Kind::Messages).last();
                 found(marks_from.map_or(first_place, |other| other.end_place()))
             }

@@ -1,3 +1,38 @@
 //! The whole server without sockets, clock, threads or randomness.
+//!
+//! [`hub`] is the way in. A message's way: [`publishing`] takes it, [`topic`] holds its [`log`] of
+//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`pull`] writes it into
+//! documents. A command's way: [`intake`] finds the request, [`routes`] says where it goes,
+//! [`commands`] carries it out, [`exchange`] gives out the answer in its turn.
 
+pub mod answer;
+mod commands;
+pub mod connection;
+mod delivering;
+pub mod directory;
+pub mod document;
+pub mod exchange;
+pub mod follow;
+mod history;
+pub mod hub;
+pub mod inbox;
+mod intake;
+pub mod log;
+pub mod opening;
+pub mod output;
+pub mod parcel;
+mod publishing;
+mod pull;
+pub mod resource;
+mod routes;
+pub mod run;
+pub mod scratch;
+pub mod session;
 pub mod settings;
+pub mod stats;
+mod streaming;
+pub mod timer;
+pub mod topic;
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,9 @@ pub struct Opening {
     /// The channel's index in its session.
     channel: usize,
     chosen: Option<Cid>,
+    name: TopicName,
     since: Option<Position>,
-    replies: Vec<ReplyTo>,
+    reply: Option<ReplyTo>,
 }
 
 impl Hub {
@@ -38,29 +39,30 @@ impl Hub {
         reply: Option<ReplyTo>,
         address: SocketAddr,
     ) {
-        let settings = &self.settings;
-        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let channels_max = self.settings.channels_max;
         let fail = |hub: &mut Self, code, detail: &str| {
-            hub.open_failed(session_key, request.cid, code, detail, reply);
+            hub.open_failed(session_key, request.cid, &request.name, code, detail, reply);
         };
         if request.cid.is_some_and(|cid| !cid.is_clients_choice()) {
             return fail(self, ErrorCode::BadRequest, "a client chooses cid from 1 to 1048575");
         }
         if let Some(index) = self.same_channel(session_key, request) {
-            return self.open_again(session_key, index, &request.name, reply);
+            return self.open_again(session_key, index, reply);
         }
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
         if request.cid.is_some_and(|cid| session.find_channel(cid).is_some()) {
             return fail(self, ErrorCode::Conflict, "this cid is another channel's");
         }
-        if session.channel_count() >= settings.channels_max {
+        if session.channel_count() >= channels_max {
             return fail(self, ErrorCode::TooMany, "too many channels in this session");
         }
         let ask = self.openings.insert(Opening {
             session: session_key,
             channel: 0,
             chosen: request.cid,
+            name: request.name.clone(),
             since: request.since,
-            replies: reply.into_iter().collect(),
+            reply,
         });
         let index = session.add_channel(Channel {
             cid: request.cid.unwrap_or(Cid(0)),
@@ -87,10 +89,8 @@ impl Hub {
         })
     }
 
-    fn open_again(&mut self, session: Key, index: usize, name: &TopicName, reply: Option<ReplyTo>) {
-        let answer = self.open_answer(session, index);
-        log::debug!("{name} is open already");
-        if let (Some(reply), Some(answer)) = (reply, answer) {
+    fn open_again(&mut self, session: Key, index: usize, reply: Option<ReplyTo>) {
+        if let (Some(reply), Some(answer)) = (reply, self.open_answer(session, index)) {
             self.give(reply, answer);
         }
     }
@@ -262,19 +262,34 @@ impl Hub {
         });
         match outcome {
             Ok((slot, number)) => {
-                channel.cid = opening.chosen.unwrap_or(number);
-                channel.state = ChannelState::Open(slot);
-                self.attach(opening.session, opening.channel, slot, opening.since);
-                for reply in opening.replies {
-                    if let Some(answer) = self.open_answer(opening.session, opening.channel) {
-                        self.give(reply, answer);
+                let cid = opening.chosen.unwrap_or(number);
+                let mut index = opening.channel;
+                channel.state = ChannelState::Vacant;
+                match session.find_channel(cid) {
+                    // The same was asked for twice before the home had ruled.
+                    Some(other) => index = other,
+                    None => {
+                        session.channels[index].cid = cid;
+                        session.channels[index].state = ChannelState::Open(slot);
+                        self.attach(opening.session, index, slot, opening.since);
                     }
+                }
+                if let Some(reply) = opening.reply
+                    && let Some(answer) = self.open_answer(opening.session, index)
+                {
+                    self.give(reply, answer);
                 }
             }
             Err((code, detail)) => {
                 channel.state = ChannelState::Vacant;
-                let reply = opening.replies.first().copied();
-                self.open_failed(opening.session, opening.chosen, code, &detail, reply);
+                self.open_failed(
+                    opening.session,
+                    opening.chosen,
+                    &opening.name,
+                    code,
+                    &detail,
+                    opening.reply,
+                );
             }
         }
     }
@@ -293,10 +308,9 @@ impl Hub {
         let Some(topic) = self.topics.slots.at(slot) else { return };
         let located = match since {
             Some(position) => topic.log.locate(position),
-            None => Located {
-                place: topic.log.fresh(topic.options.state),
-                missed: Missed::Nothing,
-            },
+            None => {
+                Located { place: topic.log.fresh(topic.options.state), missed: Missed::Nothing }
+            }
         };
         let Some(session) = self.sessions.get_mut(session) else { return };
         session.channels[index].opened = located.place;
@@ -361,6 +375,7 @@ impl Hub {
         &mut self,
         session: Key,
         cid: Option<Cid>,
+        name: &TopicName,
         code: ErrorCode,
         detail: &str,
         reply: Option<ReplyTo>,
@@ -371,7 +386,9 @@ impl Hub {
         let Some(session) = self.sessions.get(session) else { return };
         for slot in session.document_slots() {
             let Some(document) = self.documents.at_mut(slot) else { continue };
-            frame::closed(&mut document.notes, cid.unwrap_or(Cid(0)), ChannelEnd::Denied);
+            let may_come = matches!(code, ErrorCode::NoResource | ErrorCode::NoInstance);
+            let end = if may_come { ChannelEnd::Gone } else { ChannelEnd::Denied };
+            frame::refused(&mut document.notes, cid, name, end);
             self.name_document(slot);
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
+use crate::base::id::{Cid, Epoch, Key, Offset, ShardId};
 use crate::base::name::TopicName;
 use crate::base::reason::ErrorCode;
 use crate::proto::answer::Answer;
@@ -165,6 +165,4 @@ pub enum Parcel {
     Delivery(Box<Delivery>),
     /// To a topic's home: what does its log hold?
     History(Box<HistoryAsk>),
-    /// To a session's shard: the session's private topic of this number ends or gets messages.
-    Private(Mid, Cid, Vec<Vec<u8>>, bool),
 }

@@ -27,8 +27,6 @@ enum Turn {
     More,
     /// It has read everything.
     Done,
-    /// Its rate does not let it go on before this moment.
-    Wait(Instant),
     /// Its channel has ended; the frame is written.
     Ended(Option<ChannelEnd>),
 }
@@ -133,7 +131,7 @@ impl Hub {
             };
             match turn {
                 Turn::More => {}
-                Turn::Done | Turn::Wait(_) => document.ready.clear(index),
+                Turn::Done => document.ready.clear(index),
                 Turn::Ended(end) => {
                     document.ready.clear(index);
                     self.read_out.push((slot, index, end));
@@ -202,7 +200,8 @@ fn read(
         return Turn::Done;
     }
     if cursor.rate > 0 && now < cursor.due {
-        return Turn::Wait(cursor.due);
+        // The document's timer wakes it when it is due.
+        return Turn::Done;
     }
     let cid = if cursor.cid.0 == 0 { topic.number } else { cursor.cid };
     if (cursor.latest || cursor.rate > 0)
@@ -243,7 +242,8 @@ fn read(
         stats.delivered += end - cursor.place;
         cursor.place = end;
         if cursor.rate > 0 {
-            cursor.due = now + crate::base::time::Span::from_nanos(1_000_000_000 / u64::from(cursor.rate));
+            cursor.due =
+                now + crate::base::time::Span::from_nanos(1_000_000_000 / u64::from(cursor.rate));
         }
         room = room.saturating_sub(bytes);
         if room == 0 || scratch.is_full() || end < run.end_place() {
@@ -260,7 +260,11 @@ fn skip_to(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &m
     {
         let run = topic.log.run(index);
         let before = topic.log.position_before(place);
-        let n = if run.kind == Kind::Messages { crate::base::id::Offset(run.offset_at(place).0 - 1) } else { before.n };
+        let n = if run.kind == Kind::Messages {
+            crate::base::id::Offset(run.offset_at(place).0 - 1)
+        } else {
+            before.n
+        };
         let head = if run.epoch == topic.log.end().epoch { topic.log.head() } else { n };
         frame::opened(&mut scratch.bytes, cid, &topic.name, run.epoch, n, head);
     }
@@ -268,7 +272,13 @@ fn skip_to(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &m
 }
 
 /// Adds the messages from the cursor's place to `end`; returns their bytes.
-fn put_messages(run: &Run, index: usize, cursor: &Cursor, end: u64, scratch: &mut Scratch) -> usize {
+fn put_messages(
+    run: &Run,
+    index: usize,
+    cursor: &Cursor,
+    end: u64,
+    scratch: &mut Scratch,
+) -> usize {
     let (from, to) = (run.start_of(cursor.place), run.start_of(end));
     if cursor.cid.0 != 0 {
         // The client chose a number of its own: each frame is addressed anew.

@@ -116,6 +116,11 @@ pub trait Resource: Send + Sync + fmt::Debug {
     /// where the accepted options say so or the channel is private.
     fn open(&self, subject: &str, consumer: &Consumer) -> Decision;
 
+    /// Whether consumers may send to it; where not, their sends are refused.
+    fn takes_messages(&self) -> bool {
+        true
+    }
+
     /// A consumer sent a message, each once and in the order of `n`.
     fn message(&self, message: &Message<'_>, actions: &mut Actions);
 

@@ -101,6 +101,12 @@ impl Session {
             .position(|channel| channel.cid == cid && channel.state != ChannelState::Vacant)
     }
 
+    /// Memory beside the struct itself, in bytes; what waits in the inboxes is left out.
+    pub fn bytes(&self) -> usize {
+        self.channels.capacity() * size_of::<Channel>()
+            + self.inboxes.as_ref().map_or(0, |_| size_of::<Inboxes>())
+    }
+
     /// How many channels are open or opening.
     pub fn channel_count(&self) -> usize {
         self.channels.iter().filter(|channel| channel.state != ChannelState::Vacant).count()

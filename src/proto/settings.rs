@@ -72,6 +72,10 @@ pub struct Settings {
     pub topics_max: usize,
     /// Channels per session at most.
     pub channels_max: usize,
+    /// Names that the private listener may be called by, beside addresses and `localhost`.
+    pub private_hosts: Vec<String>,
+    /// A token that publishers must show; `None` where the listener's address is protection enough.
+    pub private_token: Option<String>,
     /// How long a topic without a subscriber or a history is kept.
     pub topic_grace: Span,
     /// At shutdown clients are asked to come back after a random wait up to this.
@@ -105,6 +109,8 @@ impl Default for Settings {
             sessions_max: 100_000,
             topics_max: 100_000,
             channels_max: limits::CHANNELS_MAX,
+            private_hosts: Vec::new(),
+            private_token: None,
             topic_grace: Span::from_secs(60),
             return_spread: Span::from_secs(3),
         }

@@ -91,7 +91,9 @@ impl Hub {
         match connection.phase {
             Phase::Stream(_) => {}
             Phase::Drain(reason) => self.close(conn, reason),
-            Phase::Head if idle && connection.input.is_empty() => self.close(conn, CloseReason::Idle),
+            Phase::Head if idle && connection.input.is_empty() => {
+                self.close(conn, CloseReason::Idle)
+            }
             Phase::Head | Phase::Body(_) if idle => {
                 self.refuse(conn, Refusal::Timeout, CloseReason::RequestTimeout);
             }
@@ -117,7 +119,8 @@ impl Hub {
         }
         document.timer_at = Instant::NEVER;
         let conn = document.conn;
-        if document.blocked && now.since(document.sent_at) >= document.heartbeat.times(drop_intervals)
+        if document.blocked
+            && now.since(document.sent_at) >= document.heartbeat.times(drop_intervals)
         {
             self.close(conn, CloseReason::Stale);
             return;

@@ -5,4 +5,5 @@ pub mod error;
 pub mod open;
 pub mod position;
 pub mod protocol;
+pub mod publish;
 pub mod query;

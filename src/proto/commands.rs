@@ -1,0 +1,339 @@
+//! The commands of clients, whichever carriage brought them.
+
+use crate::base::id::{ConnKey, Key};
+use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
+use crate::base::time::Span;
+use crate::html::frame;
+use crate::mem::window::Offer;
+use crate::proto::answer::{Answer, Content, Meta, quote};
+use crate::proto::exchange::Gather;
+use crate::proto::hub::Hub;
+use crate::proto::inbox::{Bounds, Sent};
+use crate::proto::parcel::{Forwarded, HistoryAsk, Parcel, ReplyTo};
+use crate::proto::session::encode_key;
+use crate::wire::command::{self, Command, DocumentRequest, Request};
+use crate::wire::position::Positions;
+
+/// Messages that `history` gives unless it is asked for another number.
+const HISTORY_LIMIT: u32 = 100;
+
+impl Hub {
+    /// Begins a document on `conn`; returns the answer if it cannot.
+    pub(crate) fn open_document(
+        &mut self,
+        conn: ConnKey,
+        name: &str,
+        query: &str,
+        key: Option<&str>,
+        body: Option<Vec<u8>>,
+        meta: &Meta,
+    ) -> Option<Answer> {
+        let request = match command::parse(name, query) {
+            Ok(request) => request,
+            Err(error) => return Some(Answer::error(error.code, &error.detail)),
+        };
+        if self.stopping {
+            return Some(Answer::error(ErrorCode::Draining, "this server is about to stop"));
+        }
+        let Command::Document(document) = &request.command else { return None };
+        let mut document = document.clone();
+        if let Some(body) = body.filter(|body| !body.is_empty()) {
+            if document.last.is_some() {
+                let detail = "`last` stands in the target or in the body, not in both";
+                return Some(Answer::error(ErrorCode::BadRequest, detail));
+            }
+            match Positions::parse_body(&body) {
+                Ok(last) => document.last = Some(last),
+                Err(error) => return Some(Answer::error(error.code, &error.detail)),
+            }
+        }
+        match self.session_for_document(&request, &document, key) {
+            Ok((session, made_here)) => {
+                self.begin_document(conn, session, made_here, &document, meta);
+                None
+            }
+            Err(answer) => Some(answer),
+        }
+    }
+
+    fn session_for_document(
+        &mut self,
+        request: &Request<'_>,
+        document: &DocumentRequest,
+        key: Option<&str>,
+    ) -> Result<(Key, bool), Answer> {
+        if request.mid.is_none() {
+            if document.refresh {
+                let detail = "a refresh needs the session that it is for";
+                return Err(Answer::error(ErrorCode::NoSession, detail));
+            }
+            let made = self.begin_session();
+            let full = |code| Answer::error(code, "no room for another session");
+            return made.map(|session| (session, true)).map_err(full);
+        }
+        let session = self.session_of(request, key)?;
+        if !self.has_room_for_document(session, document.dup) {
+            let detail = "a session has at most 4 documents";
+            return Err(Answer::error(ErrorCode::TooMany, detail));
+        }
+        Ok((session, false))
+    }
+
+    /// The session that a request names and proves.
+    fn session_of(&self, request: &Request<'_>, key: Option<&str>) -> Result<Key, Answer> {
+        if request.scs.as_deref().is_some_and(|scs| scs != self.settings.scs) {
+            let detail = "the session lives on another communication server";
+            return Err(Answer::error(ErrorCode::WrongServer, detail));
+        }
+        let in_target = request.key.as_deref().filter(|_| self.settings.key_in_target);
+        let session = request.mid.and_then(|mid| self.prove_session(mid, key.or(in_target)));
+        session.ok_or_else(|| Answer::error(ErrorCode::NoSession, "no such session with this key"))
+    }
+
+    /// Carries out a command that is no document.
+    pub(crate) fn run_command(&mut self, forwarded: Forwarded) {
+        let reply = forwarded.reply;
+        let query = forwarded.query.clone();
+        let request = match command::parse(&forwarded.name, &query) {
+            Ok(request) => request,
+            Err(error) => return self.give(reply, Answer::error(error.code, &error.detail)),
+        };
+        if reply.part.is_some() && !request.command.is_short() {
+            let detail = "this command does not stand in a batch";
+            return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
+        }
+        match &request.command {
+            Command::ClientJs => self.give_client(reply),
+            Command::Batch => self.run_batch(forwarded),
+            Command::History { name, since, limit } => {
+                let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
+                let (name, since) = (name.clone(), *since);
+                let home = self.home_of(&name);
+                let ask = HistoryAsk { reply, name, since, limit };
+                self.post(home, Parcel::History(Box::new(ask)));
+            }
+            Command::Login { resource } => {
+                let answer = self.login(resource.as_deref());
+                self.give(reply, answer);
+            }
+            Command::Ping { t, .. } if request.mid.is_none() => {
+                let answer = self.pong(t.as_deref());
+                self.give(reply, answer);
+            }
+            _ => self.run_for_session(&request, forwarded),
+        }
+    }
+
+    /// At a session's shard: a command that came to another one.
+    pub(crate) fn take_command(&mut self, forwarded: Forwarded) {
+        self.run_command(forwarded);
+    }
+
+    fn run_for_session(&mut self, request: &Request<'_>, mut forwarded: Forwarded) {
+        let reply = forwarded.reply;
+        let elsewhere = request
+            .mid
+            .map(|mid| mid.shard())
+            .filter(|&shard| shard != self.shard && shard.index() < usize::from(self.shards));
+        if let Some(shard) = elsewhere {
+            return self.post(shard, Parcel::Command(Box::new(forwarded)));
+        }
+        let session = match self.session_of(request, forwarded.key.as_deref()) {
+            Ok(session) => session,
+            Err(answer) => return self.give(reply, answer),
+        };
+        let answer = match &request.command {
+            Command::Open(open) => {
+                return self.open_channel(session, open, Some(reply), forwarded.address);
+            }
+            Command::Send { cid, n, id, data } => {
+                let payload = match (data, forwarded.body.take()) {
+                    (Some(_), Some(body)) if !body.is_empty() => {
+                        Err("the payload stands in `data` or in the body, not in both")
+                    }
+                    (Some(data), _) => Ok(data.clone()),
+                    (None, Some(body)) => Ok(body),
+                    (None, None) => Err("a send needs a payload, in `data` or as the body"),
+                };
+                match payload {
+                    Ok(payload) => {
+                        let sent = Sent { id: id.as_ref().map(|id| id.to_string()), payload };
+                        self.send(session, *cid, *n, sent, &forwarded)
+                    }
+                    Err(detail) => Answer::error(ErrorCode::BadRequest, detail),
+                }
+            }
+            Command::Close { cid } => {
+                let found = self.sessions.get(session).and_then(|s| s.find_channel(*cid));
+                match found {
+                    Some(index) => {
+                        self.end_channel(session, index, ChannelEnd::Closed, None);
+                        Answer::ok("")
+                    }
+                    None => Answer::error(ErrorCode::NoChannel, "no such channel"),
+                }
+            }
+            Command::Logout => {
+                self.end_session(session);
+                Answer::ok("")
+            }
+            Command::Ping { t, h } => {
+                self.client_heartbeat(session, *h);
+                self.pong(t.as_deref())
+            }
+            _ => Answer::error(ErrorCode::BadRequest, "not a command of a session"),
+        };
+        self.give(reply, answer);
+    }
+
+    fn give_client(&mut self, reply: ReplyTo) {
+        let answer = match self.directory.page("client.js") {
+            Some(page) => {
+                let content = Content::Page(page.content_type, page.bytes);
+                Answer { status: 200, content, field: None }
+            }
+            None => Answer::error(ErrorCode::NoCommand, "this server gives out no client"),
+        };
+        self.give(reply, answer);
+    }
+
+    /// Each line is a command of the batch's session, unless the line names another.
+    fn run_batch(&mut self, forwarded: Forwarded) {
+        let reply = forwarded.reply;
+        let body = forwarded.body.unwrap_or_default();
+        let Ok(body) = String::from_utf8(body) else {
+            return self.give(reply, Answer::error(ErrorCode::BadRequest, "not UTF-8"));
+        };
+        let lines: Vec<_> = command::split_batch(&body).collect();
+        if lines.is_empty() {
+            return self
+                .give(reply, Answer { content: Content::Text(String::new()), ..Answer::ok("") });
+        }
+        if let Some(connection) = self.conns.get_mut(reply.conn) {
+            connection.exchanges().gather(reply.exchange, Gather::Lines, lines.len());
+        }
+        for (part, (name, query)) in lines.into_iter().enumerate() {
+            self.run_command(Forwarded {
+                reply: ReplyTo { part: Some(part as u32), ..reply },
+                name: name.to_string(),
+                query: join_queries(query, &forwarded.query),
+                key: forwarded.key.clone(),
+                address: forwarded.address,
+                body: None,
+            });
+        }
+    }
+
+    fn login(&mut self, resource: Option<&str>) -> Answer {
+        if let Some(resource) = resource
+            && self.directory.resource(resource).is_none()
+        {
+            return Answer::error(ErrorCode::NoResource, "no such resource");
+        }
+        let session = match self.begin_session() {
+            Ok(session) => session,
+            Err(code) => return Answer::error(code, "no room for another session"),
+        };
+        let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
+            return Answer::error(ErrorCode::Busy, "try again");
+        };
+        let mut key = [0; 22];
+        encode_key(&session.key, &mut key);
+        let key = std::str::from_utf8(&key).unwrap_or_default();
+        let scs = quote(&self.settings.scs);
+        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\""))
+    }
+
+    fn pong(&self, t: Option<&str>) -> Answer {
+        let back = t.map(|t| format!(",\"t\":{}", quote(t))).unwrap_or_default();
+        Answer::ok(&format!("{back},\"time\":{}", self.unix_micros()))
+    }
+
+    /// A session without a document lives on while its client says so.
+    fn client_heartbeat(&mut self, session: Key, _interval: Option<Span>) {
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.idle_since = now;
+        }
+    }
+
+    fn send(
+        &mut self,
+        session_key: Key,
+        cid: crate::base::id::Cid,
+        n: u64,
+        sent: Sent,
+        forwarded: &Forwarded,
+    ) -> Answer {
+        if sent.payload.len() > self.settings.payload_bytes_max {
+            return Answer::error(ErrorCode::TooLarge, "the payload is larger than allowed");
+        }
+        let resource = match self.resource_of_channel(session_key, cid) {
+            Ok(resource) => resource,
+            Err((code, detail)) => return Answer::error(code, detail),
+        };
+        debug_assert!(resource.takes_messages());
+        let bounds = Bounds {
+            count_max: self.settings.send_window,
+            bytes_max: self.settings.send_window_bytes,
+        };
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return Answer::error(ErrorCode::NoSession, "the session has ended");
+        };
+        let inboxes = session.inboxes.get_or_insert_default();
+        let Some((offer, ready)) = inboxes.offer(cid, n, sent, bounds, now) else {
+            let mut answer = Answer::error(ErrorCode::OutOfWindow, "too far ahead of the next");
+            if let Content::Json(json) = &mut answer.content {
+                json.pop();
+                json.push_str(&format!(",\"sn\":{}}}", inboxes.expected(cid)));
+            }
+            return answer;
+        };
+        let outcome = match offer {
+            Offer::Taken => SendOutcome::Taken,
+            Offer::Held => SendOutcome::Held,
+            Offer::Dup => SendOutcome::Dup,
+            Offer::Skipped => return Answer::error(ErrorCode::Skipped, "this number was given up"),
+        };
+        if let Some(sent) = ready {
+            self.deliver(session_key, cid, n, sent, forwarded.address);
+            self.deliver_ready(session_key, cid, forwarded.address);
+        }
+        self.arm_session(session_key);
+        Answer::ok(&format!(",\"outcome\":\"{}\",\"n\":{n}", outcome.word()))
+    }
+
+    /// Tells all documents of a session what became of a send that was held.
+    pub(crate) fn tell_outcome(
+        &mut self,
+        session: Key,
+        cid: crate::base::id::Cid,
+        n: u64,
+        outcome: SendOutcome,
+    ) {
+        let Some(session) = self.sessions.get(session) else { return };
+        for slot in session.document_slots() {
+            let Some(document) = self.documents.at_mut(slot) else { continue };
+            frame::outcome(&mut document.notes, cid, n, outcome);
+            self.name_document(slot);
+        }
+    }
+}
+
+/// The parameters of a batch's line; what it does not say of the session, the batch says.
+fn join_queries(line: &str, batch: &str) -> String {
+    let mut joined = line.to_string();
+    for pair in batch.split('&') {
+        let name = pair.split('=').next().unwrap_or_default();
+        let of_session = matches!(name, "scs" | "mid" | "k");
+        let given = line.split('&').any(|own| own.split('=').next() == Some(name));
+        if of_session && !given {
+            if !joined.is_empty() {
+                joined.push('&');
+            }
+            joined.push_str(pair);
+        }
+    }
+    joined
+}

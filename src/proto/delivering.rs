@@ -1,0 +1,156 @@
+//! From a consumer's numbered send to its resource, in order and once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::id::{Cid, Key};
+use crate::base::name::TopicName;
+use crate::base::reason::{ErrorCode, SendOutcome};
+use crate::proto::hub::Hub;
+use crate::proto::inbox::Sent;
+use crate::proto::parcel::{Content, Delivery, Parcel, Publication};
+use crate::proto::resource::{Actions, Consumer, Message, Resource};
+use crate::proto::topic::Role;
+
+impl Hub {
+    /// The resource behind a channel, if it takes messages.
+    pub(crate) fn resource_of_channel(
+        &self,
+        session: Key,
+        cid: Cid,
+    ) -> Result<Arc<dyn Resource>, (ErrorCode, &'static str)> {
+        let no_channel = (ErrorCode::NoChannel, "no such channel");
+        let session = self.sessions.get(session).ok_or(no_channel)?;
+        let index = session.find_channel(cid).ok_or(no_channel)?;
+        let slot = session.channels[index].topic().ok_or(no_channel)?;
+        let topic = self.topics.slots.at(slot).ok_or(no_channel)?;
+        let resource = self.directory.resource(topic.name.resource());
+        match resource {
+            Some(resource) if resource.takes_messages() => Ok(Arc::clone(resource)),
+            _ => Err((ErrorCode::Forbidden, "this resource takes no messages")),
+        }
+    }
+
+    /// Passes on what stood behind a number that has now been taken.
+    pub(crate) fn deliver_ready(&mut self, session_key: Key, cid: Cid, address: SocketAddr) {
+        while let Some(session) = self.sessions.get_mut(session_key)
+            && let Some(inboxes) = session.inboxes.as_mut()
+            && let Some((n, sent)) = inboxes.next_ready(cid)
+        {
+            self.deliver(session_key, cid, n, sent, address);
+            self.tell_outcome(session_key, cid, n, SendOutcome::Taken);
+        }
+    }
+
+    /// Passes one message on: to the home of its subject, or to the private channel's resource.
+    pub(crate) fn deliver(
+        &mut self,
+        session: Key,
+        cid: Cid,
+        n: u64,
+        sent: Sent,
+        address: SocketAddr,
+    ) {
+        self.stats.sends_taken += 1;
+        let content = Content::Message { n, id: sent.id, payload: sent.payload };
+        self.pass_on(session, cid, address, content);
+    }
+
+    fn pass_on(&mut self, session_key: Key, cid: Cid, address: SocketAddr, content: Content) {
+        let Some(mid) = self.mid_of(session_key) else { return };
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let Some(index) = session.find_channel(cid) else { return };
+        let Some(slot) = session.channels[index].topic() else { return };
+        let Some(topic) = self.topics.slots.at(slot) else { return };
+        let consumer = Consumer { session: mid, cid, address };
+        let delivery = Delivery { name: topic.name.clone(), consumer, content };
+        if topic.role == Role::Private {
+            let actions = self.ask_resource(&delivery);
+            self.carry_out(&delivery.name, actions, Some(slot));
+        } else {
+            let home = self.home_of(&delivery.name);
+            self.post(home, Parcel::Delivery(Box::new(delivery)));
+        }
+    }
+
+    /// At the home of a subject: something for its resource.
+    pub(crate) fn take_delivery(&mut self, delivery: Delivery) {
+        let actions = self.ask_resource(&delivery);
+        self.carry_out(&delivery.name, actions, None);
+    }
+
+    fn ask_resource(&mut self, delivery: &Delivery) -> Actions {
+        let mut actions = Actions::default();
+        let Some(resource) = self.directory.resource(delivery.name.resource()) else {
+            return actions;
+        };
+        let (subject, consumer) = (delivery.name.subject(), delivery.consumer);
+        match &delivery.content {
+            Content::Message { n, id, payload } => {
+                let message = Message { subject, consumer, n: *n, id: id.as_deref(), payload };
+                resource.message(&message, &mut actions);
+            }
+            Content::Skipped(from, to) => resource.skipped(subject, &consumer, *from, *to),
+        }
+        actions
+    }
+
+    /// Does what a resource wants; `private` is the slot of the consumer's own topic.
+    fn carry_out(&mut self, name: &TopicName, actions: Actions, private: Option<u32>) {
+        for (subject, payload) in actions.publications {
+            let Ok(name) = TopicName::new(name.resource(), &subject) else {
+                log::warn!("{}: a resource published to a subject that is no name", name);
+                continue;
+            };
+            let home = self.home_of(&name);
+            let item = Publication { line: 0, name, position: None, snapshot: false, payload };
+            self.post(home, Parcel::Publish(None, vec![item]));
+        }
+        match private {
+            Some(slot) => {
+                for reply in actions.replies {
+                    self.add_message(slot, false, &reply);
+                }
+                if let Some(end) = actions.end {
+                    self.end_topic(slot, end);
+                }
+            }
+            None => self.stats.replies_dropped += actions.replies.len() as u64,
+        }
+    }
+
+    /// Gives up gaps in a session's numbered sends that are too old.
+    pub(crate) fn give_up_gaps(&mut self, session_key: Key) {
+        let skip = self.settings.skip;
+        let now = self.now;
+        let address = self.address_of(session_key);
+        while let Some(session) = self.sessions.get_mut(session_key)
+            && let Some(inboxes) = session.inboxes.as_mut()
+            && let Some((cid, from, to)) = inboxes.give_up(skip, now)
+        {
+            self.stats.sends_skipped += to - from + 1;
+            self.pass_on(session_key, cid, address, Content::Skipped(from, to));
+            for n in from..=to {
+                self.tell_outcome(session_key, cid, n, SendOutcome::Skipped);
+            }
+            self.deliver_ready(session_key, cid, address);
+        }
+    }
+
+    /// A channel has ended: sends that wait on it come to nobody.
+    pub(crate) fn forget_held(&mut self, session_key: Key, cid: Cid) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let Some(inboxes) = session.inboxes.as_mut() else { return };
+        for n in inboxes.drain(cid) {
+            self.tell_outcome(session_key, cid, n, SendOutcome::Unknown);
+        }
+    }
+
+    fn address_of(&self, session: Key) -> SocketAddr {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let Some(session) = self.sessions.get(session) else { return nobody };
+        let conns = session.document_slots().filter_map(|slot| self.documents.at(slot));
+        let mut peers = conns.filter_map(|document| self.conns.get(document.conn));
+        peers.next().map_or(nobody, |connection| connection.peer)
+    }
+}

@@ -1,0 +1,276 @@
+//! From received bytes to requests: heads, bodies, pipelining, and when a connection moves.
+
+use crate::base::id::ConnKey;
+use crate::base::limits;
+use crate::base::reason::CloseReason;
+use crate::base::time::Span;
+use crate::http::body::BodyDecoder;
+use crate::http::request::{Framing, Head, Limits, Method, parse_head};
+use crate::http::response::CONTINUE;
+use crate::http::status::Refusal;
+use crate::proto::answer::{Meta, refusal};
+use crate::proto::connection::{Body, Door, Phase};
+use crate::proto::hub::Hub;
+use crate::proto::output::Output;
+use crate::wire::command::{self, Command};
+
+/// How long a closed connection waits for the peer to close too, so that the last answer is not
+/// lost with input that nobody read.
+const LINGER: Span = Span::from_secs(1);
+
+/// What became of a look at the input.
+enum Step {
+    /// So many bytes were used.
+    Used(usize),
+    /// More is needed.
+    More,
+    /// Something else must happen first.
+    Wait,
+}
+
+impl Hub {
+    /// Takes bytes of a connection after those that it still holds.
+    pub(crate) fn intake(&mut self, conn: ConnKey, bytes: &[u8]) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let mut held = std::mem::take(&mut connection.input);
+        let fresh = held.is_empty();
+        let used = if fresh {
+            self.consume(conn, bytes)
+        } else {
+            held.extend_from_slice(bytes);
+            self.consume(conn, &held)
+        };
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        if fresh {
+            if used < bytes.len() {
+                connection.input = bytes[used..].to_vec();
+            }
+        } else if used < held.len() {
+            held.drain(..used);
+            connection.input = held;
+        }
+        let begins = (fresh || used > 0) && !connection.input.is_empty();
+        if begins && matches!(connection.phase, Phase::Head) && !connection.paused {
+            let span = self.settings.head_timeout;
+            self.set_deadline(conn, span);
+        }
+    }
+
+    /// Goes on with requests that had to wait for earlier answers.
+    pub(crate) fn resume_intake(&mut self, conn: ConnKey) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let full = connection.exchanges.as_ref().is_some_and(|exchanges| exchanges.is_full());
+        if full {
+            return;
+        }
+        let was_paused = std::mem::replace(&mut connection.paused, false);
+        if !connection.input.is_empty() {
+            self.intake(conn, &[]);
+        }
+        let Some(connection) = self.conns.get(conn) else { return };
+        if was_paused && !connection.paused {
+            self.outputs.push_back(Output::Receive(conn));
+        }
+    }
+
+    fn consume(&mut self, conn: ConnKey, data: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let Some(connection) = self.conns.get_mut(conn) else { return data.len() };
+            let rest = &data[used..];
+            if connection.moving || (rest.is_empty() && !matches!(connection.phase, Phase::Body(_)))
+            {
+                return used;
+            }
+            let full = connection.exchanges.as_ref().is_some_and(|exchanges| exchanges.is_full());
+            let step = match connection.phase {
+                Phase::Drain(_) => return data.len(),
+                Phase::Stream(_) => {
+                    if rest.len() > limits::HEAD_BYTES_MAX {
+                        self.close(conn, CloseReason::BadRequest);
+                    }
+                    return used;
+                }
+                _ if connection.last_taken => return data.len(),
+                Phase::Head if full => Step::Wait,
+                Phase::Head => self.take_head(conn, rest),
+                Phase::Body(_) => self.take_body(conn, rest),
+            };
+            match step {
+                Step::Used(count) => used += count,
+                Step::More => return used,
+                Step::Wait => {
+                    if let Some(connection) = self.conns.get_mut(conn) {
+                        connection.paused = true;
+                    }
+                    return used;
+                }
+            }
+        }
+    }
+
+    fn take_head(&mut self, conn: ConnKey, rest: &[u8]) -> Step {
+        let (head, head_len) = match parse_head(rest, &Limits::default()) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Step::More,
+            Err(why) => return self.refuse_all(conn, why, rest),
+        };
+        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
+        let bytes_max = body_bytes_max(&head, connection.door, &self.settings);
+        let mut decoder = match BodyDecoder::new(head.framing, bytes_max) {
+            Ok(decoder) => decoder,
+            Err(why) => return self.refuse_all(conn, why, rest),
+        };
+        if head.framing == Framing::None && needs_body(&head, connection.door) {
+            return self.refuse_all(conn, Refusal::LengthRequired, rest);
+        }
+        if let Some(step) = self.place(conn, &head) {
+            return step;
+        }
+        let mut content = Vec::new();
+        let taken = match decoder.decode(&rest[head_len..], &mut content) {
+            Ok(taken) => taken,
+            Err(why) => return self.refuse_all(conn, why, rest),
+        };
+        let used = Step::Used(head_len + taken);
+        if decoder.is_done() {
+            let body = (head.framing != Framing::None).then_some(content);
+            self.dispatch(conn, &head, body);
+            self.set_idle_deadline(conn);
+            return used;
+        }
+        let Some(connection) = self.conns.get_mut(conn) else { return used };
+        if head.expect_continue && taken == 0 {
+            connection.exchanges().interject(CONTINUE);
+        }
+        let head = rest[..head_len].into();
+        connection.phase = Phase::Body(Box::new(Body { head, decoder, content }));
+        let span = self.settings.body_timeout;
+        self.set_deadline(conn, span);
+        self.name(conn);
+        used
+    }
+
+    fn take_body(&mut self, conn: ConnKey, rest: &[u8]) -> Step {
+        let span = self.settings.body_timeout;
+        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
+        let Phase::Body(body) = &mut connection.phase else { return Step::More };
+        let taken = match body.decoder.decode(rest, &mut body.content) {
+            Ok(taken) => taken,
+            Err(why) => return self.refuse_all(conn, why, rest),
+        };
+        if !body.decoder.is_done() {
+            if taken > 0 {
+                self.set_deadline(conn, span);
+                return Step::Used(taken);
+            }
+            return Step::More;
+        }
+        let Phase::Body(body) = std::mem::replace(&mut connection.phase, Phase::Head) else {
+            return Step::More;
+        };
+        // The head was read once already; it is kept as bytes so that nothing borrows from it.
+        if let Ok(Some((head, _))) = parse_head(&body.head, &Limits::default()) {
+            self.dispatch(conn, &head, Some(body.content));
+        }
+        self.set_idle_deadline(conn);
+        Step::Used(taken)
+    }
+
+    fn set_idle_deadline(&mut self, conn: ConnKey) {
+        let span = self.settings.idle_timeout;
+        if self.conns.get(conn).is_some_and(|conn| !matches!(conn.phase, Phase::Stream(_))) {
+            self.set_deadline(conn, span);
+        }
+    }
+
+    /// Whether the request must wait or its connection must move before it can be served.
+    fn place(&mut self, conn: ConnKey, head: &Head<'_>) -> Option<Step> {
+        let name = head.target.path.strip_prefix(self.settings.prefix.as_str())?;
+        let request = command::parse(name, head.target.query).ok()?;
+        let is_document = matches!(request.command, Command::Document(_));
+        let connection = self.conns.get_mut(conn)?;
+        if connection.door == Door::Private {
+            return None;
+        }
+        let idle = connection.is_idle();
+        if is_document && !idle {
+            return Some(Step::Wait);
+        }
+        let mid = request.mid?;
+        let named_before = connection.session.is_some_and(|session| session != mid);
+        connection.pinned |= named_before;
+        if !is_document && (connection.pinned || !idle) {
+            return None;
+        }
+        connection.session = Some(mid);
+        let shard = mid.shard();
+        if shard == self.shard || shard.index() >= usize::from(self.shards) {
+            return None;
+        }
+        connection.moving = true;
+        self.outputs.push_back(Output::Move(conn, shard));
+        Some(Step::More)
+    }
+
+    /// Answers a request that broke HTTP and closes; what follows is never read as a request.
+    fn refuse_all(&mut self, conn: ConnKey, why: Refusal, rest: &[u8]) -> Step {
+        self.refuse(conn, why, CloseReason::BadRequest);
+        Step::Used(rest.len())
+    }
+
+    pub(crate) fn refuse(&mut self, conn: ConnKey, why: Refusal, reason: CloseReason) {
+        let unix_seconds = self.unix_micros() / 1_000_000;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let version = crate::http::request::Version::Http11;
+        let meta = Meta { version, head_only: false, close: true, origin: None };
+        let exchanges = connection.exchanges();
+        let exchange = exchanges.open(meta);
+        exchanges.answer(exchange, None, refusal(why), unix_seconds);
+        connection.phase = Phase::Head;
+        connection.last_taken = true;
+        connection.input = Vec::new();
+        log::debug!("{}: {} ({})", connection.peer, why.detail(), reason.word());
+        self.set_deadline(conn, self.settings.idle_timeout);
+        self.name(conn);
+    }
+
+    /// All is sent that will be: our side closes now, the connection when the peer closes too.
+    pub(crate) fn finish(&mut self, conn: ConnKey, reason: CloseReason) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        if connection.eof {
+            self.close(conn, reason);
+            return;
+        }
+        connection.input = Vec::new();
+        connection.exchanges = None;
+        connection.phase = Phase::Drain(reason);
+        self.outputs.push_back(Output::Finish(conn));
+        self.set_deadline(conn, LINGER);
+    }
+}
+
+fn body_bytes_max(head: &Head<'_>, door: Door, settings: &crate::proto::settings::Settings) -> u64 {
+    let path = head.target.path;
+    let single = match door {
+        Door::Private => path.starts_with("/publish/"),
+        Door::Public => path.strip_prefix(settings.prefix.as_str()) == Some("send"),
+    };
+    let bytes = if single { settings.payload_bytes_max } else { settings.batch_bytes_max };
+    bytes as u64
+}
+
+/// Whether the request means nothing without a body, so that one without a length is 411.
+fn needs_body(head: &Head<'_>, door: Door) -> bool {
+    if head.method != Method::Post {
+        return false;
+    }
+    let name = head.target.path.rsplit('/').next().unwrap_or_default();
+    match door {
+        Door::Private => head.target.path.starts_with("/publish"),
+        Door::Public => {
+            let in_target = head.target.query.split('&').any(|pair| pair.starts_with("data="));
+            name == "batch" || (name == "send" && !in_target)
+        }
+    }
+}

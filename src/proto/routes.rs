@@ -1,0 +1,168 @@
+//! Where a request goes: a command, a built-in page, or a publisher's door; and who may ask.
+
+use std::net::SocketAddr;
+
+use crate::base::id::ConnKey;
+use crate::base::reason::ErrorCode;
+use crate::http::request::{Head, Method};
+use crate::http::target::Authority;
+use crate::proto::answer::{Answer, Content, Meta};
+use crate::proto::connection::Door;
+use crate::proto::hub::Hub;
+use crate::proto::parcel::{Forwarded, ReplyTo};
+use crate::wire::command::{self, Command};
+
+/// Who asks, and where the answer belongs.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) reply: ReplyTo,
+    pub(crate) address: SocketAddr,
+}
+
+impl Hub {
+    /// Carries out a request whose body is complete.
+    pub(crate) fn dispatch(&mut self, conn: ConnKey, head: &Head<'_>, body: Option<Vec<u8>>) {
+        let origin = head.field("Origin");
+        let allowed = origin.is_none_or(|origin| self.is_origin_allowed(origin, head));
+        let foreign = origin.filter(|origin| allowed && !is_own_origin(origin, head));
+        let meta = Meta {
+            version: head.version,
+            head_only: head.method == Method::Head,
+            close: !head.persistent || self.stopping,
+            origin: foreign.map(Into::into),
+        };
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.last_taken |= meta.close;
+        let (door, address) = (connection.door, connection.peer);
+        let prefix = self.settings.prefix.as_str();
+        let name = head.target.path.strip_prefix(prefix).filter(|_| door == Door::Public);
+        if allowed
+            && let Some(name @ ("mux.html" | "refresh.html")) = name
+            && matches!(head.method, Method::Get | Method::Post)
+            && !is_prefetch(head)
+        {
+            // A document that cannot begin is answered like any other command.
+            let key = head.field("AHM-Key");
+            let failure = self.open_document(conn, name, head.target.query, key, body, &meta);
+            if let Some(failure) = failure {
+                let reply = self.open_exchange(conn, meta);
+                self.give(reply, failure);
+            }
+            return;
+        }
+        let name = name.map(str::to_string);
+        let reply = self.open_exchange(conn, meta);
+        let incoming = Incoming { reply, address };
+        if door == Door::Private {
+            self.serve_publisher(&incoming, head, body.as_deref().unwrap_or_default());
+        } else if !allowed {
+            let detail = "pages of this origin may not use this server";
+            self.give(reply, Answer::error(ErrorCode::Forbidden, detail));
+        } else if let Some(name) = name {
+            self.serve_command(incoming, head, &name, body);
+        } else {
+            self.serve_page(&incoming, head);
+        }
+    }
+
+    fn open_exchange(&mut self, conn: ConnKey, meta: Meta) -> ReplyTo {
+        let shard = self.shard;
+        let exchange = self.conns.get_mut(conn).map_or(0, |conn| conn.exchanges().open(meta));
+        ReplyTo { shard, conn, exchange, part: None }
+    }
+
+    fn serve_page(&mut self, incoming: &Incoming, head: &Head<'_>) {
+        let readable = matches!(head.method, Method::Get | Method::Head);
+        let answer = match self.directory.page(head.target.path) {
+            Some(page) if readable => {
+                let content = Content::Page(page.content_type, page.bytes);
+                Answer { status: 200, content, field: None }
+            }
+            Some(_) => not_allowed("GET, HEAD"),
+            None => Answer::text(404, "404 Not Found: there is nothing at this address\n"),
+        };
+        self.give(incoming.reply, answer);
+    }
+
+    fn serve_command(
+        &mut self,
+        incoming: Incoming,
+        head: &Head<'_>,
+        name: &str,
+        body: Option<Vec<u8>>,
+    ) {
+        let reply = incoming.reply;
+        let parsed = command::parse(name, head.target.query);
+        let answer = match (&parsed, head.method) {
+            (Err(error), _) => Answer::error(error.code, &error.detail),
+            (_, Method::Options) => preflight(),
+            (Ok(_), _) if is_prefetch(head) => {
+                Answer::error(ErrorCode::Forbidden, "a prefetch creates nothing")
+            }
+            (Ok(request), Method::Head) => match request.command {
+                Command::Document(_) => {
+                    Answer { status: 200, content: Content::Frames(Vec::new()), field: None }
+                }
+                Command::Ping { .. } | Command::ClientJs | Command::History { .. } => {
+                    return self.run_request(incoming, head, name, body);
+                }
+                _ => not_allowed("GET, POST"),
+            },
+            (Ok(_), Method::Get | Method::Post) => {
+                return self.run_request(incoming, head, name, body);
+            }
+            (Ok(_), _) => not_allowed("GET, HEAD, POST"),
+        };
+        self.give(reply, answer);
+    }
+
+    fn run_request(
+        &mut self,
+        incoming: Incoming,
+        head: &Head<'_>,
+        name: &str,
+        body: Option<Vec<u8>>,
+    ) {
+        self.run_command(Forwarded {
+            reply: incoming.reply,
+            name: name.to_string(),
+            query: head.target.query.to_string(),
+            key: head.field("AHM-Key").map(str::to_string),
+            address: incoming.address,
+            body,
+        });
+    }
+
+    fn is_origin_allowed(&self, origin: &str, head: &Head<'_>) -> bool {
+        let listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
+        is_own_origin(origin, head) || self.settings.origins.iter().any(listed)
+    }
+}
+
+/// Whether a page of this very server asks.
+fn is_own_origin(origin: &str, head: &Head<'_>) -> bool {
+    let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+    let port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    match (Authority::parse(authority), head.host.and_then(Authority::parse)) {
+        (Some(origin), Some(host)) => origin.agrees_with(&host, port),
+        _ => false,
+    }
+}
+
+/// Browsers mark what they fetch before anybody wants it.
+fn is_prefetch(head: &Head<'_>) -> bool {
+    ["Sec-Purpose", "Purpose", "X-Moz"]
+        .iter()
+        .any(|name| head.field(name).is_some_and(|value| value.contains("prefetch")))
+}
+
+fn preflight() -> Answer {
+    Answer { status: 204, content: Content::Preflight, field: None }
+}
+
+/// 405 with the methods that are.
+pub(crate) fn not_allowed(allow: &'static str) -> Answer {
+    let mut answer = Answer::error(ErrorCode::BadMethod, "this is not served with this method");
+    answer.field = Some(("Allow", allow.to_string()));
+    answer
+}

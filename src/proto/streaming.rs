@@ -1,0 +1,439 @@
+//! The life of documents and sessions: how they begin, what they leave behind.
+
+use crate::base::id::{ConnKey, Key, Mid};
+use crate::base::limits::DOCUMENTS_MAX;
+use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd, ErrorCode};
+use crate::base::time::{Instant, Span};
+use crate::html::frame;
+use crate::http::request::Version;
+use crate::http::response::ResponseHead;
+use crate::proto::answer::Meta;
+use crate::proto::connection::Phase;
+use crate::proto::document::{Coding, Cursor, Document, Ready};
+use crate::proto::hub::Hub;
+use crate::proto::log::{Located, Missed};
+use crate::proto::output::Output;
+use crate::proto::parcel::ReplyTo;
+use crate::proto::session::{ChannelState, NONE, Session, encode_key};
+use crate::proto::topic::Role;
+use crate::wire::command::DocumentRequest;
+use crate::wire::position::Positions;
+
+/// How long the predecessor of a refreshed document goes on at most.
+const OVERLAP_MAX: Span = Span::from_secs(5);
+/// A `Content-Length` that no document reaches: for peers without chunks.
+const LARGE: u64 = 1 << 50;
+
+impl Hub {
+    /// Makes a session.
+    pub(crate) fn begin_session(&mut self) -> Result<Key, ErrorCode> {
+        if self.sessions.len() >= self.settings.sessions_max {
+            return Err(ErrorCode::TooMany);
+        }
+        let mut key = [0; 16];
+        self.random.fill(&mut key);
+        let session = self.sessions.insert(Session::new(key, self.now));
+        self.stats.sessions += 1;
+        self.arm_session(session);
+        Ok(session)
+    }
+
+    /// Whether the session may have one more document.
+    pub(crate) fn has_room_for_document(&self, session: Key, dup: bool) -> bool {
+        let Some(session) = self.sessions.get(session) else { return false };
+        let kept = session
+            .document_slots()
+            .filter(|&slot| self.documents.at(slot).is_some_and(|document| document.dup || dup));
+        kept.count() < DOCUMENTS_MAX
+    }
+
+    /// Begins a document on a connection that has nothing else under way.
+    pub(crate) fn begin_document(
+        &mut self,
+        conn: ConnKey,
+        session_key: Key,
+        made_here: bool,
+        request: &DocumentRequest,
+        meta: &Meta,
+    ) {
+        let now = self.now;
+        let large = request.length_large || meta.version == Version::Http10;
+        let coding = if large { Coding::Large } else { Coding::Chunked };
+        self.put_document_head(conn, coding, meta);
+        if !request.dup {
+            self.replace_documents(session_key, request.heartbeat);
+        }
+        let heartbeat = request.heartbeat.unwrap_or(self.settings.heartbeat);
+        let heartbeat = heartbeat.clamp(self.settings.heartbeat_min, self.settings.heartbeat_max);
+        let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        session.last_document += 1;
+        let document = self.documents.insert(Document {
+            conn,
+            session: session_key.slot,
+            number: session.last_document,
+            cursors: Vec::new(),
+            ready: Ready::default(),
+            turn: 0,
+            notes: Vec::new(),
+            unfinished: None,
+            heartbeat,
+            flush,
+            flush_at: Instant::NEVER,
+            sent_at: now,
+            stamped_at: now,
+            replaced_at: Instant::NEVER,
+            timer_at: Instant::NEVER,
+            ending: None,
+            coding,
+            dup: request.dup,
+            named: false,
+            blocked: false,
+            heartbeat_due: false,
+            ended: false,
+            rated: false,
+        });
+        let free = session.documents.iter_mut().find(|slot| **slot == NONE);
+        if let Some(free) = free {
+            *free = document.slot;
+        }
+        self.stats.documents += 1;
+        self.put_identity(document, session_key, made_here, request.pad);
+        self.set_cursors(document.slot, session_key, request.last.as_ref());
+        let mid = self.mid_of(session_key);
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.phase = Phase::Stream(document.slot);
+        connection.session = mid;
+        connection.deadline = Instant::NEVER;
+        let peer = connection.peer;
+        let patience = heartbeat.times(u64::from(self.settings.drop_intervals)).as_millis();
+        self.outputs.push_back(Output::Stream(conn, u32::try_from(patience).unwrap_or(u32::MAX)));
+        for open in &request.opens {
+            self.open_channel(session_key, open, None, peer);
+        }
+        self.name_document(document.slot);
+        self.arm_document(document.slot);
+    }
+
+    fn put_document_head(&mut self, conn: ConnKey, coding: Coding, meta: &Meta) {
+        let mut head = Vec::with_capacity(512);
+        let date = crate::http::date::http_date(self.unix_micros() / 1_000_000);
+        let fields = ResponseHead::new(&mut head, meta.version, 200)
+            .date(&date)
+            .field("Content-Type", "text/html; charset=utf-8")
+            .field("Cache-Control", "no-store, no-transform")
+            .field("X-Accel-Buffering", "no")
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Referrer-Policy", "no-referrer")
+            .field("Content-Security-Policy", "default-src 'none'; sandbox");
+        let fields = match &meta.origin {
+            Some(origin) => {
+                fields.field("Access-Control-Allow-Origin", origin).field("Vary", "Origin")
+            }
+            None => fields,
+        };
+        match coding {
+            Coding::Chunked => fields.field("Transfer-Encoding", "chunked").end(),
+            Coding::Large => fields.number("Content-Length", LARGE).persistent(false).end(),
+        }
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.exchanges().put(&head);
+    }
+
+    /// Documents that are no duplicates end soon: their successor begins now.
+    fn replace_documents(&mut self, session: Key, heartbeat: Option<Span>) {
+        let now = self.now;
+        let overlap = heartbeat.unwrap_or(self.settings.heartbeat).min(OVERLAP_MAX);
+        let Some(session) = self.sessions.get(session) else { return };
+        let slots: Vec<u32> = session.document_slots().collect();
+        // Its place is needed at once where all are taken; the oldest stands first.
+        let crowded = slots.len() == DOCUMENTS_MAX;
+        let mut dropped = !crowded;
+        for slot in slots {
+            let Some(document) = self.documents.at_mut(slot) else { continue };
+            if document.dup {
+                continue;
+            }
+            if !dropped {
+                dropped = true;
+                let conn = document.conn;
+                self.close(conn, CloseReason::Refreshed);
+                continue;
+            }
+            document.replaced_at = document.replaced_at.min(now + overlap);
+            self.arm_document(slot);
+        }
+    }
+
+    fn put_identity(&mut self, key: Key, session_key: Key, made_here: bool, pad: Option<u32>) {
+        let Some(mid) = self.mid_of(session_key) else { return };
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let Some(document) = self.documents.get_mut(key) else { return };
+        let mut text = [0; 22];
+        encode_key(&session.key, &mut text);
+        document.notes.extend_from_slice(frame::PREAMBLE);
+        frame::identity(
+            &mut document.notes,
+            &frame::Identity {
+                scs: &self.settings.scs,
+                mid,
+                d: document.number,
+                key: std::str::from_utf8(&text).ok().filter(|_| made_here),
+                heartbeat: document.heartbeat,
+                refresh: self.settings.refresh,
+            },
+        );
+        if let Some(pad) = pad {
+            frame::padding(&mut document.notes, pad as usize);
+        }
+    }
+
+    /// Sets the new document's cursors: where `last` says, else where the channel was opened or, if
+    /// there was a document before and the client does not say what it has, at the head.
+    fn set_cursors(&mut self, slot: u32, session_key: Key, last: Option<&Positions>) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let first = session.last_document == 1;
+        let mut places = Vec::new();
+        for (index, channel) in session.channels.iter().enumerate() {
+            let Some(topic) = channel.topic().and_then(|topic| self.topics.slots.at(topic)) else {
+                continue;
+            };
+            let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
+            let opened = Located { place: channel.opened, missed: Missed::Nothing };
+            let head = topic.log.end().place;
+            let located = match (named, last) {
+                (Some((_, position)), _) => topic.log.locate(*position),
+                (None, Some(_)) => opened,
+                (None, None) if first => opened,
+                (None, None) if channel.opened < head => {
+                    Located { place: head, missed: Missed::Unknown }
+                }
+                (None, None) => opened,
+            };
+            places.push((index, located));
+        }
+        let over: Vec<_> = last
+            .map(|last| last.0.iter().map(|(cid, _)| *cid))
+            .into_iter()
+            .flatten()
+            .filter(|cid| session.find_channel(*cid).is_none())
+            .collect();
+        for (index, located) in places {
+            self.add_cursor(slot, index, located);
+        }
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        for cid in over {
+            frame::closed(&mut document.notes, cid, ChannelEnd::Closed);
+        }
+    }
+
+    /// Names the document's connection, unless it is named or blocked.
+    pub(crate) fn name_document(&mut self, slot: u32) {
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        if document.named || document.blocked {
+            return;
+        }
+        document.named = true;
+        let conn = document.conn;
+        self.name(conn);
+    }
+
+    /// Ends a document: what is ready is written, then the last frame.
+    pub(crate) fn end_document(&mut self, slot: u32, end: DocumentEnd) {
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        if document.ending.is_none() && !document.ended {
+            document.ending = Some(end);
+            self.name_document(slot);
+        }
+    }
+
+    /// The last byte of a document is out: the connection is free again, or closes.
+    pub(crate) fn stream_over(&mut self, conn: ConnKey, slot: u32) {
+        let Some(document) = self.documents.at(slot) else { return };
+        let reason = match document.ending {
+            Some(DocumentEnd::Stale) => CloseReason::Stale,
+            Some(DocumentEnd::Logout) => CloseReason::Logout,
+            Some(DocumentEnd::Shutdown) => CloseReason::Shutdown,
+            Some(DocumentEnd::Refreshed) | None => CloseReason::Refreshed,
+        };
+        let reusable = document.coding == Coding::Chunked && !self.stopping;
+        self.drop_document(slot);
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        connection.phase = Phase::Head;
+        if connection.eof || !reusable {
+            self.finish(conn, reason);
+            return;
+        }
+        self.set_deadline(conn, self.settings.idle_timeout);
+        self.resume_intake(conn);
+    }
+
+    /// Forgets a document; its session lingers when it was the last.
+    pub(crate) fn drop_document(&mut self, slot: u32) {
+        let Some(key) = self.documents.key_at(slot) else { return };
+        let Some(document) = self.documents.at(slot) else { return };
+        for index in 0..document.cursors.len() {
+            self.drop_cursor(slot, index);
+        }
+        let Some(document) = self.documents.remove(key) else { return };
+        if let Some(unfinished) = &document.unfinished {
+            self.pinned_bytes -= unfinished.pinned;
+        }
+        let now = self.now;
+        let Some(session_key) = self.sessions.key_at(document.session) else { return };
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        for other in &mut session.documents {
+            if *other == slot {
+                *other = NONE;
+            }
+        }
+        session.idle_since = now;
+        self.arm_session(session_key);
+    }
+
+    /// Takes a document's cursor off its topic.
+    pub(crate) fn drop_cursor(&mut self, slot: u32, index: usize) {
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        let Some(cursor) = document.cursors.get_mut(index) else { return };
+        let cursor = std::mem::replace(cursor, Cursor::VACANT);
+        document.ready.clear(index as u32);
+        let now = self.now;
+        let Some(topic) = self.topics.slots.at_mut(cursor.topic) else { return };
+        let at = cursor.subscriber as usize;
+        debug_assert_eq!(topic.subscribers[at].document, slot);
+        topic.subscribers.swap_remove(at);
+        if topic.subscribers.is_empty() {
+            topic.quiet_since = now;
+        }
+        if let Some(moved) = topic.subscribers.get(at).copied()
+            && let Some(other) = self.documents.at_mut(moved.document)
+        {
+            other.cursors[moved.cursor as usize].subscriber = cursor.subscriber;
+        }
+    }
+
+    /// A document has read to the end of a channel's topic, or a strict reader fell behind.
+    pub(crate) fn after_end(&mut self, slot: u32, cursor: u32, end: Option<ChannelEnd>) {
+        let index = cursor as usize;
+        self.drop_cursor(slot, index);
+        let Some(document) = self.documents.at(slot) else { return };
+        let Some(session_key) = self.sessions.key_at(document.session) else { return };
+        let read_elsewhere = self.sessions.get(session_key).is_some_and(|session| {
+            let mut others = session.document_slots().filter(|&other| other != slot);
+            others.any(|other| {
+                let document = self.documents.at(other);
+                document.is_some_and(|document| {
+                    document.cursors.get(index).is_some_and(|cursor| cursor.topic != NONE)
+                })
+            })
+        });
+        match end {
+            Some(end) => self.end_channel(session_key, index, end, Some(slot)),
+            None if !read_elsewhere => self.vacate(session_key, index),
+            None => {}
+        }
+    }
+
+    /// Ends a channel on all documents but one that knows it already.
+    pub(crate) fn end_channel(
+        &mut self,
+        session_key: Key,
+        index: usize,
+        end: ChannelEnd,
+        told: Option<u32>,
+    ) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let cid = session.channels[index].cid;
+        for slot in session.document_slots() {
+            self.drop_cursor(slot, index);
+            let Some(document) = self.documents.at_mut(slot) else { continue };
+            if told != Some(slot) {
+                frame::closed(&mut document.notes, cid, end);
+                self.name_document(slot);
+            }
+        }
+        self.vacate(session_key, index);
+    }
+
+    /// Frees a channel that no document reads any more.
+    fn vacate(&mut self, session_key: Key, index: usize) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let channel = &mut session.channels[index];
+        let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);
+        let cid = channel.cid;
+        self.forget_held(session_key, cid);
+        match state {
+            ChannelState::Open(topic) => self.release_topic(topic),
+            ChannelState::Opening(ask) => {
+                self.openings.remove(ask);
+            }
+            ChannelState::Vacant => {}
+        }
+    }
+
+    /// A channel has left the topic; a private one goes with it.
+    pub(crate) fn release_topic(&mut self, slot: u32) {
+        let private = self.topics.slots.at(slot).is_some_and(|topic| topic.role == Role::Private);
+        if private {
+            self.remove_topic(slot);
+        }
+    }
+
+    /// Takes a topic out, with its part of the histories.
+    pub(crate) fn remove_topic(&mut self, slot: u32) {
+        let Some(key) = self.topics.slots.key_at(slot) else { return };
+        let Some(topic) = self.topics.remove(key) else { return };
+        if !matches!(topic.role, Role::Follower(_)) {
+            self.history_bytes -= topic.log.bytes();
+        }
+    }
+
+    /// Ends a session: its documents say so, its channels and private topics go.
+    pub(crate) fn end_session(&mut self, session_key: Key) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let slots: Vec<u32> = session.document_slots().collect();
+        for &slot in &slots {
+            let cursors = self.documents.at(slot).map_or(0, |document| document.cursors.len());
+            for index in 0..cursors {
+                self.drop_cursor(slot, index);
+            }
+        }
+        let channels = self.sessions.get(session_key).map_or(0, |session| session.channels.len());
+        for index in 0..channels {
+            self.vacate(session_key, index);
+        }
+        for &slot in &slots {
+            if let Some(document) = self.documents.at_mut(slot) {
+                document.session = NONE;
+            }
+            self.end_document(slot, DocumentEnd::Logout);
+        }
+        self.sessions.remove(session_key);
+    }
+
+    /// The session of that number and key on this shard. A wrong key is no session, so that nobody
+    /// learns which exist.
+    pub(crate) fn prove_session(&self, mid: Mid, key: Option<&str>) -> Option<Key> {
+        if mid.shard() != self.shard {
+            return None;
+        }
+        let session = self.sessions.get(mid.key())?;
+        session.is_key(key?).then(|| mid.key())
+    }
+
+    /// Answers an exchange, here or on the shard of its connection.
+    pub(crate) fn give(&mut self, reply: ReplyTo, answer: crate::proto::answer::Answer) {
+        use crate::proto::parcel::Parcel;
+        if reply.shard != self.shard {
+            self.post(reply.shard, Parcel::Answer(reply, Box::new(answer)));
+            return;
+        }
+        let unix_seconds = self.unix_micros() / 1_000_000;
+        let Some(connection) = self.conns.get_mut(reply.conn) else { return };
+        let Some(exchanges) = connection.exchanges.as_mut() else { return };
+        exchanges.answer(reply.exchange, reply.part, answer, unix_seconds);
+        if !exchanges.unsent().is_empty() {
+            self.name(reply.conn);
+        }
+    }
+}

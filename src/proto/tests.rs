@@ -1,0 +1,208 @@
+//! The core by itself: one hub or two, requests in, bytes out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::id::{ConnKey, ShardId};
+use crate::base::time::{Instant, Span};
+use crate::proto::connection::Door;
+use crate::proto::directory::Directory;
+use crate::proto::hub::{Hub, Setup};
+use crate::proto::output::{Output, Written};
+use crate::proto::settings::Settings;
+
+/// Some hubs whose parcels and moves are carried at once.
+struct Pack {
+    hubs: Vec<Hub>,
+    now: Instant,
+    /// (shard, connection) of each peer, by its number.
+    conns: Vec<Option<(usize, ConnKey)>>,
+    received: Vec<Vec<u8>>,
+}
+
+impl Pack {
+    fn new(shards: u8, settings: Settings, directory: Directory) -> Self {
+        let (settings, directory) = (Arc::new(settings), Arc::new(directory));
+        let now = Instant::from_nanos(1);
+        let hub = |shard| {
+            Hub::new(Setup {
+                settings: settings.clone(),
+                directory: directory.clone(),
+                shard: ShardId(shard),
+                shards,
+                seed: [5; 32],
+                unix_micros_at_zero: 1_700_000_000_000_000,
+                now,
+            })
+        };
+        let hubs = (0..shards).map(hub).collect();
+        Self { hubs, now, conns: Vec::new(), received: Vec::new() }
+    }
+
+    fn connect(&mut self, shard: usize, door: Door) -> usize {
+        let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let conn = self.hubs[shard].handle_accepted(peer, door, self.now).unwrap();
+        self.conns.push(Some((shard, conn)));
+        self.received.push(Vec::new());
+        self.conns.len() - 1
+    }
+
+    fn send(&mut self, peer: usize, bytes: &str) {
+        let (shard, conn) = self.conns[peer].unwrap();
+        self.hubs[shard].handle_received(conn, bytes.as_bytes(), self.now);
+        self.drain();
+    }
+
+    fn get(&mut self, peer: usize, target: &str) -> String {
+        self.received[peer].clear();
+        self.send(peer, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        self.text(peer)
+    }
+
+    fn post(&mut self, peer: usize, target: &str, body: &str) -> String {
+        self.received[peer].clear();
+        let length = body.len();
+        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        self.send(peer, &format!("{head}{body}"));
+        self.text(peer)
+    }
+
+    fn text(&self, peer: usize) -> String {
+        String::from_utf8_lossy(&self.received[peer]).into_owned()
+    }
+
+    fn pass(&mut self, span: Span) {
+        let end = self.now + span;
+        while let Some(next) =
+            self.hubs.iter().filter_map(Hub::poll_timeout).min().filter(|next| *next <= end)
+        {
+            self.now = self.now.max(next);
+            for hub in &mut self.hubs {
+                hub.handle_timeout(self.now);
+            }
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    fn drain(&mut self) {
+        let mut any = true;
+        while any {
+            any = false;
+            for shard in 0..self.hubs.len() {
+                while let Some(output) = self.hubs[shard].poll_output() {
+                    any = true;
+                    self.obey(shard, output);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, shard: usize, output: Output) {
+        let peer_of = |conns: &[Option<(usize, ConnKey)>], conn| {
+            conns.iter().position(|at| *at == Some((shard, conn)))
+        };
+        match output {
+            Output::Send(conn) => {
+                let Some(peer) = peer_of(&self.conns, conn) else { return };
+                let received = &mut self.received[peer];
+                self.hubs[shard].transmit(conn, self.now, |slices| {
+                    let before = received.len();
+                    slices.iter().for_each(|slice| received.extend_from_slice(slice));
+                    Written { bytes: received.len() - before, blocked: false }
+                });
+            }
+            Output::Close(conn, _) => {
+                if let Some(peer) = peer_of(&self.conns, conn) {
+                    self.conns[peer] = None;
+                }
+            }
+            Output::Post(to, parcel) => self.hubs[to.index()].handle_parcel(parcel, self.now),
+            Output::Move(conn, to) => {
+                let peer = peer_of(&self.conns, conn).unwrap();
+                let traveller = self.hubs[shard].depart(conn).unwrap();
+                let conn = self.hubs[to.index()].handle_arrived(traveller, self.now).unwrap();
+                self.conns[peer] = Some((to.index(), conn));
+            }
+            Output::Receive(_) | Output::Stream(..) | Output::Finish(_) => {}
+        }
+    }
+}
+
+/// The frames of a chunked document.
+fn frames(text: &str) -> Vec<String> {
+    let body = text.split_once("\r\n\r\n").map_or(text, |(_, body)| body);
+    let lines = body.split('\n').filter(|line| line.starts_with("<p "));
+    lines.map(str::to_string).collect()
+}
+
+/// The value of an attribute of the first frame that has it.
+fn attribute(frames: &[String], name: &str) -> String {
+    let start = format!(" {name}=");
+    let frame = frames.iter().find(|frame| frame.contains(&start)).unwrap();
+    let rest = &frame[frame.find(&start).unwrap() + start.len()..];
+    rest.split([' ', '>']).next().unwrap().to_string()
+}
+
+#[test]
+fn one_get_is_enough_to_read_a_topic_on_any_number_of_shards() {
+    for shards in 1..=3 {
+        let mut pack = Pack::new(shards, Settings::default(), Directory::default());
+        let publisher = pack.connect(0, Door::Private);
+        for name in ["EURUSD", "NZDUSD", "XAUUSD"] {
+            let answer = pack.post(publisher, &format!("/publish/fx/{name}"), "1.0 <1.1>");
+            assert!(answer.contains("\"n\":1}"), "{answer}");
+        }
+        for (shard, name) in (0..shards).zip(["EURUSD", "NZDUSD", "XAUUSD"]) {
+            let reader = pack.connect(usize::from(shard), Door::Public);
+            let target = format!("/ahm/mux.html?open=fx/{name};since=0:0");
+            let seen = frames(&pack.get(reader, &target));
+            assert!(seen[0].starts_with("<p i scs=ahm mid="), "{seen:?}");
+            assert!(seen[1].contains(&format!(" u=fx/{name} ")), "{seen:?}");
+            assert!(seen[2].starts_with("<p g "), "an epoch nobody knows: {seen:?}");
+            assert!(seen[3].ends_with(">1.0 &lt;1.1&gt;"), "{seen:?}");
+            pack.received[reader].clear();
+            pack.post(publisher, &format!("/publish/fx/{name}"), "2");
+            pack.post(publisher, &format!("/publish/fx/{name}"), "3");
+            let seen = frames(&pack.text(reader));
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert!(seen[1].contains(" n=3>3"), "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_document_beats_is_refreshed_and_its_session_lingers() {
+    let mut pack = Pack::new(2, Settings::default(), Directory::default());
+    let publisher = pack.connect(0, Door::Private);
+    pack.post(publisher, "/publish/fx/A", "1");
+    let first = pack.connect(0, Door::Public);
+    let opened = frames(&pack.get(first, "/ahm/mux.html?open=fx/A&h=1000"));
+    let (mid, key) = (attribute(&opened, "mid"), attribute(&opened, "k"));
+    pack.received[first].clear();
+    pack.pass(Span::from_secs(3));
+    let beats = frames(&pack.text(first));
+    assert!((3..=4).contains(&beats.len()), "{beats:?}");
+    assert!(beats.iter().all(|beat| beat.starts_with("<p h=1000 t=17")), "{beats:?}");
+    let (cid, ep) = (attribute(&opened, "c"), attribute(&opened, "ep"));
+    let target = format!("/ahm/refresh.html?scs=ahm&mid={mid}&k={key}&h=1000&last={cid}:{ep}:0");
+    let second = pack.connect(1, Door::Public);
+    let again = frames(&pack.get(second, &target));
+    assert!(!again.is_empty(), "{}", pack.text(second));
+    assert_eq!(attribute(&again, "d"), "2");
+    assert!(!again[0].contains(" k="), "the key is shown once");
+    assert!(again[2].ends_with(" n=1>1"), "{again:?}");
+    pack.received[first].clear();
+    pack.received[second].clear();
+    pack.post(publisher, "/publish/fx/A", "2");
+    assert_eq!(frames(&pack.text(first)), frames(&pack.text(second)), "both carry everything");
+    pack.pass(Span::from_millis(1_010));
+    assert!(pack.text(first).contains("<p z e=refreshed>"), "{}", pack.text(first));
+    let (shard, conn) = pack.conns[second].take().unwrap();
+    pack.hubs[shard].handle_failed(conn, pack.now);
+    assert_eq!(pack.hubs[shard].session_count(), 1);
+    pack.pass(Span::from_secs(61));
+    assert_eq!(pack.hubs[shard].session_count(), 0);
+    let third = pack.connect(0, Door::Public);
+    assert!(pack.get(third, &target).contains("\"error\":\"no-session\""));
+}
