@@ -1,1 +1,10 @@
 //! The process: configuration, start, publishing from any thread, shutdown.
+
+pub mod config;
+pub mod config_file;
+pub mod config_key;
+pub mod config_keys;
+pub mod config_load;
+pub mod config_print;
+pub mod config_problem;
+pub mod config_value;

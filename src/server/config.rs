@@ -1,0 +1,248 @@
+//! Configuration: everything an operator decides, fully typed once it exists.
+//!
+//! `config_load` reads it from a TOML file, the environment and flags; `config_keys` describes every
+//! key once, for the parser, the help and the printed defaults alike.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use subtle::ConstantTimeEq;
+
+use crate::proto::settings::{History, Settings};
+
+/// Everything that an operator decides.
+///
+/// ```
+/// use ahm::server::config::{Config, ResourceConfig, ResourceKind};
+///
+/// let mut config = Config::default();
+/// config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+/// config.resources.push(ResourceConfig::new("quotes", ResourceKind::Feed));
+/// assert_eq!(config.shards, 0); // one per core
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// Where publishers and tools connect.
+    pub private_listen: Vec<SocketAddr>,
+    /// Names that the `Host` of a private request may have beside the addresses themselves.
+    pub private_hosts: Vec<String>,
+    /// What a private request must show as `Authorization: Bearer`; `None` asks for nothing.
+    pub token: Option<Token>,
+    /// Reactor threads; 0 for one per core.
+    pub shards: usize,
+    /// Whether each shard stays on a core of its own.
+    pub pin: bool,
+    /// The protocol core.
+    pub protocol: Settings,
+    /// The resources that this server serves, each name once.
+    pub resources: Vec<ResourceConfig>,
+    /// What is told to the operator, and how.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let v4 = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let v6 = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
+        Self {
+            listen: vec![v4(8080), v6(8080)],
+            private_listen: vec![v4(8081)],
+            private_hosts: vec!["localhost".into()],
+            token: None,
+            shards: 0,
+            pin: false,
+            protocol: Settings::default(),
+            resources: vec![
+                ResourceConfig::new("echo", ResourceKind::Echo),
+                ResourceConfig::new("board", ResourceKind::Board),
+            ],
+            log: Log::default(),
+        }
+    }
+}
+
+/// What a resource does with what consumers send to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// Answers each consumer with its own messages, on a private topic.
+    Echo,
+    /// Publishes what anybody sends to all readers of the subject.
+    Board,
+    /// Is fed through the private listener; consumers only read.
+    Feed,
+}
+
+impl ResourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Echo, Self::Board, Self::Feed];
+
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Board => "board",
+            Self::Feed => "feed",
+        }
+    }
+
+    /// The kind of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceConfig {
+    /// Its name: 1 to 64 of `[A-Za-z0-9_.$-]`.
+    pub name: String,
+    /// What it does.
+    pub kind: ResourceKind,
+    /// How much of each topic's past is kept, where it differs from `protocol.history`.
+    pub history: Option<History>,
+    /// Whether readers may use `latest` and `rate`, which pass over messages.
+    pub latest: bool,
+    /// Whether each message is the whole present state (a quote, not a trade), so that a new
+    /// channel begins with the newest one.
+    pub state: bool,
+}
+
+impl ResourceConfig {
+    /// A resource with the defaults of its kind: a feed may be read `latest`, the others not.
+    pub fn new(name: impl Into<String>, kind: ResourceKind) -> Self {
+        let latest = kind == ResourceKind::Feed;
+        Self { name: name.into(), kind, history: None, latest, state: false }
+    }
+}
+
+/// What is told to the operator, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The least important message that is still told.
+    pub level: Level,
+    /// The form of a message.
+    pub format: LogFormat,
+}
+
+/// How important a message to the operator is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Nothing is told.
+    Off,
+    /// The server cannot do what it should.
+    Error,
+    /// Something needs a look.
+    Warn,
+    /// Start, stop, and what an operator did.
+    #[default]
+    Info,
+    /// Each connection's fate.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// Every level, the quietest first.
+    pub const ALL: [Self; 6] =
+        [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// The same for the `log` crate.
+    pub const fn filter(self) -> log::LevelFilter {
+        match self {
+            Self::Off => log::LevelFilter::Off,
+            Self::Error => log::LevelFilter::Error,
+            Self::Warn => log::LevelFilter::Warn,
+            Self::Info => log::LevelFilter::Info,
+            Self::Debug => log::LevelFilter::Debug,
+            Self::Trace => log::LevelFilter::Trace,
+        }
+    }
+}
+
+/// The form of a message to the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// For people: one line of text.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Every form.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// A secret that publishers show. Never printed, compared in constant time.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Shorter ones can be guessed.
+    pub const BYTES_MIN: usize = 16;
+
+    /// Takes a token of at least 16 visible ASCII characters.
+    ///
+    /// # Errors
+    /// Says what is wrong, without the token.
+    ///
+    /// ```
+    /// use ahm::server::config::Token;
+    /// let token = Token::new("correct-horse-battery").unwrap();
+    /// assert!(token.matches(b"correct-horse-battery"));
+    /// assert_eq!(format!("{token:?}"), "Token(..)");
+    /// assert!(Token::new("short").is_err());
+    /// ```
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.len() < Self::BYTES_MIN {
+            return Err(format!("a token has at least {} characters", Self::BYTES_MIN));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a token is of visible ASCII characters without spaces".into());
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Whether `shown` is the token.
+    pub fn matches(&self, shown: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(shown).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.0.as_bytes())
+    }
+}
+
+impl Eq for Token {}

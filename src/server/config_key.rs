@@ -1,0 +1,174 @@
+//! What a key of the configuration is: name, meaning, type, range, and the place of its value.
+
+use std::net::SocketAddr;
+
+use crate::base::time::Span;
+use crate::server::config::{Level, LogFormat, ResourceKind, Token};
+use crate::server::config_value::{Value, show_size, show_span};
+
+/// A key of the configuration whose value lives in a `T`.
+#[derive(Debug)]
+pub struct Key<T: 'static> {
+    /// Its full name, as in `protocol.heartbeat`.
+    pub path: &'static str,
+    /// What it decides.
+    pub meaning: &'static str,
+    /// Its type, range and place.
+    pub place: Place<T>,
+}
+
+/// Whether a text may be a value; says why not.
+pub type Check = fn(&str) -> Result<(), String>;
+
+/// The type, range and place of a key's value.
+#[derive(Debug)]
+pub enum Place<T: 'static> {
+    /// `true` or `false`.
+    Flag(fn(&mut T) -> &mut bool),
+    /// A length of time, from, to.
+    Span(fn(&mut T) -> &mut Span, Span, Span),
+    /// Bytes, from, to.
+    Size(fn(&mut T) -> &mut usize, usize, usize),
+    /// Bytes, from, to.
+    SmallSize(fn(&mut T) -> &mut u32, u32, u32),
+    /// A whole number, from, to.
+    Count(fn(&mut T) -> &mut usize, usize, usize),
+    /// A whole number, from, to.
+    SmallCount(fn(&mut T) -> &mut u32, u32, u32),
+    /// Addresses with ports.
+    Addresses(fn(&mut T) -> &mut Vec<SocketAddr>),
+    /// A text.
+    Text(fn(&mut T) -> &mut String, Check),
+    /// A list of texts.
+    Texts(fn(&mut T) -> &mut Vec<String>, Check),
+    /// A secret; empty for none.
+    Token(fn(&mut T) -> &mut Option<Token>),
+    /// The importance of messages.
+    Level(fn(&mut T) -> &mut Level),
+    /// The form of messages.
+    Format(fn(&mut T) -> &mut LogFormat),
+    /// What a resource does.
+    Kind(fn(&mut T) -> &mut ResourceKind),
+}
+
+impl<T> Key<T> {
+    /// The last part of its name.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// The table that it stands in; empty for the top of the file.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The variable of the environment that sets it.
+    pub fn variable(&self) -> String {
+        format!("AHM_{}", self.path.replace('.', "_").to_uppercase())
+    }
+
+    /// Reads `value` into its place in `into`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the value; the place then keeps what it had.
+    pub fn set(&self, into: &mut T, value: &Value) -> Result<(), String> {
+        match self.place {
+            Place::Flag(of) => *of(into) = value.flag()?,
+            Place::Span(of, min, max) => *of(into) = value.span(min, max)?,
+            Place::Size(of, min, max) => *of(into) = value.size(min as u64, max as u64)? as usize,
+            Place::SmallSize(of, min, max) => {
+                *of(into) = value.size(u64::from(min), u64::from(max))? as u32;
+            }
+            Place::Count(of, min, max) => {
+                *of(into) = value.count(min as u64, max as u64)? as usize;
+            }
+            Place::SmallCount(of, min, max) => {
+                *of(into) = value.count(u64::from(min), u64::from(max))? as u32;
+            }
+            Place::Addresses(of) => *of(into) = addresses(value)?,
+            Place::Text(of, check) => {
+                let text = value.text()?;
+                check(text)?;
+                *of(into) = text.into();
+            }
+            Place::Texts(of, check) => {
+                let texts = value.texts()?;
+                texts.iter().try_for_each(|text| check(text))?;
+                *of(into) = texts.into_iter().map(Into::into).collect();
+            }
+            Place::Token(of) => *of(into) = token(value)?,
+            Place::Level(of) => *of(into) = word(value, &Level::ALL, Level::word)?,
+            Place::Format(of) => *of(into) = word(value, &LogFormat::ALL, LogFormat::word)?,
+            Place::Kind(of) => *of(into) = word(value, &ResourceKind::ALL, ResourceKind::word)?,
+        }
+        Ok(())
+    }
+
+    /// Its value in `from` as the file would have it. A secret is shown as none.
+    pub fn show(&self, from: &mut T) -> String {
+        match self.place {
+            Place::Flag(of) => of(from).to_string(),
+            Place::Span(of, ..) => quoted(&show_span(*of(from))),
+            Place::Size(of, ..) => quoted(&show_size(*of(from) as u64)),
+            Place::SmallSize(of, ..) => quoted(&show_size(u64::from(*of(from)))),
+            Place::Count(of, ..) => of(from).to_string(),
+            Place::SmallCount(of, ..) => of(from).to_string(),
+            Place::Addresses(of) => list(of(from).iter().map(ToString::to_string)),
+            Place::Text(of, _) => quoted(of(from)),
+            Place::Texts(of, _) => list(of(from).iter().cloned()),
+            Place::Token(_) => quoted(""),
+            Place::Level(of) => quoted(of(from).word()),
+            Place::Format(of) => quoted(of(from).word()),
+            Place::Kind(of) => quoted(of(from).word()),
+        }
+    }
+
+    /// Its range in words; empty where the meaning says enough.
+    pub fn range(&self) -> String {
+        match self.place {
+            Place::Span(_, min, max) => format!("{} to {}", show_span(min), show_span(max)),
+            Place::Size(_, min, max) => {
+                format!("{} to {}", show_size(min as u64), show_size(max as u64))
+            }
+            Place::SmallSize(_, min, max) => {
+                format!("{} to {}", show_size(u64::from(min)), show_size(u64::from(max)))
+            }
+            Place::Count(_, min, max) => format!("{min} to {max}"),
+            Place::SmallCount(_, min, max) => format!("{min} to {max}"),
+            Place::Level(_) => Level::ALL.map(Level::word).join(", "),
+            Place::Format(_) => LogFormat::ALL.map(LogFormat::word).join(", "),
+            Place::Kind(_) => ResourceKind::ALL.map(ResourceKind::word).join(", "),
+            _ => String::new(),
+        }
+    }
+}
+
+fn addresses(value: &Value) -> Result<Vec<SocketAddr>, String> {
+    let parse = |text: &str| {
+        text.parse().map_err(|_| {
+            format!("{text:?} is not an address with a port, as \"127.0.0.1:8080\" or \"[::1]:0\"")
+        })
+    };
+    value.texts()?.into_iter().map(parse).collect()
+}
+
+fn token(value: &Value) -> Result<Option<Token>, String> {
+    let text = value.text().map_err(|_| "a token is text in quotes".to_owned())?;
+    if text.is_empty() { Ok(None) } else { Token::new(text).map(Some) }
+}
+
+fn word<W: Copy>(value: &Value, all: &[W], name: fn(W) -> &'static str) -> Result<W, String> {
+    let text = value.text()?;
+    all.iter().copied().find(|word| name(*word) == text).ok_or_else(|| {
+        let known: Vec<_> = all.iter().map(|word| name(*word)).collect();
+        format!("{text:?} is none of {}", known.join(", "))
+    })
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.into()).to_string()
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.map(|item| quoted(&item)).collect::<Vec<_>>().join(", "))
+}

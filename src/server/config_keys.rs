@@ -1,0 +1,281 @@
+//! Every key of the configuration, once.
+
+use crate::base::id::Mid;
+use crate::base::limits;
+use crate::base::name::check_resource;
+use crate::base::time::Span;
+use crate::proto::settings::History;
+use crate::server::config::{Config, ResourceConfig};
+use crate::server::config_key::{Key, Place};
+
+/// A resource while its keys are read.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The resource so far.
+    pub resource: ResourceConfig,
+    /// Its history so far.
+    pub history: History,
+}
+
+const MS: Span = Span::from_millis(1);
+const SECOND: Span = Span::from_secs(1);
+const HOUR: Span = Span::from_secs(3600);
+const DAY: Span = Span::from_secs(24 * 3600);
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+/// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
+pub static KEYS: [Key<Config>; 36] = [
+    Key {
+        path: "listen",
+        place: Place::Addresses(|c| &mut c.listen),
+        meaning: "Where clients connect; port 0 takes a free one",
+    },
+    Key {
+        path: "shards",
+        place: Place::Count(|c| &mut c.shards, 0, limits::SHARDS_MAX),
+        meaning: "Reactor threads; 0 for one per core",
+    },
+    Key {
+        path: "pin",
+        place: Place::Flag(|c| &mut c.pin),
+        meaning: "Whether each shard stays on a core of its own",
+    },
+    Key {
+        path: "private.listen",
+        place: Place::Addresses(|c| &mut c.private_listen),
+        meaning: "Where publishers connect; only a loopback address needs no token",
+    },
+    Key {
+        path: "private.hosts",
+        place: Place::Texts(|c| &mut c.private_hosts, check_host),
+        meaning: "Names that Host may have on a private request, beside the addresses",
+    },
+    Key {
+        path: "private.token",
+        place: Place::Token(|c| &mut c.token),
+        meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
+    },
+    Key {
+        path: "log.level",
+        place: Place::Level(|c| &mut c.log.level),
+        meaning: "The least important message that is told",
+    },
+    Key {
+        path: "log.format",
+        place: Place::Format(|c| &mut c.log.format),
+        meaning: "The form of messages: text for people, json for programs",
+    },
+    Key {
+        path: "protocol.scs",
+        place: Place::Text(|c| &mut c.protocol.scs, check_scs),
+        meaning: "This server's id, 1 to 32 of A-Z a-z 0-9 _ -",
+    },
+    Key {
+        path: "protocol.prefix",
+        place: Place::Text(|c| &mut c.protocol.prefix, check_prefix),
+        meaning: "What tells a command from any other request",
+    },
+    Key {
+        path: "protocol.origins",
+        place: Place::Texts(|c| &mut c.protocol.origins, check_origin),
+        meaning: "Origins that browsers may come from beside our own host; '*' for all",
+    },
+    Key {
+        path: "protocol.key_in_target",
+        place: Place::Flag(|c| &mut c.protocol.key_in_target),
+        meaning: "Whether k= in the target is taken beside the AHM-Key field",
+    },
+    Key {
+        path: "protocol.heartbeat",
+        place: Place::Span(|c| &mut c.protocol.heartbeat, MS.times(100), HOUR),
+        meaning: "Heartbeat interval unless the client asks for another",
+    },
+    Key {
+        path: "protocol.heartbeat_min",
+        place: Place::Span(|c| &mut c.protocol.heartbeat_min, MS.times(100), HOUR),
+        meaning: "The shortest heartbeat interval a client may ask for",
+    },
+    Key {
+        path: "protocol.heartbeat_max",
+        place: Place::Span(|c| &mut c.protocol.heartbeat_max, MS.times(100), HOUR),
+        meaning: "The longest heartbeat interval a client may ask for",
+    },
+    Key {
+        path: "protocol.refresh",
+        place: Place::Span(|c| &mut c.protocol.refresh, SECOND, DAY),
+        meaning: "How long a document lives before its client should refresh it",
+    },
+    Key {
+        path: "protocol.linger",
+        place: Place::Span(|c| &mut c.protocol.linger, Span::ZERO, DAY),
+        meaning: "How long a session without a document is kept",
+    },
+    Key {
+        path: "protocol.drop_intervals",
+        place: Place::SmallCount(|c| &mut c.protocol.drop_intervals, 1, 100),
+        meaning: "Heartbeats without progress after which a document is dropped",
+    },
+    Key {
+        path: "protocol.head_timeout",
+        place: Place::Span(|c| &mut c.protocol.head_timeout, MS.times(100), HOUR),
+        meaning: "A request's head must arrive within this after its first byte",
+    },
+    Key {
+        path: "protocol.body_timeout",
+        place: Place::Span(|c| &mut c.protocol.body_timeout, MS.times(100), HOUR),
+        meaning: "A request's body must make progress within this",
+    },
+    Key {
+        path: "protocol.idle_timeout",
+        place: Place::Span(|c| &mut c.protocol.idle_timeout, MS.times(100), DAY),
+        meaning: "How long a kept connection may wait for its next request",
+    },
+    Key {
+        path: "protocol.payload_bytes_max",
+        place: Place::Size(|c| &mut c.protocol.payload_bytes_max, 1, limits::PAYLOAD_BYTES_MAX),
+        meaning: "Bytes of one message",
+    },
+    Key {
+        path: "protocol.batch_bytes_max",
+        place: Place::Size(|c| &mut c.protocol.batch_bytes_max, KIB, limits::BATCH_BYTES_MAX),
+        meaning: "Bytes of the body of a batch",
+    },
+    Key {
+        path: "protocol.history_bytes_max",
+        place: Place::Size(|c| &mut c.protocol.history_bytes_max, 64 * KIB, 1024 * GIB),
+        meaning: "Bytes of all histories of one shard; the oldest goes first",
+    },
+    Key {
+        path: "protocol.send_window",
+        place: Place::SmallCount(|c| &mut c.protocol.send_window, 1, 10_000),
+        meaning: "Numbered sends of a session that may wait for their turn",
+    },
+    Key {
+        path: "protocol.send_window_bytes",
+        place: Place::Size(|c| &mut c.protocol.send_window_bytes, KIB, 64 * MIB),
+        meaning: "Bytes of such sends",
+    },
+    Key {
+        path: "protocol.skip",
+        place: Place::Span(|c| &mut c.protocol.skip, MS, HOUR),
+        meaning: "A gap in numbered sends that does not fill within this is given up",
+    },
+    Key {
+        path: "protocol.connections_max",
+        place: Place::Count(|c| &mut c.protocol.connections_max, 1, 1 << 21),
+        meaning: "Connections per shard",
+    },
+    Key {
+        path: "protocol.sessions_max",
+        place: Place::Count(|c| &mut c.protocol.sessions_max, 1, Mid::SLOT_END as usize),
+        meaning: "Sessions per shard",
+    },
+    Key {
+        path: "protocol.topics_max",
+        place: Place::Count(|c| &mut c.protocol.topics_max, 1, 1 << 22),
+        meaning: "Topics per shard",
+    },
+    Key {
+        path: "protocol.channels_max",
+        place: Place::Count(|c| &mut c.protocol.channels_max, 1, limits::CHANNELS_MAX),
+        meaning: "Channels per session",
+    },
+    Key {
+        path: "protocol.topic_grace",
+        place: Place::Span(|c| &mut c.protocol.topic_grace, Span::ZERO, DAY),
+        meaning: "How long a topic without subscriber or history is kept",
+    },
+    Key {
+        path: "protocol.return_spread",
+        place: Place::Span(|c| &mut c.protocol.return_spread, Span::ZERO, HOUR),
+        meaning: "At shutdown clients come back after a random wait up to this",
+    },
+    Key {
+        path: "protocol.history.messages",
+        place: Place::SmallCount(|c| &mut c.protocol.history.messages_max, 1, 1 << 24),
+        meaning: "Messages kept per topic",
+    },
+    Key {
+        path: "protocol.history.bytes",
+        place: Place::SmallSize(|c| &mut c.protocol.history.bytes_max, 0, 1 << 30),
+        meaning: "Bytes of frames kept per topic; the newest message always stays",
+    },
+    Key {
+        path: "protocol.history.age",
+        place: Place::Span(|c| &mut c.protocol.history.age_max, Span::ZERO, DAY.times(30)),
+        meaning: "How long a message is kept; the newest always stays",
+    },
+];
+
+/// The keys of a `[[resource]]`. `kind` decides the default of `latest`.
+pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
+    Key {
+        path: "name",
+        place: Place::Text(|d| &mut d.resource.name, check_name),
+        meaning: "Its name, 1 to 64 of A-Z a-z 0-9 _ . $ -",
+    },
+    Key {
+        path: "kind",
+        place: Place::Kind(|d| &mut d.resource.kind),
+        meaning: "echo answers its consumer, board publishes what anybody sends, feed is fed by publishers",
+    },
+    Key {
+        path: "latest",
+        place: Place::Flag(|d| &mut d.resource.latest),
+        meaning: "Whether readers may use latest and rate, which skip messages (default: feeds only)",
+    },
+    Key {
+        path: "state",
+        place: Place::Flag(|d| &mut d.resource.state),
+        meaning: "Whether each message is the whole state, so that a new channel begins with the newest",
+    },
+    Key {
+        path: "history.messages",
+        place: Place::SmallCount(|d| &mut d.history.messages_max, 1, 1 << 24),
+        meaning: "Messages kept per topic, instead of protocol.history.messages",
+    },
+    Key {
+        path: "history.bytes",
+        place: Place::SmallSize(|d| &mut d.history.bytes_max, 0, 1 << 30),
+        meaning: "Bytes of frames kept per topic, instead of protocol.history.bytes",
+    },
+    Key {
+        path: "history.age",
+        place: Place::Span(|d| &mut d.history.age_max, Span::ZERO, DAY.times(30)),
+        meaning: "How long a message is kept, instead of protocol.history.age",
+    },
+];
+
+fn check_scs(text: &str) -> Result<(), String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let fits = (1..=32).contains(&text.len()) && text.bytes().all(legal);
+    fits.then_some(()).ok_or_else(|| format!("{text:?} is not 1 to 32 of A-Z a-z 0-9 _ -"))
+}
+
+fn check_prefix(text: &str) -> Result<(), String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.~-".contains(&byte);
+    let shape = text.len() >= 2 && text.len() <= 64 && text.starts_with('/') && text.ends_with('/');
+    let fits = shape && text.bytes().all(legal) && !text.contains("//");
+    fits.then_some(()).ok_or_else(|| format!("{text:?} does not look like \"/ahm/\""))
+}
+
+fn check_origin(text: &str) -> Result<(), String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let legal = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,".contains(&byte);
+    let fits = text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(legal));
+    fits.then_some(()).ok_or_else(|| {
+        format!("{text:?} is not \"*\" or an origin such as \"https://example.org\" (no path)")
+    })
+}
+
+fn check_host(text: &str) -> Result<(), String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let fits = !text.is_empty() && text.bytes().all(legal);
+    fits.then_some(()).ok_or_else(|| format!("{text:?} is not a host name"))
+}
+
+fn check_name(text: &str) -> Result<(), String> {
+    check_resource(text).map_err(|error| format!("{text:?}: {error}"))
+}

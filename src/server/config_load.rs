@@ -1,0 +1,311 @@
+//! Reads a configuration: the file, then the environment, then flags; the later wins.
+
+use std::collections::HashMap;
+
+use crate::server::config::{Config, ResourceConfig, ResourceKind};
+use crate::server::config_file::{self, Given, GivenResource};
+use crate::server::config_key::Key;
+use crate::server::config_keys::{Draft, KEYS, RESOURCE_KEYS};
+use crate::server::config_print::print;
+use crate::server::config_problem::{Origin, Problem, Problems, nearest};
+use crate::server::config_value::Value;
+
+/// Variables that begin with `AHM_` and are read elsewhere.
+const VARIABLES_ELSEWHERE: [&str; 1] = ["AHM_CONFIG"];
+
+/// Where a configuration comes from; all parts may be empty.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Name and text of the file.
+    pub file: Option<(String, String)>,
+    /// The environment; only what begins with `AHM_` is looked at.
+    pub variables: Vec<(String, String)>,
+    /// What the command line says.
+    pub flags: Vec<Flag>,
+}
+
+/// A value from the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag as the operator knows it, as in `--listen`.
+    pub flag: String,
+    /// The key that it sets.
+    pub key: String,
+    /// The value as written.
+    pub value: String,
+}
+
+/// Reads a configuration over [`Config::default`].
+///
+/// # Errors
+/// Everything that is wrong, each with its place: unknown keys, values of the wrong type or out of
+/// range, values that do not go together.
+///
+/// ```
+/// use ahm::server::config_load::{Sources, load};
+///
+/// let file = "shards = 2\n[protocol]\nheartbeet = \"5s\"\n";
+/// let sources = Sources { file: Some(("ahm.toml".into(), file.into())), ..Sources::default() };
+/// let problems = load(&sources).unwrap_err().to_string();
+/// assert!(problems.starts_with("ahm.toml:3: unknown key protocol.heartbeet"));
+/// assert!(problems.contains("did you mean heartbeat?"));
+/// ```
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    load_over(Config::default(), sources)
+}
+
+/// Reads a configuration over `base`, whose values count as defaults.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_over(base: Config, sources: &Sources) -> Result<Config, Problems> {
+    let mut loader =
+        Loader { config: base, origins: HashMap::new(), resources: None, problems: Vec::new() };
+    if let Some((name, text)) = &sources.file {
+        loader.file(config_file::read(name, text));
+    }
+    for (name, value) in sources.variables.iter().filter(|(name, _)| name.starts_with("AHM_")) {
+        loader.variable(name, value);
+    }
+    loader.flags(&sources.flags);
+    loader.finish()
+}
+
+/// A configuration while it is read.
+struct Loader {
+    config: Config,
+    origins: HashMap<&'static str, Origin>,
+    resources: Option<Vec<GivenResource>>,
+    problems: Vec<Problem>,
+}
+
+impl Loader {
+    fn problem(&mut self, origin: Origin, what: impl Into<String>) {
+        self.problems.push(Problem { origin, what: what.into() });
+    }
+
+    fn file(&mut self, given: Given) {
+        self.problems.extend(given.problems);
+        for (path, value, origin) in given.keys {
+            self.set(&path, &value, origin);
+        }
+        if let Some(resources) = given.resources {
+            self.resources(resources);
+        }
+    }
+
+    fn set(&mut self, path: &str, value: &Value, origin: Origin) {
+        let Some(key) = KEYS.iter().find(|key| key.path == path) else {
+            let what = format!("unknown key {path}{}", suggestion(path));
+            return self.problem(origin, what);
+        };
+        match key.set(&mut self.config, value) {
+            Ok(()) => {
+                self.origins.insert(key.path, origin);
+            }
+            Err(what) => self.problem(origin, format!("{path}: {what}")),
+        }
+    }
+
+    /// Replaces the resources; what an earlier source said about them is forgotten.
+    fn resources(&mut self, given: Vec<GivenResource>) {
+        self.resources = Some(given);
+    }
+
+    fn variable(&mut self, name: &str, text: &str) {
+        let origin = Origin::Variable(name.into());
+        let value = Value::Loose(text.into());
+        if VARIABLES_ELSEWHERE.contains(&name) {
+            return;
+        }
+        if name == "AHM_RESOURCE" {
+            let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+            let given = words.map(|word| short_resource(word, &origin)).collect();
+            return self.resources(given);
+        }
+        if let Some(key) = KEYS.iter().find(|key| key.variable() == name) {
+            return self.set(key.path, &value, origin);
+        }
+        let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        let hint = nearest(name, known.iter().map(String::as_str))
+            .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        self.problem(origin, format!("unknown variable{hint}"));
+    }
+
+    fn flags(&mut self, flags: &[Flag]) {
+        let mut resources = Vec::new();
+        for Flag { flag, key, value } in flags {
+            let origin = Origin::Flag(flag.clone());
+            if key == "resource" {
+                resources.push(short_resource(value, &origin));
+            } else {
+                self.set(key, &Value::Loose(value.clone()), origin);
+            }
+        }
+        if !resources.is_empty() {
+            self.resources(resources);
+        }
+    }
+
+    fn origin(&self, paths: &[&str]) -> Origin {
+        let given = paths.iter().find_map(|path| self.origins.get(path));
+        given.cloned().unwrap_or(Origin::Default)
+    }
+
+    fn finish(mut self) -> Result<Config, Problems> {
+        if let Some(given) = self.resources.take() {
+            self.config.resources = self.read_resources(given);
+        }
+        self.check_relations();
+        self.check_addresses();
+        if self.problems.is_empty() { Ok(self.config) } else { Err(Problems(self.problems)) }
+    }
+
+    fn read_resources(&mut self, given: Vec<GivenResource>) -> Vec<ResourceConfig> {
+        let mut resources: Vec<ResourceConfig> = Vec::new();
+        for one in given {
+            let origin = one.origin.clone();
+            let Some(resource) = self.read_resource(one) else { continue };
+            if resources.iter().any(|other| other.name == resource.name) {
+                self.problem(origin, format!("resource {:?} is there twice", resource.name));
+            } else {
+                resources.push(resource);
+            }
+        }
+        resources
+    }
+
+    fn read_resource(&mut self, given: GivenResource) -> Option<ResourceConfig> {
+        let history = self.config.protocol.history;
+        let resource = ResourceConfig::new(String::new(), ResourceKind::Feed);
+        let mut draft = Draft { resource, history };
+        let problems_before = self.problems.len();
+        let is_first = |path: &str| path == "name" || path == "kind";
+        let (first, rest): (Vec<_>, Vec<_>) =
+            given.keys.into_iter().partition(|(path, ..)| is_first(path));
+        for needed in ["name", "kind"] {
+            if !first.iter().any(|(path, ..)| path == needed) {
+                self.problem(given.origin.clone(), format!("a resource needs a {needed}"));
+            }
+        }
+        for (path, value, origin) in first {
+            self.set_in_resource(&mut draft, &path, &value, origin);
+        }
+        draft.resource = ResourceConfig::new(draft.resource.name, draft.resource.kind);
+        for (path, value, origin) in rest {
+            self.set_in_resource(&mut draft, &path, &value, origin);
+        }
+        draft.resource.history = (draft.history != history).then_some(draft.history);
+        (self.problems.len() == problems_before).then_some(draft.resource)
+    }
+
+    fn set_in_resource(&mut self, draft: &mut Draft, path: &str, value: &Value, origin: Origin) {
+        let Some(key) = RESOURCE_KEYS.iter().find(|key| key.path == path) else {
+            let hint = nearest(path, RESOURCE_KEYS.iter().map(|key| key.path))
+                .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            return self.problem(origin, format!("unknown key {path} of a resource{hint}"));
+        };
+        if let Err(what) = key.set(draft, value) {
+            self.problem(origin, format!("{path}: {what}"));
+        }
+    }
+
+    fn check_relations(&mut self) {
+        let protocol = &self.config.protocol;
+        let relations = [
+            (protocol.heartbeat_min <= protocol.heartbeat, "heartbeat_min", "heartbeat"),
+            (protocol.heartbeat <= protocol.heartbeat_max, "heartbeat", "heartbeat_max"),
+            (
+                protocol.payload_bytes_max <= protocol.batch_bytes_max,
+                "payload_bytes_max",
+                "batch_bytes_max",
+            ),
+            (
+                protocol.payload_bytes_max <= protocol.send_window_bytes,
+                "payload_bytes_max",
+                "send_window_bytes",
+            ),
+            (
+                protocol.history.bytes_max as usize <= protocol.history_bytes_max,
+                "history.bytes",
+                "history_bytes_max",
+            ),
+        ];
+        for (holds, small, large) in relations {
+            if !holds {
+                let (small, large) = (format!("protocol.{small}"), format!("protocol.{large}"));
+                let origin = self.origin(&[&small, &large]);
+                self.problem(origin, format!("{small} must not be above {large}"));
+            }
+        }
+    }
+
+    fn check_addresses(&mut self) {
+        let config = &self.config;
+        if config.listen.is_empty() {
+            let origin = self.origin(&["listen"]);
+            return self.problem(origin, "listen: at least one address is needed");
+        }
+        let open = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
+        let exposed = config.private_listen.iter().find(open).copied();
+        if let (Some(address), None) = (exposed, &config.token) {
+            let origin = self.origin(&["private.listen"]);
+            let what = format!(
+                "private.listen: {address} can be reached from other machines; \
+                 set private.token or listen on a loopback address"
+            );
+            self.problem(origin, what);
+        }
+        let all: Vec<_> = self.config.listen.iter().chain(&self.config.private_listen).collect();
+        let twice = |(at, address): &(usize, &&std::net::SocketAddr)| {
+            address.port() != 0 && all[..*at].contains(*address)
+        };
+        if let Some(address) = all.iter().enumerate().find(twice).map(|(_, address)| **address) {
+            let origin = self.origin(&["private.listen", "listen"]);
+            self.problem(origin, format!("{address} is listened on twice"));
+        }
+    }
+}
+
+/// Reads `NAME:KIND[:KEY=VALUE]...`, the form of a resource in the environment and in flags.
+fn short_resource(word: &str, origin: &Origin) -> GivenResource {
+    let mut parts = word.split(':');
+    let mut keys = Vec::new();
+    for needed in ["name", "kind"] {
+        if let Some(part) = parts.next() {
+            keys.push((needed.into(), Value::Loose(part.into()), origin.clone()));
+        }
+    }
+    for part in parts {
+        let (key, value) = part.split_once('=').unwrap_or((part, "true"));
+        keys.push((key.into(), Value::Loose(value.into()), origin.clone()));
+    }
+    GivenResource { origin: origin.clone(), keys }
+}
+
+/// What was probably meant by an unknown key: the same name in another table, a similar name in
+/// its own table, or a similar full name.
+fn suggestion(path: &str) -> String {
+    let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let elsewhere = KEYS.iter().find(|key| key.name() == name).map(|key| key.path);
+    let siblings = KEYS.iter().filter(|key| key.section() == section).map(Key::name);
+    let meant = elsewhere
+        .or_else(|| nearest(name, siblings))
+        .or_else(|| nearest(path, KEYS.iter().map(|key| key.path)))
+        .or_else(|| nearest(name, KEYS.iter().map(Key::name)));
+    meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
+}
+
+/// Checks a configuration that was made in Rust as [`load`] checks one that was read.
+///
+/// # Errors
+/// As [`load`], without places.
+pub fn check(config: &Config) -> Result<(), Problems> {
+    let base = Config { token: config.token.clone(), ..Config::default() };
+    let file = Some(("configuration".into(), print(config)));
+    let without_place = |problem: Problem| Problem { origin: Origin::Default, ..problem };
+    match load_over(base, &Sources { file, ..Sources::default() }) {
+        Ok(_) => Ok(()),
+        Err(found) => Err(Problems(found.0.into_iter().map(without_place).collect())),
+    }
+}

@@ -1,0 +1,267 @@
+//! Configuration as an operator meets it: file, environment, flags, and clear words for mistakes.
+
+use ahm::base::time::Span;
+use ahm::proto::settings::History;
+use ahm::server::config::{Config, Level, LogFormat, ResourceConfig, ResourceKind};
+use ahm::server::config_key::Key;
+use ahm::server::config_keys::{KEYS, RESOURCE_KEYS};
+use ahm::server::config_load::{Flag, Sources, check, load};
+use ahm::server::config_print::{key_list, print};
+
+fn file(text: &str) -> Sources {
+    Sources { file: Some(("ahm.toml".into(), text.into())), ..Sources::default() }
+}
+
+fn flag(key: &str, value: &str) -> Flag {
+    Flag { flag: format!("--{key}"), key: key.into(), value: value.into() }
+}
+
+fn problem(text: &str) -> String {
+    load(&file(text)).map(|_| ()).expect_err("a mistake").to_string()
+}
+
+#[test]
+fn nothing_given_is_the_default() {
+    assert_eq!(load(&Sources::default()).unwrap(), Config::default());
+    assert_eq!(load(&file("")).unwrap(), Config::default());
+}
+
+#[test]
+fn the_printed_defaults_read_back_as_the_default() {
+    let printed = print(&Config::default());
+    assert_eq!(load(&file(&printed)).unwrap(), Config::default(), "{printed}");
+}
+
+#[test]
+fn what_is_printed_of_any_configuration_reads_back() {
+    let mut config = Config::default();
+    config.protocol.origins = vec!["https://example.org".into(), "*".into()];
+    config.protocol.heartbeat = Span::from_millis(1500);
+    config.log.format = LogFormat::Json;
+    let history = History { messages_max: 5, bytes_max: 1000, age_max: Span::from_secs(90) };
+    let feed = ResourceConfig::new("fx", ResourceKind::Feed);
+    config.resources.push(ResourceConfig {
+        history: Some(history),
+        state: true,
+        latest: false,
+        ..feed
+    });
+    assert_eq!(load(&file(&print(&config))).unwrap(), config);
+}
+
+#[test]
+fn every_key_is_printed_listed_and_has_a_variable_of_its_own() {
+    let (printed, listed) = (print(&Config::default()), key_list());
+    let mut variables: Vec<_> = KEYS.iter().map(Key::variable).collect();
+    variables.sort_unstable();
+    variables.dedup();
+    assert_eq!(variables.len(), KEYS.len());
+    for key in &KEYS {
+        assert!(printed.contains(&format!("\n{} = ", key.name())), "{}", key.path);
+        assert!(listed.contains(key.path) && listed.contains(key.meaning), "{}", key.path);
+        assert!(!key.meaning.ends_with('.') && key.meaning.len() < 90, "{}", key.path);
+    }
+    for key in &RESOURCE_KEYS {
+        assert!(printed.contains(key.path) && listed.contains(key.path), "{}", key.path);
+    }
+}
+
+#[test]
+fn every_default_is_within_its_own_range() {
+    for key in &KEYS {
+        let text = format!("{} = {}\n", key.path, key.show(&mut Config::default()));
+        assert_eq!(load(&file(&text)).unwrap(), Config::default(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_is_read_to_its_types() {
+    let config = load(&file(
+        r#"
+        listen = ["127.0.0.1:0", "[::1]:0"]
+        shards = 0x2
+        [private]
+        listen = ["0.0.0.0:9000"]
+        token = "0123456789abcdef"
+        [log]
+        level = "debug"
+        [protocol]
+        heartbeat = "5s"
+        send_window_bytes = "128KiB"
+        payload_bytes_max = 1000
+        history = { messages = 7, age = "2m" }
+        [[resource]]
+        name = "fx"
+        kind = "feed"
+        state = true
+        history.bytes = "1MiB"
+        [[resource]]
+        name = "talk"
+        kind = "board"
+        "#,
+    ))
+    .unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert!(config.listen[1].is_ipv6());
+    assert_eq!((config.shards, config.log.level), (2, Level::Debug));
+    assert!(config.token.unwrap().matches(b"0123456789abcdef"));
+    assert_eq!(config.protocol.heartbeat, Span::from_secs(5));
+    assert_eq!(config.protocol.send_window_bytes, 128 * 1024);
+    assert_eq!(config.protocol.payload_bytes_max, 1000);
+    assert_eq!(config.protocol.history.messages_max, 7);
+    let fx = &config.resources[0];
+    assert_eq!(
+        (fx.name.as_str(), fx.kind, fx.state, fx.latest),
+        ("fx", ResourceKind::Feed, true, true)
+    );
+    let history = fx.history.unwrap();
+    assert_eq!((history.messages_max, history.bytes_max), (7, 1 << 20), "the rest is inherited");
+    assert_eq!(config.resources[1], ResourceConfig::new("talk", ResourceKind::Board));
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let mut sources = file("shards = 1\npin = true\nprotocol.scs = \"file\"\n");
+    sources.variables = vec![
+        ("AHM_SHARDS".into(), "2".into()),
+        ("AHM_PROTOCOL_SCS".into(), "environment".into()),
+        ("AHM_PROTOCOL_ORIGINS".into(), "https://a.example, https://b.example".into()),
+        ("AHM_RESOURCE".into(), "fx:feed:state board:board".into()),
+        ("AHM_CONFIG".into(), "read elsewhere".into()),
+        ("HOME".into(), "not ours".into()),
+    ];
+    sources.flags = vec![flag("shards", "3"), flag("listen", "127.0.0.1:0,[::1]:0")];
+    let config = load(&sources).unwrap();
+    assert_eq!((config.shards, config.pin), (3, true));
+    assert_eq!(config.protocol.scs, "environment");
+    assert_eq!(config.protocol.origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.resources.len(), 2);
+    assert!(config.resources[0].state);
+    sources.flags =
+        vec![flag("resource", "one:feed:history.messages=9"), flag("resource", "two:echo")];
+    let resources = load(&sources).unwrap().resources;
+    assert_eq!(resources[0].history.unwrap().messages_max, 9);
+    assert_eq!(resources[1].kind, ResourceKind::Echo);
+}
+
+#[test]
+fn mistakes_name_their_line_and_what_was_meant() {
+    let cases = [
+        ("shard = 2", "ahm.toml:1: unknown key shard; did you mean shards?\n  1 | shard = 2"),
+        (
+            "\n\nheartbeat = \"5s\"",
+            "ahm.toml:3: unknown key heartbeat; did you mean protocol.heartbeat?\n  3 | heartbeat = \"5s\"",
+        ),
+        ("[colours]\nred = 1", "ahm.toml:1: unknown key colours\n  1 | [colours]"),
+        ("shards = \"2\"", "ahm.toml:1: shards: \"2\" is not a whole number such as 4\n"),
+        ("shards = 65", "ahm.toml:1: shards: 65 is not between 0 and 64\n"),
+        ("shards = -1", "ahm.toml:1: shards: -1 is not a whole number such as 4\n"),
+        ("shards = 1.5", "ahm.toml:1: shards: a number with a fraction stands where"),
+        ("pin = 1", "ahm.toml:1: pin: 1 is not true or false\n"),
+        ("listen = \"127.0.0.1:1\"", "ahm.toml:1: listen: \"127.0.0.1:1\" is not a list such as"),
+        ("listen = [\"localhost:1\"]", "ahm.toml:1: listen: \"localhost:1\" is not an address"),
+        ("listen = []", "ahm.toml:1: listen: at least one address"),
+        ("protocol = 1", "ahm.toml:1: protocol is a table: write [protocol]"),
+        (
+            "[protocol]\nheartbeat = 15",
+            "ahm.toml:2: protocol.heartbeat: 15 is not a length of time",
+        ),
+        ("[protocol]\nheartbeat = \"2h\"", "ahm.toml:2: protocol.heartbeat: 2h is not between"),
+        ("[protocol]\nprefix = \"ahm\"", "ahm.toml:2: protocol.prefix: \"ahm\" does not look like"),
+        ("[protocol]\nscs = \"a b\"", "ahm.toml:2: protocol.scs: \"a b\" is not 1 to 32 of"),
+        (
+            "[protocol]\norigins = [\"https://a/b\"]",
+            "ahm.toml:2: protocol.origins: \"https://a/b\" is not \"*\" or an origin",
+        ),
+        ("[log]\nlevel = \"loud\"", "ahm.toml:2: log.level: \"loud\" is none of off, error"),
+        ("[[resource]]\nname = \"a\"", "ahm.toml:1: a resource needs a kind\n  1 | [[resource]]"),
+        (
+            "[[resource]]\nname = \"a\"\nkind = \"feed\"\nlastest = true",
+            "ahm.toml:4: unknown key lastest of a resource; did you mean latest?",
+        ),
+        ("[resource]\nname = \"a\"", "ahm.toml:1: resources are written [[resource]]"),
+        ("shards = ", "ahm.toml:1: "),
+        ("shards = 1\nshards = 2", "ahm.toml:2: duplicate key"),
+    ];
+    for (text, wanted) in cases {
+        let shown = problem(text);
+        assert!(shown.starts_with(wanted), "{text}\n--- said:\n{shown}\n--- wanted:\n{wanted}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let shown = problem("shard = 1\n[protocol]\nheartbeat = 1\nlinger = 2\n");
+    assert_eq!(shown.matches("ahm.toml:").count(), 3, "{shown}");
+}
+
+#[test]
+fn values_that_do_not_go_together_name_the_line_of_one_of_them() {
+    let shown =
+        problem("[protocol]\nlinger = \"1s\"\nheartbeat = \"119s\"\nheartbeat_max = \"1m\"");
+    let wanted = "ahm.toml:3: protocol.heartbeat must not be above protocol.heartbeat_max";
+    assert!(shown.starts_with(wanted), "{shown}");
+    let twice =
+        "[[resource]]\nname = \"a\"\nkind = \"feed\"\n[[resource]]\nname = \"a\"\nkind = \"echo\"";
+    assert!(problem(twice).starts_with("ahm.toml:4: resource \"a\" is there twice"));
+    let taken = problem("listen = [\"127.0.0.1:9\"]\n[private]\nlisten = [\"127.0.0.1:9\"]");
+    assert!(taken.starts_with("ahm.toml:3: 127.0.0.1:9 is listened on twice"), "{taken}");
+}
+
+#[test]
+fn a_private_listener_that_others_can_reach_needs_a_token() {
+    for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:1"] {
+        let text = format!("[private]\nlisten = [\"127.0.0.1:2\", \"{open}\"]\n");
+        let shown = problem(&text);
+        assert!(shown.starts_with("ahm.toml:2: private.listen: "), "{shown}");
+        assert!(load(&file(&format!("{text}token = \"0123456789abcdef\""))).is_ok());
+    }
+    for closed in ["127.0.0.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        assert!(load(&file(&format!("private.listen = [\"{closed}\"]"))).is_ok(), "{closed}");
+    }
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let shown = problem("[private]\ntoken = \"hush hush hush hush\"");
+    assert!(shown.contains("private.token") && !shown.contains("hush"), "{shown}");
+    let shown = problem("private = { token = \"hush\", port = 1 }");
+    assert!(!shown.contains("hush"), "{shown}");
+    let config = load(&file("private.token = \"hushhushhushhush\"")).unwrap();
+    assert!(!format!("{config:?}{}", print(&config)).contains("hush"));
+}
+
+#[test]
+fn variables_and_flags_are_named_in_their_own_words() {
+    let variables = vec![
+        ("AHM_SHARD".into(), "1".into()),
+        ("AHM_PROTOCOL_LINGER".into(), "forever".into()),
+        ("AHM_RESOURCE".into(), "fx".into()),
+    ];
+    let flags = vec![flag("shards", "many"), flag("protocol.lingr", "1s")];
+    let sources = Sources { variables, flags, ..Sources::default() };
+    let shown = load(&sources).unwrap_err().to_string();
+    for wanted in [
+        "AHM_SHARD: unknown variable; did you mean AHM_SHARDS?",
+        "AHM_PROTOCOL_LINGER: protocol.linger: \"forever\" is not a length of time",
+        "AHM_RESOURCE: a resource needs a kind",
+        "--shards: shards: \"many\" is not a whole number",
+        "--protocol.lingr: unknown key protocol.lingr; did you mean linger?",
+    ] {
+        assert!(shown.contains(wanted), "{shown}\nlacks {wanted}");
+    }
+}
+
+#[test]
+fn a_configuration_made_in_rust_is_checked_alike() {
+    let mut config = Config::default();
+    assert!(check(&config).is_ok());
+    config.resources.push(ResourceConfig::new("echo", ResourceKind::Feed));
+    config.protocol.heartbeat_max = Span::from_secs(1);
+    config.private_listen = vec!["0.0.0.0:0".parse().unwrap()];
+    let problems = check(&config).unwrap_err();
+    assert_eq!(problems.0.len(), 3, "{problems}");
+    config = Config { shards: 1000, ..Config::default() };
+    assert_eq!(check(&config).unwrap_err().to_string(), "shards: 1000 is not between 0 and 64");
+}
