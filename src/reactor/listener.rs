@@ -10,8 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::reactor::transport::Transport;
 
-/// Connections that one call of [`Listener::accept`] turns away before it lets others have a turn.
-const SHED_PER_CALL_MAX: u32 = 64;
+/// Connections that one call of [`Listener::accept`] turns away or passes over before it lets
+/// others have a turn.
+const PASSED_PER_CALL_MAX: u32 = 64;
 
 /// A listening socket. Every shard binds one to the same address and the kernel spreads the
 /// connections over them.
@@ -94,25 +95,31 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// When descriptors or memory have run out. Connections may still be waiting and no edge tells
-    /// of them: call again in the next turn.
+    /// When descriptors or memory have run out, or very many connections in a row were not to be
+    /// had. Others may still be waiting and no edge tells of them: call again by a timer, some
+    /// milliseconds later, when something may have been freed.
     pub fn accept(&mut self) -> io::Result<Option<(Transport, SocketAddr)>> {
         if self.reserve.is_none() {
             self.reserve = reserve().ok();
         }
-        let mut shed = 0;
-        loop {
+        for _ in 0..PASSED_PER_CALL_MAX {
             let error = match self.socket.accept() {
                 Ok((stream, peer)) => return Ok(Some((Transport::Plain(stream), peer))),
                 Err(error) => error,
             };
             match Verdict::on(&error) {
                 Verdict::NoneWaits => return Ok(None),
-                Verdict::TryNext => {}
-                Verdict::NoDescriptor if shed < SHED_PER_CALL_MAX && self.shed_one() => shed += 1,
-                Verdict::NoDescriptor | Verdict::Later => return Err(error),
+                Verdict::TryNext => continue,
+                Verdict::Later => return Err(error),
+                Verdict::NoDescriptor => {}
+            }
+            match self.shed_one() {
+                Shed::One => {}
+                Shed::NoneWaits => return Ok(None),
+                Shed::Failed => return Err(error),
             }
         }
+        Err(io::Error::other("many connections in a row could not be accepted"))
     }
 
     /// Connections that were reset because the process had no descriptor left for them.
@@ -138,19 +145,36 @@ impl Listener {
         registry.deregister(&mut self.socket)
     }
 
-    /// Resets the connection that waits longest, using the reserve. False if that is not there: the
-    /// descriptor given up may go to another thread before it comes back.
-    fn shed_one(&mut self) -> bool {
+    /// Resets the connection that waits longest, using the reserve.
+    fn shed_one(&mut self) -> Shed {
+        // What was in reserve is free from here to the next attempt to take it back, and another
+        // thread may be quicker.
         if self.reserve.take().is_none() {
-            return false;
+            return Shed::Failed;
         }
-        if let Ok((stream, _)) = self.socket.accept() {
-            Transport::Plain(stream).reset();
-            self.shed += 1;
-        }
+        let outcome = match self.socket.accept() {
+            Ok((stream, _)) => {
+                Transport::Plain(stream).reset();
+                self.shed += 1;
+                Shed::One
+            }
+            Err(error) => match Verdict::on(&error) {
+                Verdict::NoneWaits => Shed::NoneWaits,
+                Verdict::TryNext => Shed::One,
+                Verdict::NoDescriptor | Verdict::Later => Shed::Failed,
+            },
+        };
         self.reserve = reserve().ok();
-        self.reserve.is_some()
+        outcome
     }
+}
+
+/// What came of turning a connection away.
+enum Shed {
+    One,
+    /// There was none: without a free descriptor the kernel does not even look.
+    NoneWaits,
+    Failed,
 }
 
 fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
@@ -209,7 +233,15 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
+
+    #[test]
+    fn an_ipv6_listener_leaves_ipv4_alone() {
+        let listener = Listener::bind("[::1]:0".parse().unwrap(), 8).unwrap();
+        assert!(SockRef::from(&listener.socket).only_v6().unwrap());
+    }
 
     #[test]
     fn errors_of_one_connection_do_not_stop_the_others() {

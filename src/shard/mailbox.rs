@@ -61,9 +61,9 @@ impl Flag for AtomicBool {
 
 /// Decides which sender wakes the receiver, so that one does when it must and none else does.
 ///
-/// All writes are swaps, though the receiver needs no old value: the price is that of a sequentially
-/// consistent store, and the model keeps swaps in one order, while of plain stores it lets a swap
-/// read one that is already overwritten.
+/// All writes are swaps, though the receiver needs no old value. The price is that of a
+/// sequentially consistent store, and the model checker keeps swaps in one order, while beside
+/// plain stores it lets a swap take a value that was overwritten.
 #[derive(Debug)]
 pub struct Gate<F = AtomicBool> {
     /// Raised by the receiver only; lowered by the receiver, or by the sender that will wake it.
