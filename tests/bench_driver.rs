@@ -1,5 +1,6 @@
 //! The load driver against a small server that can be told to misbehave. The server speaks the
 //! protocol by hand, on plain threads, so that it shares no mistake with the house.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};

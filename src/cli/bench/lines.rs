@@ -44,7 +44,7 @@ pub struct Broken(pub &'static str);
 /// use ahm::cli::bench::lines::{Lines, Shape};
 /// let mut lines = Lines::new(Shape::Chunked);
 /// let mut seen = Vec::new();
-/// for piece in [&b"7\r\n<p c=1 \r\n5\r"[..], b"\nn=2>\r\n2\r\nx\n\r\n0\r\n\r\n"] {
+/// for piece in [&b"7\r\n<p c=1 \r\n5\r"[..], b"\nn=2>x\r\n1\r\n\n\r\n0\r\n\r\n"] {
 ///     lines.push(piece, |line| seen.push(line.to_vec())).unwrap();
 /// }
 /// assert_eq!(seen, [b"<p c=1 n=2>x"]);

@@ -64,18 +64,20 @@ impl<'p, W: Write> Run<'p, W> {
         report: W,
     ) -> Result<Self, String> {
         let swarm = Swarm::new(plan, clock).map_err(|error| format!("poller: {error}"))?;
-        Ok(Self {
+        let mut run = Self {
             plan,
             clock,
             swarm,
             progress,
             report,
-            told: Mark { at: clock.now(), ..Mark::default() },
+            told: Mark::default(),
             usage: None,
             opening: Opening::default(),
             marks: [Mark::default(); 2],
             published: None,
-        })
+        };
+        run.told = run.mark()?;
+        Ok(run)
     }
 
     /// Does all of it. The histogram is that of the latencies in nanoseconds.

@@ -22,8 +22,9 @@ use crate::reactor::clock::Clock;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Buffers that one stream may fill before the others have their turn.
 const READS_PER_TURN: usize = 2;
-/// Streams that may be between connect and opened at once: fewer than a usual backlog holds.
-const PENDING_MAX: usize = 256;
+/// Streams that may be between connect and opened at once: fewer than the smallest usual backlog
+/// (128) holds. A connection that finds the backlog full tries again only after a second.
+const PENDING_MAX: usize = 120;
 
 #[derive(Debug)]
 enum Phase {

@@ -40,12 +40,12 @@ impl Rows {
 
 fn settings(rows: &mut Rows, record: &Record) {
     let settings = &record.settings;
-    let mut text = format!("{} subscribers", grouped(settings.subscribers as u64));
+    let mut text = format!("subscribers {}", grouped(settings.subscribers as u64));
     if settings.stalled > 0 {
-        text += &format!(" and {} that read nothing", grouped(settings.stalled as u64));
+        text += &format!(", stalled {}", grouped(settings.stalled as u64));
     }
-    text += &format!(", {} topics", grouped(settings.topics as u64));
-    text += &format!(", {} each", settings.topics_per_subscriber);
+    text += &format!(", topics {}", grouped(settings.topics as u64));
+    text += &format!(", for each subscriber {}", settings.topics_per_subscriber);
     if settings.idle {
         text += &format!(", idle for {} s", settings.seconds);
     } else {
