@@ -392,3 +392,13 @@ fn a_publisher_that_loses_its_server_ends_the_run_at_once() {
     let error = measure(&args, std::io::sink()).unwrap_err();
     assert!(error.starts_with("publisher: "), "{error}");
 }
+
+#[test]
+fn more_streams_than_files_are_refused_before_anything_is_opened() {
+    let fake = Fake::start(Fault::None);
+    let mut args = fake.args();
+    (args.subscribers, args.sources) = (2_000_000_000, Some(1));
+    let error = measure(&args, std::io::sink()).unwrap_err();
+    assert!(error.contains("open files"), "{error}");
+    assert!(fake.world.lock().unwrap().peers.is_empty());
+}

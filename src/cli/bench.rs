@@ -31,6 +31,10 @@ use crate::cli::bench::run::Run;
 use crate::cli::bench::table::{hgrm, table};
 use crate::cli::bench::tally::Mode;
 use crate::reactor::clock::Clock;
+use crate::reactor::rlimit::raise_open_files;
+
+/// Descriptors that a run needs besides its streams: pollers, publisher, terminal, `/proc`.
+const FILES_BESIDES: u64 = 32;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,6 +135,16 @@ impl Default for Args {
 /// Carries out a run; lines of progress go to `report`. The histogram is that of the latencies in
 /// nanoseconds.
 ///
+/// ```no_run
+/// use ahm::cli::bench::{Args, measure};
+/// let private = Some("http://127.0.0.1:8081".to_owned());
+/// let args = Args { private, subscribers: 100, seconds: 5.0, ..Args::default() };
+/// let (record, latency) = measure(&args, std::io::stderr())?;
+/// assert_eq!(record.failures(), [""; 0]);
+/// println!("p99 {} ns", latency.value_at_quantile(0.99));
+/// # Ok::<(), String>(())
+/// ```
+///
 /// # Errors
 /// A sentence: the run could not be carried out. What a finished run found wrong is in
 /// [`Record::failures`].
@@ -171,6 +185,14 @@ pub fn run(args: &Args) -> Result<(), String> {
 
 /// Makes room for `streams` sockets.
 fn files(streams: usize) -> Result<(), String> {
-    let _ = streams;
-    Ok(())
+    let limit = raise_open_files().map_err(|error| format!("limit of open files: {error}"))?;
+    let needed = streams as u64 + FILES_BESIDES;
+    if needed <= limit.soft {
+        return Ok(());
+    }
+    Err(format!(
+        "{streams} streams need {needed} open files, and this process may have {}; start several \
+         drivers, each with a --resource of its own",
+        limit.soft
+    ))
 }

@@ -285,7 +285,7 @@ impl<'p, W: Write> Run<'p, W> {
             let some = deliveries > 0;
             usage.cpu_us_per_delivery = some.then(|| micros(used, deliveries));
         }
-        let unix = self.clock.unix_micros_at_start() / 1_000_000 + begun.as_nanos() / 1_000_000_000;
+        let unix = self.clock.unix_micros(begun) / 1_000_000;
         let (delivery, publishing) = self.flowed(deliveries as f64 / took);
         let record = Record {
             tool: concat!("ahm bench ", env!("CARGO_PKG_VERSION")),
