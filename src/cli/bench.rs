@@ -1,0 +1,198 @@
+//! `ahm bench`: a load driver for any AHM server.
+//!
+//! All subscribers live on one thread ([`swarm`]), the publisher on another ([`publisher`]). Each
+//! message carries the moment it was due; latency is the time from then to when its frame was
+//! parsed, so a stall anywhere, the driver included, shows in the figures.
+
+pub mod address;
+pub mod frame;
+pub mod lines;
+pub mod plan;
+pub mod process;
+pub mod publisher;
+pub mod record;
+pub mod run;
+pub mod sink;
+pub mod stamp;
+pub mod swarm;
+pub mod table;
+pub mod tally;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::FromArgMatches as _;
+use hdrhistogram::Histogram;
+
+use crate::cli::bench::plan::Plan;
+use crate::cli::bench::publisher::Progress;
+use crate::cli::bench::record::Record;
+use crate::cli::bench::run::Run;
+use crate::cli::bench::table::{hgrm, table};
+use crate::cli::bench::tally::Mode;
+use crate::reactor::clock::Clock;
+use crate::reactor::rlimit::raise_open_files;
+
+/// Descriptors that a run needs besides its streams: pollers, publisher, terminal, `/proc`.
+const FILES_BESIDES: u64 = 32;
+
+const EXAMPLES: &str = "\
+Examples:
+  One topic, 1,000 subscribers, 100 messages a second, with the server's CPU and memory:
+    ahm bench --url http://127.0.0.1:8080 --private http://127.0.0.1:8081 --pid $(pidof ahm)
+
+  100 topics, ten for each subscriber, 1,000 messages a second, gathered for up to 20 ms:
+    ahm bench --private http://127.0.0.1:8081 --topics 100 --topics-per-subscriber 10 \\
+              --rate 1000 --flush 20
+
+  Memory of 10,000 idle streams:
+    ahm bench --private http://127.0.0.1:8081 --subscribers 10000 --idle --pid $(pidof ahm)
+
+  A record and its percentiles as files:
+    ahm bench --private http://127.0.0.1:8081 --json --hdr latency.hgrm > record.json
+
+The exit code is 1 if anything was lost, repeated, out of order or refused, or if the run could
+not be carried out.";
+
+/// Drives a server with many subscribers and a publisher at a fixed rate, and measures it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Where the subscribers connect; without a path, /ahm is added
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// The private listener, where messages are published
+    #[arg(long, value_name = "URL")]
+    pub private: Option<String>,
+    /// Resource whose subjects t0, t1, ... are the topics
+    #[arg(long, value_name = "NAME", default_value = "bench")]
+    pub resource: String,
+    /// Streams whose deliveries are counted
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub subscribers: u32,
+    /// Further streams that are opened and then never read
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub stalled: u32,
+    /// Topics
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub topics: u32,
+    /// Topics that each subscriber reads
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub topics_per_subscriber: u32,
+    /// Messages a second, over all topics
+    #[arg(long, value_name = "R", default_value_t = 100.0)]
+    pub rate: f64,
+    /// Bytes of a message, 32 or more
+    #[arg(long, value_name = "B", default_value_t = 100)]
+    pub size: usize,
+    /// Seconds measured
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Seconds of messages before that; latency, rate and CPU leave them out, errors do not
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    pub warmup: f64,
+    /// Seconds without a delivery after which missing messages are lost
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    pub drain: f64,
+    /// What a subscriber that is behind wants
+    #[arg(long, value_enum, default_value = "queue")]
+    pub mode: Mode,
+    /// Milliseconds that the server may gather messages for one write
+    #[arg(long, value_name = "MS")]
+    pub flush: Option<u64>,
+    /// Publish nothing: open the streams and measure memory, then hold them for --seconds
+    #[arg(long)]
+    pub idle: bool,
+    /// Connections begun a second
+    #[arg(long, value_name = "N", default_value_t = 10_000.0)]
+    pub connect_rate: f64,
+    /// Source addresses 127.0.0.2, ... to connect from [default: one for 25,000 streams]
+    #[arg(long, value_name = "N")]
+    pub sources: Option<u32>,
+    /// Process of the server, for its CPU and memory
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Print the record as JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the latency percentiles to a file (.hgrm)
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+    /// No line of progress each second
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl Default for Args {
+    /// What the command line without any option means.
+    fn default() -> Self {
+        let command = <Self as clap::Args>::augment_args(clap::Command::new("bench"));
+        let matches = command.get_matches_from(["bench"]);
+        Self::from_arg_matches(&matches).expect("every option has a default or is optional")
+    }
+}
+
+/// Carries out a run; lines of progress go to `report`. The histogram is that of the latencies in
+/// nanoseconds.
+///
+/// ```no_run
+/// use ahm::cli::bench::{Args, measure};
+/// let private = Some("http://127.0.0.1:8081".to_owned());
+/// let args = Args { private, subscribers: 100, seconds: 5.0, ..Args::default() };
+/// let (record, latency) = measure(&args, std::io::stderr())?;
+/// assert_eq!(record.failures(), [""; 0]);
+/// println!("p99 {} ns", latency.value_at_quantile(0.99));
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Errors
+/// A sentence: the run could not be carried out. What a finished run found wrong is in
+/// [`Record::failures`].
+pub fn measure(args: &Args, report: impl Write) -> Result<(Record, Histogram<u64>), String> {
+    let clock = Clock::start();
+    // Two runs on the same topics one after the other start in different microseconds.
+    let plan = Plan::new(args, clock.unix_micros_at_start() as u16)?;
+    files(plan.streams())?;
+    let progress = Progress::default();
+    Run::new(&plan, clock, &progress, report)?.carry_out()
+}
+
+/// `ahm bench`: carries out a run, tells its progress on stderr and its result on stdout.
+///
+/// # Errors
+/// What to tell the person at the terminal, also where a finished run found something lost,
+/// repeated, out of order or refused.
+pub fn run(args: &Args) -> Result<(), String> {
+    let (record, latency) = if args.quiet {
+        measure(args, std::io::sink())?
+    } else {
+        measure(args, std::io::stderr())?
+    };
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&record);
+        json.map_err(|error| format!("record: {error}"))? + "\n"
+    } else {
+        table(&record)
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("stdout: {error}"))?;
+    if let Some(path) = &args.hdr {
+        let written = std::fs::write(path, hgrm(&latency));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let failures = record.failures();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+/// Makes room for `streams` sockets.
+fn files(streams: usize) -> Result<(), String> {
+    let limit = raise_open_files().map_err(|error| format!("limit of open files: {error}"))?;
+    let needed = streams as u64 + FILES_BESIDES;
+    if needed <= limit.soft {
+        return Ok(());
+    }
+    Err(format!(
+        "{streams} streams need {needed} open files, and this process may have {}; start several \
+         drivers, each with a --resource of its own",
+        limit.soft
+    ))
+}

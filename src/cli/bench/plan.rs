@@ -1,0 +1,246 @@
+//! A run, settled: every option checked once, every number derived from them in one place.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::base::limits;
+use crate::base::name::TopicName;
+use crate::base::time::{Instant, Span};
+use crate::cli::bench::Args;
+use crate::cli::bench::address::Server;
+use crate::cli::bench::stamp::STAMP_BYTES;
+use crate::cli::bench::tally::Mode;
+
+/// Connections from one source address; Linux has about 28,000 ports for them by default.
+const PORTS_PER_SOURCE: usize = 25_000;
+/// Path that the commands of a server have by default.
+const PREFIX: &str = "/ahm";
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the subscribers connect.
+    pub server: Server,
+    /// Where messages are published.
+    pub private: Option<Server>,
+    /// The resource of all topics.
+    pub resource: String,
+    /// Subscribers whose deliveries are counted.
+    pub subscribers: usize,
+    /// Further streams that are opened and never read.
+    pub stalled: usize,
+    /// Topics of the run.
+    pub topics: usize,
+    /// Topics that each stream opens.
+    pub per: usize,
+    /// Messages a second over all topics.
+    pub rate: f64,
+    /// Bytes of a payload.
+    pub size: usize,
+    /// How long messages flow before anything is measured.
+    pub warmup: Span,
+    /// How long is measured.
+    pub measured: Span,
+    /// How long the last deliveries may keep us waiting.
+    pub drain: Span,
+    /// What is asked of the server for readers that are behind.
+    pub mode: Mode,
+    /// Milliseconds that the server may gather frames.
+    pub flush: Option<u64>,
+    /// Nothing is published; only memory is measured.
+    pub idle: bool,
+    /// Connections begun a second.
+    pub connect_rate: f64,
+    /// Source addresses taken in turn; none: the kernel chooses.
+    pub sources: Vec<IpAddr>,
+    /// The server's process, where it can be looked at.
+    pub pid: Option<u32>,
+    /// Tells this run's messages from another's.
+    pub run: u16,
+}
+
+impl Plan {
+    /// Checks `args`; `run` is the tag of this run.
+    ///
+    /// # Errors
+    /// A sentence that names the option that cannot be.
+    pub fn new(args: &Args, run: u16) -> Result<Self, String> {
+        let mut server = Server::parse(&args.url)?;
+        if server.path.is_empty() {
+            PREFIX.clone_into(&mut server.path);
+        }
+        let private = args.private.as_deref().map(Server::parse).transpose()?;
+        if private.is_none() && !args.idle {
+            return Err("--private is needed to publish (or --idle to only open streams)".into());
+        }
+        let streams = args.subscribers as usize + args.stalled as usize;
+        check(args.subscribers > 0, "--subscribers must be at least 1")?;
+        check(args.topics > 0, "--topics must be at least 1")?;
+        let per = args.topics_per_subscriber;
+        check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
+        check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
+        check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
+        let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;
+        check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
+        TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
+        let sources = sources(args.sources, streams, server.address.ip())?;
+        let plan = Self {
+            server,
+            private,
+            resource: args.resource.clone(),
+            subscribers: args.subscribers as usize,
+            stalled: args.stalled as usize,
+            topics: args.topics as usize,
+            per: per as usize,
+            rate: args.rate,
+            size: args.size,
+            warmup: span(args.warmup, "--warmup")?,
+            measured: span(args.seconds, "--seconds")?,
+            drain: span(args.drain, "--drain")?,
+            mode: args.mode,
+            flush: args.flush,
+            idle: args.idle,
+            connect_rate: args.connect_rate,
+            sources,
+            pid: args.pid,
+            run,
+        };
+        check(plan.measured > Span::ZERO, "--seconds must be above 0")?;
+        let target = plan.target(plan.subscribers - 1).len().max(plan.target(0).len());
+        check(target < limits::TARGET_BYTES_MAX, "--topics-per-subscriber: too many for one GET")?;
+        Ok(plan)
+    }
+
+    /// All streams, the stalled ones at the end.
+    pub fn streams(&self) -> usize {
+        self.subscribers + self.stalled
+    }
+
+    /// The topic that is channel `at` of stream `stream`: topics are dealt out in turn.
+    pub fn topic(&self, stream: usize, at: usize) -> usize {
+        (stream * self.per + at) % self.topics
+    }
+
+    /// Which channel of `stream` reads `topic`, if one does.
+    pub fn channel(&self, stream: usize, topic: usize) -> Option<usize> {
+        let first = self.topic(stream, 0);
+        let at = (topic + self.topics - first) % self.topics;
+        (at < self.per).then_some(at)
+    }
+
+    /// The request target of `stream`.
+    pub fn target(&self, stream: usize) -> String {
+        let mut target = format!("{}/mux.html?mid=0&scs=0", self.server.path);
+        if let Some(flush) = self.flush {
+            target += &format!("&flush={flush}");
+        }
+        for at in 0..self.per {
+            target += &format!("&open={}/t{}", self.resource, self.topic(stream, at));
+            if self.mode == Mode::Latest {
+                target += ";mode=latest";
+            }
+        }
+        target
+    }
+
+    /// The topic that a name of an opened frame (`RESOURCE/tNUMBER`) means.
+    pub fn named(&self, name: &str) -> Option<usize> {
+        let number = name.strip_prefix(self.resource.as_str())?.strip_prefix("/t")?;
+        number.parse().ok().filter(|topic| *topic < self.topics)
+    }
+
+    /// Messages of the whole run, warm-up included.
+    pub fn messages(&self) -> u64 {
+        let seconds = (self.warmup + self.measured).as_nanos() as f64 / 1e9;
+        ((seconds * self.rate) as u64).max(1)
+    }
+
+    /// When message `k` (from 0) is due in a run that starts at `start`.
+    pub fn due(&self, start: Instant, k: u64) -> Instant {
+        start + Span::from_nanos((k as f64 * (1e9 / self.rate)) as u64)
+    }
+}
+
+fn check(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn span(seconds: f64, option: &str) -> Result<Span, String> {
+    check((0.0..=1e6).contains(&seconds), &format!("{option} must be 0 to a million seconds"))?;
+    Ok(Span::from_nanos((seconds * 1e9) as u64))
+}
+
+/// Loopback addresses to connect from: one address has too few ports for very many streams.
+fn sources(asked: Option<u32>, streams: usize, server: IpAddr) -> Result<Vec<IpAddr>, String> {
+    let count = asked.map_or_else(|| streams.div_ceil(PORTS_PER_SOURCE), |count| count as usize);
+    if count <= 1 {
+        return Ok(Vec::new());
+    }
+    let loopback = matches!(server, IpAddr::V4(address) if address.is_loopback());
+    check(loopback, "several source addresses need a server on 127.0.0.1")?;
+    check(count <= 250, "--sources must be at most 250")?;
+    let address = |last: usize| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last as u8));
+    Ok((2..2 + count).map(address).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(change: impl FnOnce(&mut Args)) -> Result<Plan, String> {
+        let mut args = Args { private: Some("http://127.0.0.1:1".into()), ..Args::default() };
+        change(&mut args);
+        Plan::new(&args, 7)
+    }
+
+    #[test]
+    fn topics_are_dealt_out_evenly_and_found_again() {
+        let plan = plan(|args| (args.topics, args.topics_per_subscriber) = (7, 3)).unwrap();
+        for stream in 0..20 {
+            let mine: Vec<usize> = (0..3).map(|at| plan.topic(stream, at)).collect();
+            for topic in 0..7 {
+                let at = mine.iter().position(|own| *own == topic);
+                assert_eq!(plan.channel(stream, topic), at);
+            }
+        }
+        assert_eq!(plan.named("bench/t6"), Some(6));
+        assert_eq!(plan.named("bench/t7"), None);
+        assert_eq!(
+            plan.target(1),
+            "/ahm/mux.html?mid=0&scs=0&open=bench/t3&open=bench/t4&open=bench/t5"
+        );
+    }
+
+    #[test]
+    fn many_streams_leave_from_several_addresses() {
+        assert!(plan(|args| args.subscribers = 25_000).unwrap().sources.is_empty());
+        let three = plan(|args| args.subscribers = 50_001).unwrap().sources;
+        assert_eq!(three.len(), 3);
+        assert_eq!(three[2].to_string(), "127.0.0.4");
+        assert!(
+            plan(|args| (args.sources, args.url) = (Some(2), "http://[::1]:1".into())).is_err()
+        );
+    }
+
+    #[test]
+    fn impossible_options_are_named() {
+        let named = |change: fn(&mut Args), name: &str| {
+            let error = plan(change).unwrap_err();
+            assert!(error.contains(name), "{error}");
+        };
+        named(|args| args.private = None, "--private");
+        named(|args| args.subscribers = 0, "--subscribers");
+        named(|args| args.topics_per_subscriber = 2, "--topics-per-subscriber");
+        named(|args| args.rate = f64::NAN, "--rate");
+        named(|args| args.size = 31, "--size");
+        named(|args| args.seconds = 0.0, "--seconds");
+        named(|args| args.resource = "a b".into(), "--resource");
+    }
+
+    #[test]
+    fn messages_are_due_at_a_fixed_rate() {
+        let plan =
+            plan(|args| (args.rate, args.seconds, args.warmup) = (1000.0, 2.0, 1.0)).unwrap();
+        assert_eq!(plan.messages(), 3000);
+        assert_eq!(plan.due(Instant::ZERO, 1500), Instant::ZERO + Span::from_millis(1500));
+    }
+}

@@ -1,0 +1,312 @@
+//! The publisher: posts messages when they are due, whatever has become of the ones before.
+//!
+//! An open loop. A publisher that waits for answers slows down with the server, and then the
+//! delays that everybody else would have felt are never measured. Here each message carries the
+//! moment it was due, and what cannot leave in time leaves later with that same moment in it.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream as StdStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::base::time::{Instant, Span};
+use crate::cli::bench::address::Server;
+use crate::cli::bench::plan::Plan;
+use crate::cli::bench::sink::{histogram, record};
+use crate::cli::bench::stamp::Stamp;
+use crate::http::response::{ResponseFraming, parse_response};
+use crate::reactor::clock::Clock;
+
+/// Requests are not made while more than this waits for the socket; they stay due.
+const OUT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an answer; more is not one.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The poller counts in milliseconds; shorter waits, and the end of longer ones, are timed finely.
+const FINE: Span = Span::from_millis(2);
+const MILLISECOND: Span = Span::from_millis(1);
+/// How long an answer may take when nothing else is to be done.
+const PATIENCE: Span = Span::from_secs(10);
+
+/// How far the publisher is; read by the thread of the subscribers.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Messages that were due so far and have been written.
+    pub written: AtomicU64,
+    /// Messages that the server has taken.
+    pub accepted: AtomicU64,
+    /// Messages that the server has refused.
+    pub refused: AtomicU64,
+    /// Set by the subscribers: give up.
+    pub stop: AtomicBool,
+}
+
+/// What became of the messages.
+#[derive(Debug)]
+pub struct Published {
+    /// Messages taken, by topic.
+    pub accepted: Vec<u64>,
+    /// Sequence number of the last message taken, by topic.
+    pub newest: Vec<u64>,
+    /// Messages refused.
+    pub refused: u64,
+    /// Status and answer of the first refusal.
+    pub refusal: Option<String>,
+    /// How much later than due the measured messages were given to the socket.
+    pub late: Histogram<u64>,
+}
+
+/// A message that has no answer yet.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    topic: usize,
+    seq: u64,
+}
+
+/// One connection to the private listener.
+#[derive(Debug)]
+pub struct Publisher<'p> {
+    plan: &'p Plan,
+    clock: Clock,
+    stream: TcpStream,
+    poll: Poll,
+    events: Events,
+    /// Head of a request for each topic.
+    heads: Vec<Vec<u8>>,
+    out: Vec<u8>,
+    written: usize,
+    input: Vec<u8>,
+    unanswered: VecDeque<Sent>,
+    /// Messages taken, all topics together.
+    accepted: u64,
+    published: Published,
+}
+
+impl<'p> Publisher<'p> {
+    /// Connects to `server`.
+    ///
+    /// # Errors
+    /// A sentence: no connection.
+    pub fn connect(plan: &'p Plan, server: &Server, clock: Clock) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("publisher: {}: {error}", server.address);
+        let stream = StdStream::connect(server.address).map_err(failed)?;
+        stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).map_err(failed)?;
+        let mut stream = TcpStream::from_std(stream);
+        let poll = Poll::new().map_err(failed)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(0), interest).map_err(failed)?;
+        let head = |topic: usize| {
+            let Server { path, authority, .. } = server;
+            format!(
+                "POST {path}/publish/{}/t{topic} HTTP/1.1\r\nHost: {authority}\r\n\
+                 User-Agent: ahm-bench\r\nContent-Length: {}\r\n\r\n",
+                plan.resource, plan.size
+            )
+        };
+        Ok(Self {
+            plan,
+            clock,
+            stream,
+            poll,
+            events: Events::with_capacity(8),
+            heads: (0..plan.topics).map(|topic| head(topic).into_bytes()).collect(),
+            out: Vec::new(),
+            written: 0,
+            input: Vec::new(),
+            unanswered: VecDeque::new(),
+            accepted: 0,
+            published: Published {
+                accepted: vec![0; plan.topics],
+                newest: vec![0; plan.topics],
+                refused: 0,
+                refusal: None,
+                late: histogram(),
+            },
+        })
+    }
+
+    /// Publishes one message, numbered 0, to each topic, so that all of them exist.
+    ///
+    /// # Errors
+    /// A sentence: the connection broke or a message was refused.
+    pub fn prime(mut self, progress: &Progress) -> Result<(), String> {
+        for topic in 0..self.plan.topics {
+            self.put(topic, Stamp { due: Instant::ZERO, seq: 0, run: self.plan.run });
+        }
+        self.finish(progress)?;
+        match self.published.refusal {
+            Some(refusal) => Err(format!("the first message of a topic was refused: {refusal}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Publishes every message of the run, the first at `start`, and waits for the last answer.
+    ///
+    /// # Errors
+    /// A sentence: the connection broke, so that nobody knows what was taken.
+    pub fn run(mut self, start: Instant, progress: &Progress) -> Result<Published, String> {
+        let measured = start + self.plan.warmup;
+        let (mut next, count) = (0, self.plan.messages());
+        while next < count && !progress.stop.load(Ordering::Relaxed) {
+            let now = self.clock.now();
+            while next < count && self.out.len() < OUT_BYTES_MAX {
+                let due = self.plan.due(start, next);
+                if due > now {
+                    break;
+                }
+                if due >= measured {
+                    record(&mut self.published.late, now.since(due));
+                }
+                let (topic, seq) = self.place(next);
+                self.put(topic, Stamp { due, seq, run: self.plan.run });
+                next += 1;
+            }
+            self.exchange(progress)?;
+            progress.written.store(next, Ordering::Relaxed);
+            if next < count {
+                self.wait(self.plan.due(start, next))?;
+            }
+        }
+        self.finish(progress)?;
+        Ok(self.published)
+    }
+
+    /// Topic and sequence number of message `k`.
+    fn place(&self, k: u64) -> (usize, u64) {
+        let topics = self.plan.topics as u64;
+        ((k % topics) as usize, k / topics + 1)
+    }
+
+    fn put(&mut self, topic: usize, stamp: Stamp) {
+        self.out.extend_from_slice(&self.heads[topic]);
+        stamp.put(self.plan.size, &mut self.out);
+        self.unanswered.push_back(Sent { topic, seq: stamp.seq });
+    }
+
+    /// Writes what waits and takes the answers that have come, without blocking.
+    fn exchange(&mut self, progress: &Progress) -> Result<(), String> {
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("publisher: write: {error}")),
+            }
+        }
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        } else if self.written >= OUT_BYTES_MAX / 2 {
+            self.out.drain(..self.written);
+            self.written = 0;
+        }
+        self.answers()?;
+        progress.accepted.store(self.accepted, Ordering::Relaxed);
+        progress.refused.store(self.published.refused, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn answers(&mut self) -> Result<(), String> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err("publisher: the server closed the connection".into()),
+                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("publisher: read: {error}")),
+            }
+        }
+        let mut taken = 0;
+        while let Some(length) = answer(&self.input[taken..])? {
+            let bytes = &self.input[taken..][..length.head + length.body];
+            let body = String::from_utf8_lossy(&bytes[length.head..]);
+            let Some(sent) = self.unanswered.pop_front() else {
+                return Err(format!("publisher: an answer that nothing asked for: {body}"));
+            };
+            if (200..300).contains(&length.status) {
+                self.accepted += 1;
+                self.published.accepted[sent.topic] += 1;
+                self.published.newest[sent.topic] = sent.seq;
+            } else {
+                self.published.refused += 1;
+                let refusal = || format!("{} {}", length.status, body.trim());
+                self.published.refusal.get_or_insert_with(refusal);
+            }
+            taken += length.head + length.body;
+        }
+        self.input.drain(..taken);
+        Ok(())
+    }
+
+    /// Waits until `due`, or less long if the socket has something for us.
+    fn wait(&mut self, due: Instant) -> Result<(), String> {
+        let span = due.since(self.clock.now());
+        if !self.out.is_empty() {
+            // The socket is full: its edge will tell, a message may fall due before.
+            self.edge(span.min(FINE))
+        } else if span >= FINE + MILLISECOND {
+            self.edge(Span::from_millis((span - FINE).as_millis()))
+        } else {
+            std::thread::park_timeout(span.to_std());
+            Ok(())
+        }
+    }
+
+    fn edge(&mut self, span: Span) -> Result<(), String> {
+        match self.poll.poll(&mut self.events, Some(span.to_std())) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(format!("publisher: poll: {error}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the rest and waits for the last answer.
+    fn finish(&mut self, progress: &Progress) -> Result<(), String> {
+        let mut patience = self.clock.now() + PATIENCE;
+        let mut before = usize::MAX;
+        loop {
+            self.exchange(progress)?;
+            if self.unanswered.is_empty() {
+                let _ = self.stream.shutdown(Shutdown::Write);
+                return Ok(());
+            }
+            let now = self.clock.now();
+            if self.unanswered.len() < before {
+                before = self.unanswered.len();
+                patience = now + PATIENCE;
+            }
+            if now >= patience || progress.stop.load(Ordering::Relaxed) {
+                return Err(format!("publisher: {before} messages were never answered"));
+            }
+            self.edge(Span::from_millis(100))?;
+        }
+    }
+}
+
+/// Where an answer ends, and what it says in one number.
+struct Answer {
+    status: u16,
+    head: usize,
+    body: usize,
+}
+
+/// The answer at the front of `input`, if it is complete.
+fn answer(input: &[u8]) -> Result<Option<Answer>, String> {
+    let parsed = parse_response(input).map_err(|error| format!("publisher: answer: {error:?}"))?;
+    let Some((parts, head)) = parsed else {
+        let fits = input.len() <= ANSWER_BYTES_MAX;
+        return if fits { Ok(None) } else { Err("publisher: an answer without an end".into()) };
+    };
+    let body = match parts.framing {
+        ResponseFraming::None => 0,
+        ResponseFraming::Length(length) if length <= ANSWER_BYTES_MAX as u64 => length as usize,
+        _ => return Err("publisher: answers need a Content-Length".into()),
+    };
+    let complete = input.len() >= head + body;
+    Ok(complete.then_some(Answer { status: parts.status, head, body }))
+}

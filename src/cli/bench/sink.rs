@@ -1,0 +1,272 @@
+//! Where the lines of a document end: in the accounts of the stream they came on.
+
+use std::collections::HashMap;
+
+use hdrhistogram::Histogram;
+
+use crate::base::time::{Instant, Span};
+use crate::cli::bench::frame;
+use crate::cli::bench::plan::Plan;
+use crate::cli::bench::stamp::Stamp;
+use crate::cli::bench::tally::{Slot, Tally};
+use crate::html::scan::{Frame, parse_line};
+use crate::reactor::clock::Clock;
+
+/// Messages that may share one look at the clock. A look costs as much as taking a message apart;
+/// 32 messages are taken apart in about two microseconds.
+const MESSAGES_PER_LOOK: u32 = 32;
+
+/// Latencies above this are shown as this: ten minutes.
+const LATENCY_MAX: Span = Span::from_secs(600);
+
+/// A histogram of nanoseconds with three significant digits.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos(), 3).expect("constant, valid bounds")
+}
+
+/// Adds `span` to `histogram`, which then holds it to three digits.
+pub fn record(histogram: &mut Histogram<u64>, span: Span) {
+    histogram.saturating_record(span.as_nanos().max(1));
+}
+
+/// What is measured over all streams.
+#[derive(Debug)]
+pub struct Gauge {
+    /// Everything that arrived.
+    pub tally: Tally,
+    /// Time from when a message was due to when its frame was parsed, of measured messages.
+    pub latency: Histogram<u64>,
+    /// Messages due before this are warm-up.
+    pub from: Instant,
+    clock: Clock,
+    now: Instant,
+    looks: u32,
+}
+
+impl Gauge {
+    /// A gauge that measures nothing yet.
+    pub fn new(clock: Clock) -> Self {
+        let now = clock.now();
+        let from = Instant::NEVER;
+        Self { tally: Tally::default(), latency: histogram(), from, clock, now, looks: 0 }
+    }
+
+    /// Bytes have just been read: what they hold arrives now. The moment is returned.
+    pub fn look(&mut self) -> Instant {
+        self.now = self.clock.now();
+        self.looks = 0;
+        self.now
+    }
+
+    fn measure(&mut self, due: Instant) {
+        if due < self.from {
+            return;
+        }
+        self.looks += 1;
+        if self.looks > MESSAGES_PER_LOOK {
+            self.look();
+        }
+        record(&mut self.latency, self.now.since(due));
+    }
+}
+
+/// Topics by channel number. Shared topics have the same number on every stream, so this finds a
+/// channel at once on streams that have many.
+pub type Topics = HashMap<u32, usize>;
+
+/// The accounts of one stream, open for the lines of one read.
+#[derive(Debug)]
+pub struct Sink<'s> {
+    /// The run.
+    pub plan: &'s Plan,
+    /// The number of the stream.
+    pub stream: usize,
+    /// One slot for each of its channels.
+    pub slots: &'s mut [Slot],
+    /// The channel that is likely to be next.
+    pub hint: &'s mut u32,
+    /// Channels that are open.
+    pub open: &'s mut u32,
+    /// Shared by all streams.
+    pub topics: &'s mut Topics,
+    /// Shared by all streams.
+    pub gauge: &'s mut Gauge,
+    /// The first thing that cannot be gone on with.
+    pub problem: Option<String>,
+}
+
+impl Sink<'_> {
+    /// Takes one line without its LF.
+    pub fn line(&mut self, line: &[u8]) {
+        if let Some(message) = frame::message(line) {
+            self.message(message.cid, message.n, message.payload);
+            return;
+        }
+        match parse_line(line) {
+            Ok(Some(frame)) => self.frame(frame),
+            Ok(None) => {}
+            Err(error) => self.fail(|| {
+                let line = String::from_utf8_lossy(&line[..line.len().min(120)]);
+                format!("not a frame: {error:?}: {line}")
+            }),
+        }
+    }
+
+    fn frame(&mut self, frame: Frame<'_>) {
+        match frame {
+            Frame::Message { c, n, payload, .. } => self.message(c.0, n.0, &payload),
+            Frame::Opened { c, name, n, .. } => self.opened(c.0, name.as_str(), n.0),
+            Frame::Gap { c, n, .. } => match self.slot(c.0) {
+                Some(at) => self.slots[at].gap(n.0, &mut self.gauge.tally),
+                None => self.gauge.tally.stray += 1,
+            },
+            Frame::Closed { c, e } => {
+                self.gauge.tally.closed += 1;
+                self.fail(|| format!("the server closed channel {c}: {e:?}"));
+            }
+            Frame::End { e, .. } => self.fail(|| format!("the server ended the document: {e:?}")),
+            Frame::Heartbeat { .. } => self.gauge.tally.heartbeats += 1,
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, cid: u32, n: u64, payload: &[u8]) {
+        let Some(at) = self.slot(cid) else {
+            self.gauge.tally.stray += 1;
+            return;
+        };
+        let tally = &mut self.gauge.tally;
+        let slot = &mut self.slots[at];
+        match Stamp::parse(payload).filter(|stamp| stamp.run == self.plan.run) {
+            Some(stamp) => {
+                slot.message(n, stamp.seq, self.plan.mode, tally);
+                if stamp.seq > 0 {
+                    self.gauge.measure(stamp.due);
+                }
+            }
+            None => slot.foreign(n, tally),
+        }
+    }
+
+    fn opened(&mut self, cid: u32, name: &str, n: u64) {
+        let topic = self.plan.named(name);
+        let Some(at) = topic.and_then(|topic| self.plan.channel(self.stream, topic)) else {
+            self.fail(|| format!("the server opened {name}, which was not asked for"));
+            return;
+        };
+        if self.slots[at].cid == 0 {
+            *self.open += 1;
+        }
+        self.slots[at].opened(cid, n);
+        self.topics.extend(topic.map(|topic| (cid, topic)));
+    }
+
+    /// The channel `cid` of this stream. Messages of one topic come in a row, and topics in turn.
+    fn slot(&mut self, cid: u32) -> Option<usize> {
+        let hint = *self.hint as usize;
+        let next = if hint + 1 < self.slots.len() { hint + 1 } else { 0 };
+        let is = |at: &usize| self.slots[*at].cid == cid;
+        let known = || self.plan.channel(self.stream, *self.topics.get(&cid)?);
+        let at = Some(hint)
+            .filter(is)
+            .or_else(|| Some(next).filter(is))
+            .or_else(|| known().filter(is))
+            .or_else(|| self.slots.iter().position(|slot| slot.cid == cid))?;
+        *self.hint = at as u32;
+        (cid != 0).then_some(at)
+    }
+
+    fn fail(&mut self, what: impl FnOnce() -> String) {
+        if self.problem.is_none() {
+            self.problem = Some(what());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::Args;
+
+    /// What stream 1 of three topics, two each (t2 and t0), makes of `lines`.
+    fn taken(lines: &[&str]) -> (Tally, u32, Option<String>) {
+        let (topics, idle) = (3, true);
+        let args = Args { topics, topics_per_subscriber: 2, idle, ..Args::default() };
+        let plan = Plan::new(&args, 0xab).unwrap();
+        let mut gauge = Gauge::new(Clock::start());
+        let (mut hint, mut open, mut topics) = (0, 0, Topics::new());
+        let mut sink = Sink {
+            plan: &plan,
+            stream: 1,
+            slots: &mut [Slot::default(); 2],
+            hint: &mut hint,
+            open: &mut open,
+            topics: &mut topics,
+            gauge: &mut gauge,
+            problem: None,
+        };
+        lines.iter().for_each(|line| sink.line(line.as_bytes()));
+        let problem = sink.problem;
+        (gauge.tally, open, problem)
+    }
+
+    const OPENED: [&str; 4] = [
+        "<!doctype html><meta charset=utf-8><title>mux</title><body>",
+        "<p i scs=a mid=77 d=1 h=15000 r=240000 v=1>",
+        "<p o c=1048577 u=bench/t2 ep=1 n=4 head=4>",
+        "<p o c=1048578 u=bench/t0 ep=1 n=9 head=9>",
+    ];
+
+    fn taken_open(lines: &[&str]) -> (Tally, Option<String>) {
+        let (tally, open, problem) = taken(&[&OPENED[..], lines].concat());
+        assert_eq!(open, 2);
+        (tally, problem)
+    }
+
+    #[test]
+    fn messages_of_both_channels_are_counted_in_any_turn() {
+        let (tally, problem) = taken_open(&[
+            "<p c=1048577 n=5>0000000000000001 0000000001 00ab",
+            "<p c=1048577 n=6>0000000000000001 0000000002 00ab....",
+            "<p h=15000 t=1>",
+            "<p c=1048578 n=10 s>0000000000000001 0000000001 00ab",
+            "<p c=1048577 n=7 later=1>0000000000000001 0000000003 00ab",
+            "<p g c=1048578 ep=1 n=11 m=1>",
+            "<p c=1048578 n=12>0000000000000001 0000000003 00ab",
+            "<p y>[]",
+        ]);
+        assert_eq!(problem, None);
+        let (heartbeats, gap_frames, gap_messages) = (1, 1, 1);
+        let rest = Tally { heartbeats, gap_frames, gap_messages, ..Tally::default() };
+        assert_eq!(tally, Tally { deliveries: 5, unique: 5, ..rest });
+    }
+
+    #[test]
+    fn messages_of_other_runs_and_of_others_are_foreign() {
+        let (tally, problem) = taken_open(&[
+            "<p c=1048577 n=5>0000000000000001 0000000001 00ac",
+            "<p c=1048577 n=6>hello",
+            "<p c=1048577 n=7 b>AAAA",
+            "<p c=1048577 n=8>0000000000000001 0000000001 00ab",
+        ]);
+        assert_eq!((tally.foreign, tally.deliveries, tally.misnumbered), (3, 1, 0));
+        assert_eq!(problem, None);
+    }
+
+    #[test]
+    fn frames_of_no_channel_are_stray() {
+        let lines = ["<p c=1048579 n=5>x", "<p g c=3 ep=1 n=4>", "<p c=0 n=5>x"];
+        assert_eq!(taken_open(&lines).0.stray, 3);
+        let (tally, open, _) = taken(&["<p c=0 n=5>x", "<p c=1048577 n=5>x"]);
+        assert_eq!((tally.stray, open), (2, 0));
+    }
+
+    #[test]
+    fn what_ends_a_stream_is_its_problem() {
+        let problem = |line| taken_open(&[line]).1.unwrap_or_default();
+        assert!(problem("<p x c=1048577 e=denied>").contains("closed channel 1048577"));
+        assert!(problem("<p z e=shutdown>").contains("ended the document"));
+        assert!(problem("no frame").contains("no frame"));
+        assert!(problem("<p o c=1048579 u=bench/t1 ep=1 n=4 head=4>").contains("bench/t1"));
+    }
+}

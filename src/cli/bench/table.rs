@@ -1,0 +1,202 @@
+//! A record for the eyes: the table at the end of a run, and the percentiles as a file.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+
+use crate::cli::bench::process::{Machine, Memory, MemoryEach};
+use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
+use crate::cli::bench::tally::Mode;
+
+/// The record as text, ending with the machine.
+pub fn table(record: &Record) -> String {
+    let mut rows = Rows(String::new());
+    settings(&mut rows, record);
+    opening(&mut rows, record);
+    if !record.settings.idle {
+        delivery(&mut rows, record);
+        percentiles(&mut rows, "latency, ms", &record.latency_ms);
+        percentiles(&mut rows, "publisher late, ms", &record.publishing.late_ms);
+    }
+    if let Some(usage) = &record.server {
+        server(&mut rows, usage);
+    }
+    rows.row("driver", format!("{:.2} cores", record.driver_cores));
+    machine(&mut rows, &record.machine);
+    for failure in record.failures() {
+        rows.row("FAILED", failure);
+    }
+    rows.0
+}
+
+struct Rows(String);
+
+impl Rows {
+    fn row(&mut self, name: &str, value: impl AsRef<str>) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{name:<20} {}", value.as_ref());
+    }
+}
+
+fn settings(rows: &mut Rows, record: &Record) {
+    let settings = &record.settings;
+    let mut text = format!("subscribers {}", grouped(settings.subscribers as u64));
+    if settings.stalled > 0 {
+        text += &format!(", stalled {}", grouped(settings.stalled as u64));
+    }
+    text += &format!(", topics {}", grouped(settings.topics as u64));
+    text += &format!(", for each subscriber {}", settings.topics_per_subscriber);
+    if settings.idle {
+        text += &format!(", idle for {} s", settings.seconds);
+    } else {
+        let mode = if settings.mode == Mode::Latest { "latest" } else { "queue" };
+        let flush = settings.flush.map(|ms| format!(", flush {ms} ms")).unwrap_or_default();
+        text += &format!(
+            ", {} msg/s, {} B, {} s after {} s of warm-up, mode {mode}{flush}",
+            settings.rate, settings.size, settings.seconds, settings.warmup
+        );
+    }
+    rows.row("run", text);
+}
+
+fn opening(rows: &mut Rows, record: &Record) {
+    let opening = &record.opening;
+    let mut text = format!(
+        "{} streams in {:.2} s ({}/s), p50 {:.2} ms, p99 {:.2} ms",
+        grouped(opening.streams),
+        opening.seconds,
+        grouped(opening.rate as u64),
+        opening.latency_ms.p50,
+        opening.latency_ms.p99
+    );
+    if let Some(micros) = opening.cpu_us_per_stream {
+        text += &format!(", server CPU {micros:.1} us each");
+    }
+    rows.row("opened", text);
+    rows.row("heartbeats", grouped(record.delivery.tally.heartbeats));
+}
+
+fn delivery(rows: &mut Rows, record: &Record) {
+    let Delivery { expected, lost, tally, rate } = &record.delivery;
+    let publishing = &record.publishing;
+    let taken = grouped(publishing.accepted);
+    rows.row("published", format!("{taken}, refused {}", publishing.refused));
+    let deliveries = grouped(tally.deliveries);
+    rows.row("deliveries", format!("{deliveries} of {}", grouped(*expected)));
+    rows.row("rate", format!("{}/s", grouped(*rate as u64)));
+    rows.row("lost", grouped(*lost));
+    rows.row("repeated", grouped(tally.repeated));
+    rows.row("out of order", grouped(tally.out_of_order));
+    rows.row("wrong offset", grouped(tally.misnumbered));
+    rows.row("silent gaps", format!("{} messages", grouped(tally.silent)));
+    let declared = grouped(tally.gap_messages);
+    rows.row("declared gaps", format!("{}, {declared} messages", grouped(tally.gap_frames)));
+    if record.settings.mode == Mode::Latest {
+        rows.row("folded", grouped(tally.folded));
+    }
+    if tally.foreign > 0 {
+        rows.row("of others", grouped(tally.foreign));
+    }
+}
+
+fn percentiles(rows: &mut Rows, name: &str, values: &Percentiles) {
+    let Percentiles { p50, p90, p99, p99_9, p99_99, max, .. } = values;
+    let text = format!(
+        "p50 {p50:.3}  p90 {p90:.3}  p99 {p99:.3}  p99.9 {p99_9:.3}  p99.99 {p99_99:.3}  \
+         max {max:.3}"
+    );
+    rows.row(name, text);
+}
+
+fn server(rows: &mut Rows, usage: &Usage) {
+    let mut text = format!("{:.2} s, {:.2} cores", usage.cpu_seconds, usage.cores);
+    if let Some(micros) = usage.cpu_us_per_delivery {
+        text += &format!(", {micros:.3} us a delivery");
+    }
+    rows.row("server CPU", text);
+    let whole = |memory: Memory| {
+        let mib = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
+        let Memory { rss, pss, private } = memory;
+        format!("RSS {:.1}  PSS {:.1}  private {:.1} MiB", mib(rss), mib(pss), mib(private))
+    };
+    rows.row("memory before", whole(usage.before));
+    rows.row("memory, all open", whole(usage.open));
+    rows.row("memory at the end", whole(usage.after));
+    let each = |MemoryEach { rss, pss, private }| {
+        format!("RSS {rss:.0}  PSS {pss:.0}  private {private:.0}")
+    };
+    rows.row("bytes a stream", each(usage.bytes_per_stream));
+    rows.row("  at the end", each(usage.bytes_per_stream_after));
+}
+
+fn machine(rows: &mut Rows, machine: &Machine) {
+    let Machine { cpu, cores, kernel, congestion, memory } = machine;
+    let gib = *memory as f64 / (1024.0 * 1024.0 * 1024.0);
+    let text = format!("{cpu}, {cores} cores, {gib:.1} GiB, {kernel}, TCP {congestion}");
+    rows.row("machine", text);
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The percentiles of a histogram of nanoseconds in milliseconds, in the text form that the
+/// plotters of HdrHistogram read (`.hgrm`).
+pub fn hgrm(histogram: &Histogram<u64>) -> String {
+    let mut text = format!(
+        "{:>12} {:>14} {:>10} {:>14}\n\n",
+        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+    );
+    let mut count = 0;
+    for step in histogram.iter_quantiles(5) {
+        count += step.count_since_last_iteration();
+        let value = step.value_iterated_to() as f64 / 1e6;
+        let quantile = step.quantile_iterated_to();
+        let line = format!("{value:12.3} {quantile:2.12} {count:10}");
+        let inverse = 1.0 / (1.0 - quantile);
+        // The last line has no finite inverse and ends without one.
+        let end = if inverse.is_finite() { format!(" {inverse:14.2}") } else { String::new() };
+        text.push_str(&line);
+        text.push_str(&end);
+        text.push('\n');
+    }
+    let (mean, deviation) = (histogram.mean() / 1e6, histogram.stdev() / 1e6);
+    let (max, total) = (histogram.max() as f64 / 1e6, histogram.len());
+    text += &format!("#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]\n");
+    text += &format!("#[Max     = {max:12.3}, Total count    = {total:12}]\n");
+    text += &format!("#[Buckets = {:12}, SubBuckets     = {:12}]\n", histogram.buckets(), 2048);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::sink::histogram;
+
+    #[test]
+    fn digits_come_in_threes() {
+        let shown = [0, 12, 123, 1234, 1_234_567].map(grouped);
+        assert_eq!(shown, ["0", "12", "123", "1,234", "1,234,567"]);
+    }
+
+    #[test]
+    fn the_percentile_file_ends_at_the_largest_value() {
+        let mut values = histogram();
+        (1..=1000).for_each(|ms| values.saturating_record(ms * 1_000_000));
+        let text = hgrm(&values);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let last: Vec<&str> = lines.last().unwrap().split_whitespace().collect();
+        assert_eq!(last[1..], ["1.000000000000", "1000"]);
+        assert!(last[0].starts_with("1000."), "{}", last[0]);
+        assert!(text.contains("Total count    =         1000]"));
+    }
+}

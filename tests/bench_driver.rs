@@ -1,0 +1,404 @@
+//! The load driver against a small server that can be told to misbehave. The server speaks the
+//! protocol by hand, on plain threads, so that it shares no mistake with the house.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use ahm::cli::bench::record::Record;
+use ahm::cli::bench::table::table;
+use ahm::cli::bench::tally::Mode;
+use ahm::cli::bench::{Args, measure};
+
+/// What the server does wrong with one message, for every reader of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// The message never comes.
+    Lose,
+    /// The message never comes and a gap frame says so.
+    Gap,
+    Repeat,
+    /// The message comes after its successor.
+    Swap,
+    /// The payloads of two messages change places, offsets do not.
+    SwapPayloads,
+    /// An offset that no message has.
+    Skip,
+    /// The publisher is told 503.
+    Refuse,
+    /// The first stream is cut.
+    Cut,
+    /// Every second message is passed over.
+    Fold,
+    /// Opening is refused.
+    Deny,
+    /// The publisher's connection is cut instead of an answer.
+    HangUp,
+}
+
+/// The message of each topic, counted by the server, that the fault happens to.
+const AT: u64 = 20;
+const CID_FIRST: u64 = 1 << 20;
+
+struct Topic {
+    cid: u64,
+    n: u64,
+    /// Messages published here.
+    count: u64,
+    held: Option<(u64, String)>,
+    readers: Vec<TcpStream>,
+}
+
+struct World {
+    fault: Fault,
+    topics: HashMap<String, Topic>,
+    peers: BTreeSet<IpAddr>,
+}
+
+impl World {
+    fn topic(&mut self, name: &str) -> &mut Topic {
+        let cid = CID_FIRST + self.topics.len() as u64;
+        let fresh = Topic { cid, n: 1000, count: 0, held: None, readers: Vec::new() };
+        self.topics.entry(name.to_owned()).or_insert(fresh)
+    }
+
+    /// Publishes; the answer's status.
+    fn publish(&mut self, name: &str, payload: String) -> u16 {
+        let fault = self.fault;
+        let topic = self.topic(name);
+        // The first message creates the topic: the driver's own numbering begins after it.
+        let number = topic.count;
+        topic.count += 1;
+        if fault == Fault::Refuse && number == AT {
+            return 503;
+        }
+        topic.n += if fault == Fault::Skip && number == AT { 2 } else { 1 };
+        let n = topic.n;
+        let here = number == AT;
+        match fault {
+            Fault::Lose if here => {}
+            Fault::Gap if here => topic.send(&format!("<p g c={} ep=1 n={n} m=1>", topic.cid)),
+            Fault::Fold if number % 2 == 1 => {}
+            Fault::Swap | Fault::SwapPayloads if here => topic.held = Some((n, payload)),
+            Fault::Cut if here => {
+                let _ = topic.readers[0].shutdown(Shutdown::Both);
+                topic.message(n, &payload);
+            }
+            _ => match topic.held.take() {
+                Some((before, held)) if fault == Fault::SwapPayloads => {
+                    topic.message(before, &payload);
+                    topic.message(n, &held);
+                }
+                held => {
+                    topic.message(n, &payload);
+                    if fault == Fault::Repeat && here {
+                        topic.message(n, &payload);
+                    }
+                    held.iter().for_each(|(n, held)| topic.message(*n, held));
+                }
+            },
+        }
+        200
+    }
+}
+
+impl Topic {
+    fn message(&mut self, n: u64, payload: &str) {
+        let flags = if n.is_multiple_of(3) { " s" } else { "" };
+        self.send(&format!("<p c={} n={n}{flags}>{payload}", self.cid));
+    }
+
+    fn send(&mut self, line: &str) {
+        let bytes = chunks(&format!("{line}\n"));
+        for reader in &mut self.readers {
+            // A reader that is gone is the driver's to notice.
+            let _ = reader.write_all(&bytes);
+        }
+    }
+}
+
+/// `text` as chunks that end in awkward places.
+fn chunks(text: &str) -> Vec<u8> {
+    let (first, rest) = text.as_bytes().split_at(text.len().min(9));
+    let mut out = Vec::new();
+    for piece in [first, rest].into_iter().filter(|piece| !piece.is_empty()) {
+        out.extend(format!("{:x}\r\n", piece.len()).bytes());
+        out.extend(piece);
+        out.extend(b"\r\n");
+    }
+    out
+}
+
+struct Fake {
+    public: SocketAddr,
+    private: SocketAddr,
+    world: Arc<Mutex<World>>,
+}
+
+impl Fake {
+    fn start(fault: Fault) -> Self {
+        let topics = HashMap::new();
+        let world = Arc::new(Mutex::new(World { fault, topics, peers: BTreeSet::new() }));
+        let public = listen(&world, subscriber);
+        let private = listen(&world, publisher);
+        Self { public, private, world }
+    }
+
+    fn args(&self) -> Args {
+        Args {
+            url: format!("http://{}", self.public),
+            private: Some(format!("http://{}", self.private)),
+            subscribers: 12,
+            rate: 500.0,
+            seconds: 0.3,
+            warmup: 0.1,
+            drain: 0.2,
+            ..Args::default()
+        }
+    }
+}
+
+type Handler = fn(TcpStream, SocketAddr, &Mutex<World>);
+
+fn listen(world: &Arc<Mutex<World>>, handler: Handler) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let world = Arc::clone(world);
+    std::thread::spawn(move || {
+        while let Ok((stream, peer)) = listener.accept() {
+            let world = Arc::clone(&world);
+            std::thread::spawn(move || handler(stream, peer, &world));
+        }
+    });
+    address
+}
+
+/// The first line of a request and the length of its body; `None` at the end.
+fn request(input: &mut impl BufRead) -> Option<(String, usize)> {
+    let mut first = String::new();
+    input.read_line(&mut first).ok().filter(|count| *count > 0)?;
+    let mut length = 0;
+    loop {
+        let mut field = String::new();
+        input.read_line(&mut field).ok()?;
+        if field == "\r\n" {
+            return Some((first, length));
+        }
+        if let Some(value) = field.strip_prefix("Content-Length: ") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+}
+
+fn subscriber(mut stream: TcpStream, peer: SocketAddr, world: &Mutex<World>) {
+    let mut input = BufReader::new(stream.try_clone().unwrap());
+    let Some((first, _)) = request(&mut input) else { return };
+    let mut world = world.lock().unwrap();
+    world.peers.insert(peer.ip());
+    if world.fault == Fault::Deny {
+        let body = r#"{"ok":false,"error":"no-resource"}"#;
+        let length = body.len();
+        let head = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length:";
+        write!(stream, "{head} {length}\r\n\r\n{body}").unwrap();
+        return;
+    }
+    let target = first.split(' ').nth(1).unwrap().strip_prefix("/ahm/mux.html?").unwrap();
+    let mut text = "<!doctype html><meta charset=utf-8><title>mux</title><body>\n\
+                    <p i scs=fake mid=77 d=1 k=0123456789012345678901 h=15000 r=240000 v=1>\n"
+        .to_owned();
+    for open in target.split('&').filter_map(|pair| pair.strip_prefix("open=")) {
+        let name = open.split(';').next().unwrap();
+        let topic = world.topic(name);
+        topic.readers.push(stream.try_clone().unwrap());
+        let (c, n) = (topic.cid, topic.n);
+        text += &format!("<p o c={c} u={name} ep=1 n={n} head={n}>\n<p h=15000 t=1>\n");
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n").unwrap();
+    stream.write_all(b"Content-Type: text/html; charset=utf-8\r\n\r\n").unwrap();
+    stream.write_all(&chunks(&text)).unwrap();
+}
+
+fn publisher(mut stream: TcpStream, _: SocketAddr, world: &Mutex<World>) {
+    let mut input = BufReader::new(stream.try_clone().unwrap());
+    while let Some((first, length)) = request(&mut input) {
+        let mut body = vec![0; length];
+        input.read_exact(&mut body).unwrap();
+        let name = first.strip_prefix("POST /publish/").unwrap().split(' ').next().unwrap();
+        let mut world = world.lock().unwrap();
+        if world.fault == Fault::HangUp && world.topic(name).count == AT {
+            return stream.shutdown(Shutdown::Both).unwrap();
+        }
+        let status = world.publish(name, String::from_utf8(body).unwrap());
+        drop(world);
+        let answer = format!(r#"{{"ok":{}}}"#, status == 200);
+        let length = answer.len();
+        write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{answer}").unwrap();
+    }
+}
+
+fn run(fault: Fault, change: impl FnOnce(&mut Args)) -> Record {
+    let fake = Fake::start(fault);
+    let mut args = fake.args();
+    change(&mut args);
+    measure(&args, std::io::sink()).unwrap().0
+}
+
+/// A run of 12 readers of one topic, with one fault.
+fn faulty(fault: Fault) -> Record {
+    let record = run(fault, |_| {});
+    assert!(!record.failures().is_empty(), "{record:?}");
+    assert_eq!(record.delivery.expected, record.publishing.accepted * 12);
+    record
+}
+
+#[test]
+fn a_faultless_server_is_found_faultless() {
+    let record = run(Fault::None, |args| args.pid = Some(std::process::id()));
+    assert_eq!(record.failures(), [""; 0]);
+    let delivery = record.delivery;
+    assert_eq!((record.publishing.accepted, delivery.expected), (200, 2400));
+    assert_eq!((delivery.tally.unique, delivery.tally.deliveries), (2400, 2400));
+    // What was due in the warm-up is not in the latencies.
+    assert_eq!(record.latency_ms.count, 150 * 12);
+    assert_eq!(record.publishing.late_ms.count, 150);
+    assert!(record.latency_ms.p50 > 0.0 && record.latency_ms.p50 <= record.latency_ms.max);
+    assert!(delivery.rate > 0.0);
+    assert!(record.server.unwrap().before.rss > 0);
+    let table = table(&record);
+    for row in ["deliveries           2,400 of 2,400", "lost                 0\n", "machine  "] {
+        assert!(table.contains(row), "{table}");
+    }
+    assert!(!table.contains("FAILED"));
+    let json = serde_json::to_value(&record).unwrap();
+    assert_eq!(json["delivery"]["deliveries"], 2400);
+    assert_eq!(json["delivery"]["lost"], 0);
+}
+
+#[test]
+fn every_reader_gets_every_one_of_its_topics() {
+    let record = run(Fault::None, |args| {
+        (args.topics, args.topics_per_subscriber) = (7, 3);
+        args.size = 5000;
+    });
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!(record.publishing.accepted, 200);
+    assert!(record.delivery.expected > 200 * 4);
+    assert_eq!(record.delivery.tally.unique, record.delivery.expected);
+}
+
+#[test]
+fn a_lost_message_is_reported() {
+    let delivery = faulty(Fault::Lose).delivery;
+    assert_eq!((delivery.lost, delivery.tally.silent), (12, 12));
+    assert_eq!((delivery.tally.out_of_order, delivery.tally.repeated), (0, 0));
+}
+
+#[test]
+fn a_message_lost_with_a_gap_frame_is_lost_and_declared() {
+    let delivery = faulty(Fault::Gap).delivery;
+    assert_eq!((delivery.lost, delivery.tally.silent), (12, 0));
+    assert_eq!((delivery.tally.gap_frames, delivery.tally.gap_messages), (12, 12));
+}
+
+#[test]
+fn a_repeated_message_is_reported() {
+    let delivery = faulty(Fault::Repeat).delivery;
+    assert_eq!((delivery.lost, delivery.tally.repeated), (0, 12));
+    assert_eq!(delivery.tally.deliveries, delivery.expected + 12);
+}
+
+#[test]
+fn messages_out_of_order_are_reported_whatever_their_offsets_say() {
+    for fault in [Fault::Swap, Fault::SwapPayloads] {
+        let delivery = faulty(fault).delivery;
+        assert_eq!((delivery.lost, delivery.tally.out_of_order), (0, 12), "{fault:?}");
+        assert_eq!((delivery.tally.repeated, delivery.tally.silent), (0, 0), "{fault:?}");
+    }
+}
+
+#[test]
+fn an_offset_without_a_message_is_reported() {
+    let delivery = faulty(Fault::Skip).delivery;
+    assert_eq!((delivery.lost, delivery.tally.misnumbered), (0, 12));
+}
+
+#[test]
+fn a_refused_publish_is_reported_and_not_called_lost() {
+    let record = faulty(Fault::Refuse);
+    assert_eq!((record.publishing.accepted, record.publishing.refused), (199, 1));
+    assert!(record.publishing.refusal.unwrap().starts_with("503 "));
+    assert_eq!((record.delivery.lost, record.delivery.tally.misnumbered), (0, 0));
+}
+
+#[test]
+fn a_stream_that_ends_early_is_reported_and_the_others_go_on() {
+    let record = faulty(Fault::Cut);
+    assert_eq!(record.delivery.tally.ended, 1);
+    assert!(record.problem.as_ref().unwrap().starts_with("stream "));
+    // The cut stream had 19 messages, the others all of theirs.
+    assert_eq!(record.delivery.lost, 200 - (AT - 1));
+}
+
+#[test]
+fn mode_latest_may_pass_over_messages_but_not_over_the_newest() {
+    let record = run(Fault::Fold, |args| args.mode = Mode::Latest);
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!(record.delivery.tally.folded, 100 * 12);
+    // One message more, and the newest is one of those passed over.
+    let record = run(Fault::Fold, |args| (args.mode, args.rate) = (Mode::Latest, 502.5));
+    assert_eq!((record.publishing.accepted, record.delivery.lost), (201, 12));
+}
+
+#[test]
+fn a_refused_open_ends_the_run_with_the_servers_words() {
+    let fake = Fake::start(Fault::Deny);
+    let error = measure(&fake.args(), std::io::sink()).unwrap_err();
+    assert!(error.contains("404") && error.contains("no-resource"), "{error}");
+}
+
+#[test]
+fn streams_that_read_nothing_are_opened_and_not_counted() {
+    let record = run(Fault::None, |args| args.stalled = 5);
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!((record.opening.streams, record.delivery.expected), (17, 2400));
+}
+
+#[test]
+fn idle_streams_come_from_several_addresses_and_are_weighed() {
+    let fake = Fake::start(Fault::None);
+    let mut args = fake.args();
+    (args.idle, args.subscribers, args.sources) = (true, 40, Some(2));
+    args.pid = Some(std::process::id());
+    let record = measure(&args, std::io::sink()).unwrap().0;
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!((record.opening.streams, record.delivery.tally.deliveries), (40, 0));
+    assert_eq!(record.delivery.tally.heartbeats, 40);
+    let usage = record.server.unwrap();
+    assert!(usage.open.rss > 0 && usage.cpu_us_per_delivery.is_none());
+    let peers: Vec<String> =
+        fake.world.lock().unwrap().peers.iter().map(IpAddr::to_string).collect();
+    assert_eq!(peers, ["127.0.0.2", "127.0.0.3"]);
+    assert!(table(&record).contains("bytes a stream"));
+}
+
+#[test]
+fn a_publisher_that_loses_its_server_ends_the_run_at_once() {
+    let fake = Fake::start(Fault::HangUp);
+    let mut args = fake.args();
+    args.seconds = 3600.0;
+    let error = measure(&args, std::io::sink()).unwrap_err();
+    assert!(error.starts_with("publisher: "), "{error}");
+}
+
+#[test]
+fn more_streams_than_files_are_refused_before_anything_is_opened() {
+    let fake = Fake::start(Fault::None);
+    let mut args = fake.args();
+    (args.subscribers, args.sources) = (2_000_000_000, Some(1));
+    let error = measure(&args, std::io::sink()).unwrap_err();
+    assert!(error.contains("open files"), "{error}");
+    assert!(fake.world.lock().unwrap().peers.is_empty());
+}
