@@ -263,7 +263,7 @@ fn whole_recordings_come_unchanged_where_they_are_at_hand() {
         let mut rows = text.split(|&byte| byte == b'\n').filter(|row| !row.is_empty());
         for tick in Merge::open(std::slice::from_ref(&path), &Naming::default()).unwrap() {
             let tick = tick.unwrap();
-            let row = rows.next().unwrap();
+            let row = rows.next().unwrap().trim_ascii_end();
             let at = row.iter().position(|byte| b" ,".contains(byte)).unwrap();
             let expected: Vec<u8> = match row[at] {
                 b' ' => row[at + 1..].to_vec(),
