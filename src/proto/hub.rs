@@ -20,6 +20,7 @@ use crate::proto::connection::{Connection, Door, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
 use crate::proto::follow::Lane;
+use crate::proto::home::Homes;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
 use crate::proto::parcel::Parcel;
@@ -86,7 +87,7 @@ pub struct Hub {
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
     pub(crate) random: Random,
-    home_seed: u64,
+    homes: Homes,
     unix_micros_at_zero: u64,
     pub(crate) now: Instant,
     pub(crate) conns: Slots<Connection>,
@@ -119,7 +120,7 @@ impl Hub {
     /// A hub without connections.
     pub fn new(setup: Setup) -> Self {
         let mut common = Random::from_seed(setup.seed);
-        let home_seed = common.next();
+        let homes = Homes::new(setup.seed, setup.shards);
         // Each shard takes its own way from the common seed.
         let mut random = Random::from_seed(common.fork());
         for _ in 0..setup.shard.index() {
@@ -138,7 +139,7 @@ impl Hub {
             shard: setup.shard,
             shards: setup.shards,
             random,
-            home_seed,
+            homes,
             unix_micros_at_zero: setup.unix_micros_at_zero,
             now: setup.now,
             wheel: Wheel::new(setup.now, Span::from_millis(1)),
@@ -337,13 +338,7 @@ impl Hub {
 
     /// The topic's home: fixed for the life of the process.
     pub(crate) fn home_of(&self, name: &TopicName) -> ShardId {
-        // FNV-1a over the seeded state; the upper half, whose bits mix best, picks the shard.
-        let mut hash = self.home_seed ^ 0xcbf2_9ce4_8422_2325;
-        for byte in name.as_str().bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        hash ^= hash >> 29;
-        ShardId((((hash >> 32) * u64::from(self.shards)) >> 32) as u8)
+        self.homes.of(name)
     }
 
     /// Posts a parcel to a shard, this one included.

@@ -14,6 +14,7 @@ pub mod document;
 pub mod exchange;
 pub mod follow;
 mod history;
+pub mod home;
 pub mod hub;
 pub mod inbox;
 mod intake;
@@ -32,6 +33,7 @@ pub mod settings;
 pub mod stats;
 mod streaming;
 pub mod timer;
+pub mod token;
 pub mod topic;
 
 #[cfg(test)]

@@ -60,12 +60,9 @@ impl Hub {
         if !known {
             return forbidden("this Host is not one of the private listener's names");
         }
-        let token = self.settings.private_token.as_deref()?;
+        let token = self.settings.private_token.as_ref()?;
         let given = head.field("Authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let matches = given.is_some_and(|given| {
-            use subtle::ConstantTimeEq as _;
-            bool::from(given.as_bytes().ct_eq(token.as_bytes()))
-        });
+        let matches = given.is_some_and(|given| token.matches(given.as_bytes()));
         (!matches).then(|| Answer::error(ErrorCode::AuthRequired, "a bearer token is needed"))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::base::limits;
 use crate::base::time::Span;
+use crate::proto::token::Token;
 
 /// How much of a topic's past is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub struct Settings {
     /// Names that the private listener may be called by, beside addresses and `localhost`.
     pub private_hosts: Vec<String>,
     /// A token that publishers must show; `None` where the listener's address is protection enough.
-    pub private_token: Option<String>,
+    pub private_token: Option<Token>,
     /// How long a topic without a subscriber or a history is kept.
     pub topic_grace: Span,
     /// At shutdown clients are asked to come back after a random wait up to this.

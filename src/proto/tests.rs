@@ -62,7 +62,9 @@ impl Pack {
     fn post(&mut self, peer: usize, target: &str, body: &str) -> String {
         self.received[peer].clear();
         let length = body.len();
-        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        );
         self.send(peer, &format!("{head}{body}"));
         self.text(peer)
     }

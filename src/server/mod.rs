@@ -1,5 +1,6 @@
 //! The process: configuration, start, publishing from any thread, shutdown.
 
+pub mod builder;
 pub mod config;
 pub mod config_file;
 pub mod config_key;
@@ -8,3 +9,4 @@ pub mod config_load;
 pub mod config_print;
 pub mod config_problem;
 pub mod config_value;
+pub mod handle;

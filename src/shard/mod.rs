@@ -1,1 +1,11 @@
 //! The bridge: one thread that drives the protocol core with the reactor.
+//!
+//! [`turn`] is the loop, in seven steps; [`drive`] does what the core asks for; [`mail`] is what
+//! shards and other threads send each other through a [`mailbox`].
+
+pub mod affinity;
+pub mod drive;
+pub mod mail;
+pub mod mailbox;
+pub mod turn;
+pub mod wires;

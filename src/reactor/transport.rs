@@ -1,0 +1,229 @@
+//! A connection's bytes, in and out. There is one way to read and one way to write; encryption will
+//! be another variant behind the same calls.
+
+use std::io::{self, IoSlice, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use crate::base::time::Span;
+
+/// Bytes of a document that the kernel may hold unsent. More would be old news by the time it is
+/// sent; less would starve a fast reader.
+pub const DOCUMENT_UNSENT_BYTES: u32 = 16 * 1024;
+
+/// Slices that the kernel takes in one call.
+const SLICES_KERNEL_MAX: usize = 1024;
+
+/// What came of an attempt to read or write.
+#[derive(Debug)]
+pub enum Io {
+    /// So many bytes were moved, at least one unless nothing was asked for; maybe fewer than asked
+    /// for. More may be possible at once.
+    Bytes(usize),
+    /// Nothing can be moved now; an edge will tell when to try again.
+    Blocked,
+    /// The peer has ended its side in order: nothing more will be read.
+    Closed,
+    /// The connection is lost.
+    Failed(io::Error),
+}
+
+impl Io {
+    fn from_outcome(outcome: io::Result<usize>) -> Self {
+        match outcome {
+            Ok(count) => Self::Bytes(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::Blocked,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// A connection. Dropping it closes it in order, unless unread bytes make the kernel reset it.
+///
+/// A connection may go to another thread: `deregister` it from the one poller and `register` it
+/// with the other, which reports at once what is ready.
+///
+/// ```
+/// use std::io::{IoSlice, Read};
+/// use ahm::reactor::dialer;
+/// use ahm::reactor::poller::Poller;
+/// use ahm::reactor::transport::Io;
+/// use mio::Token;
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let mut poller = Poller::new(16)?;
+/// let mut transport = dialer::dial(listener.local_addr()?)?;
+/// transport.register(poller.registry(), Token(7))?;
+/// let mut written = 0;
+/// while written == 0 {
+///     poller.poll(None)?;
+///     match transport.write_vectored(&[IoSlice::new(b"he"), IoSlice::new(b"llo")]) {
+///         Io::Bytes(count) => written = count,
+///         Io::Blocked => {}
+///         lost => panic!("{lost:?}"),
+///     }
+/// }
+/// drop(transport);
+/// let mut text = String::new();
+/// listener.accept()?.0.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum Transport {
+    /// TCP as it is.
+    Plain(TcpStream),
+}
+
+impl Transport {
+    /// Reads into `buffer`, once. Fewer bytes than it holds do not mean that no more are there;
+    /// only [`Io::Blocked`] brings a further edge.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Io {
+        if buffer.is_empty() {
+            return Io::Bytes(0); // which from the system call would look like the end
+        }
+        let Self::Plain(stream) = self;
+        match Io::from_outcome(uninterrupted(|| stream.read(buffer))) {
+            Io::Bytes(0) => Io::Closed,
+            other => other,
+        }
+    }
+
+    /// Writes what `slices` hold, in one system call, as far as there is room. Gives
+    /// [`Io::Blocked`] also while a connect is under way. Never raises SIGPIPE, whatever the
+    /// embedding process makes of that signal.
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        let Self::Plain(stream) = self;
+        let socket = SockRef::from(&*stream);
+        Io::from_outcome(uninterrupted(|| match slices {
+            [] => Ok(0),
+            // Cheaper in the kernel than a vector of one.
+            [slice] => socket.send_with_flags(slice, libc::MSG_NOSIGNAL),
+            slices => {
+                let slices = &slices[..slices.len().min(SLICES_KERNEL_MAX)];
+                socket.send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
+            }
+        }))
+    }
+
+    /// Tunes the connection for a document: the kernel says that it has room only while less than
+    /// [`DOCUMENT_UNSENT_BYTES`] are unsent, so that a slow reader falls behind in its cursors and
+    /// not in old bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; the connection works on without.
+    pub fn as_document(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.socket().set_tcp_notsent_lowat(DOCUMENT_UNSENT_BYTES)?;
+        Ok(())
+    }
+
+    /// Lets the kernel drop the connection when what was sent has not been acknowledged for `span`,
+    /// rounded up to whole milliseconds; zero means its own, much longer, time-out.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; the connection works on without.
+    pub fn set_user_timeout(&self, span: Span) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            let millis = span.as_nanos().div_ceil(1_000_000).min(i32::MAX as u64);
+            self.socket().set_tcp_user_timeout(Some(Duration::from_millis(millis)))?;
+        }
+        Ok(())
+    }
+
+    /// Has every edge of the connection reported as `token`, for reading and writing, from now
+    /// until it is deregistered or closed.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, as when its memory for this is used up.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let Self::Plain(stream) = self;
+        registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Has no more edges reported. Those that were already taken from the poller still come.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it was not registered.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        let Self::Plain(stream) = self;
+        registry.deregister(stream)
+    }
+
+    /// Ends our side in order: what was written still arrives, and then the end.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the peer is gone already.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        let Self::Plain(stream) = self;
+        stream.shutdown(Shutdown::Write)
+    }
+
+    /// Closes without order: what is unsent is thrown away and the peer gets a reset.
+    pub fn reset(self) {
+        // Where this fails the connection is gone already.
+        let _ = self.socket().set_linger(Some(Duration::ZERO));
+    }
+
+    /// The error that the kernel holds for the connection, which this clears.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says when it is asked.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let Self::Plain(stream) = self;
+        stream.take_error()
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let Self::Plain(stream) = self;
+        stream.local_addr()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` before a connect is done and after the peer is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        let Self::Plain(stream) = self;
+        stream.peer_addr()
+    }
+
+    /// The descriptor, for measuring; it stays the transport's own.
+    pub fn raw_fd(&self) -> RawFd {
+        let Self::Plain(stream) = self;
+        stream.as_raw_fd()
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        let Self::Plain(stream) = self;
+        SockRef::from(stream)
+    }
+}
+
+/// Repeats a call that a signal broke off before it had done anything.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Publishing from any thread of the embedding process.
+
+use std::fmt;
+
+use crate::base::name::TopicName;
+use crate::proto::home::Homes;
+use crate::proto::parcel::{Parcel, Publication};
+use crate::shard::mail::Mail;
+use crate::shard::mailbox::Sender;
+use crate::wire::position::Position;
+
+/// The queue to the topic's home is full, or the server has stopped: nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the queue to the topic's home is full; try again")
+    }
+}
+
+impl std::error::Error for Busy {}
+
+/// A way into a running server, for any thread; clones are cheap.
+///
+/// ```
+/// use ahm::base::name::TopicName;
+/// use ahm::server::{builder::Builder, config::Config};
+/// let config = Config {
+///     listen: vec!["127.0.0.1:0".parse().unwrap()],
+///     private_listen: vec![],
+///     shards: 1,
+///     ..Config::default()
+/// };
+/// let server = Builder::new(config).start()?;
+/// let handle = server.handle();
+/// let name = TopicName::new("fx", "EURUSD").unwrap();
+/// handle.publish(&name, b"1.09214 1.09217", false).unwrap();
+/// server.stop();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) homes: Homes,
+    pub(crate) shards: Vec<Sender<Mail>>,
+}
+
+impl Handle {
+    /// Publishes a message whose offset the server gives; `snapshot` says that it alone is the
+    /// whole present state of the topic.
+    ///
+    /// The message is on its way when this returns. What the topic's home then refuses (a payload
+    /// that is too large, a topic that another publisher numbers) it writes to the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]: nothing was published; never blocks.
+    pub fn publish(&self, name: &TopicName, payload: &[u8], snapshot: bool) -> Result<(), Busy> {
+        self.publish_at(name, None, payload, snapshot)
+    }
+
+    /// The same with epoch and offset of the publisher's own: repeating it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::publish`].
+    pub fn publish_at(
+        &self,
+        name: &TopicName,
+        position: Option<Position>,
+        payload: &[u8],
+        snapshot: bool,
+    ) -> Result<(), Busy> {
+        let home = self.homes.of(name);
+        let payload = payload.to_vec();
+        let item = Publication { line: 0, name: name.clone(), position, snapshot, payload };
+        let mail = Mail::Parcel(Parcel::Publish(None, vec![item]));
+        self.shards[home.index()].push(mail).map_err(|_| Busy)
+    }
+}

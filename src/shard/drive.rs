@@ -1,0 +1,135 @@
+//! Doing what the core asks for.
+
+use std::io::IoSlice;
+
+use crate::base::id::{ConnKey, ShardId};
+use crate::base::time::Span;
+use crate::proto::output::{Output, Traveller, Written};
+use crate::reactor::transport::{Io, Transport};
+use crate::shard::mail::Mail;
+use crate::shard::turn::Shard;
+use crate::shard::wires::token_of;
+
+impl Shard {
+    /// 5. Drains the core's outputs to the end.
+    pub(crate) fn drain(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Send(conn) => self.to_write.push_back(conn),
+                Output::Receive(conn) => self.queue_read(conn),
+                Output::Stream(conn, millis) => self.become_document(conn, millis),
+                Output::Finish(conn) => {
+                    if let Some(wire) = self.wires.get(conn)
+                        && let Err(error) = wire.transport.shutdown_write()
+                    {
+                        log::debug!("shutdown: {error}");
+                    }
+                    self.queue_read(conn);
+                }
+                Output::Close(conn, reason) => {
+                    log::debug!("connection {} closed: {}", conn.slot, reason.word());
+                    if let Some(wire) = self.wires.remove(conn) {
+                        self.closed.push(wire);
+                    }
+                }
+                Output::Post(shard, parcel) => self.post(shard, Mail::Parcel(parcel)),
+                Output::Move(conn, shard) => self.send_away(conn, shard),
+            }
+        }
+    }
+
+    /// Writes what one connection has to send, in one system call.
+    pub(crate) fn write(&mut self, conn: ConnKey) {
+        let Some(wire) = self.wires.get(conn) else { return };
+        let mut failed = None;
+        self.hub.transmit(conn, self.now, |slices| {
+            let total: usize = slices.iter().map(|slice| slice.len()).sum();
+            write_all(&mut wire.transport, slices, total, &mut failed)
+        });
+        if let Some(error) = failed {
+            log::debug!("write: {error}");
+            self.hub.handle_failed(conn, self.now);
+        }
+    }
+
+    fn become_document(&mut self, conn: ConnKey, millis: u32) {
+        let Some(wire) = self.wires.get(conn) else { return };
+        let patience = Span::from_millis(u64::from(millis));
+        let set = wire.transport.as_document().and_then(|()| {
+            // Finds half-open connections while bytes are on the way; heartbeats see to it that
+            // they are.
+            wire.transport.set_user_timeout(patience)
+        });
+        if let Err(error) = set {
+            log::debug!("socket options: {error}");
+        }
+    }
+
+    /// Keeps an accepted or arrived socket and has its edges reported.
+    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport) {
+        let wire = self.wires.insert(conn, transport);
+        if let Err(error) = wire.transport.register(self.poller.registry(), token_of(conn)) {
+            log::warn!("register: {error}");
+            self.hub.handle_failed(conn, self.now);
+        }
+    }
+
+    pub(crate) fn take_arrival(&mut self, transport: Transport, traveller: Traveller) {
+        if let Some(conn) = self.hub.handle_arrived(traveller, self.now) {
+            self.keep(conn, transport);
+        }
+    }
+
+    fn send_away(&mut self, conn: ConnKey, shard: ShardId) {
+        let Some(traveller) = self.hub.depart(conn) else { return };
+        let Some(mut wire) = self.wires.remove(conn) else { return };
+        if let Err(error) = wire.transport.deregister(self.poller.registry()) {
+            log::warn!("deregister: {error}");
+            return;
+        }
+        self.post(shard, Mail::Arrival(Box::new((wire.transport, traveller))));
+    }
+
+    /// Posts mail in order; it waits here while the other mailbox is full.
+    fn post(&mut self, shard: ShardId, mail: Mail) {
+        let outbox = &mut self.outbox[shard.index()];
+        if !outbox.is_empty() {
+            outbox.push_back(mail);
+        } else if let Err(mail) = self.peers[shard.index()].push(mail) {
+            outbox.push_back(mail);
+        }
+    }
+
+    /// Posts what had to wait.
+    pub(crate) fn post_waiting(&mut self) {
+        for (outbox, peer) in self.outbox.iter_mut().zip(&self.peers) {
+            while let Some(mail) = outbox.pop_front() {
+                if let Err(mail) = peer.push(mail) {
+                    outbox.push_front(mail);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn write_all(
+    transport: &mut Transport,
+    slices: &[IoSlice<'_>],
+    total: usize,
+    failed: &mut Option<std::io::Error>,
+) -> Written {
+    match transport.write_vectored(slices) {
+        // Less than all means that the socket is full; an edge tells when it is not.
+        Io::Bytes(bytes) => Written { bytes, blocked: bytes < total },
+        Io::Blocked => Written { bytes: 0, blocked: true },
+        Io::Closed => {
+            *failed = Some(std::io::ErrorKind::WriteZero.into());
+            Written { bytes: 0, blocked: true }
+        }
+        Io::Failed(error) => {
+            *failed = Some(error);
+            Written { bytes: 0, blocked: true }
+        }
+    }
+}

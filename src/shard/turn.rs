@@ -1,0 +1,317 @@
+//! The loop of a shard: one turn has seven steps, and no step reaches back.
+
+use std::collections::VecDeque;
+use std::io;
+
+use mio::Token;
+
+use crate::base::id::ConnKey;
+use crate::base::limits;
+use crate::base::time::{Instant, Span};
+use crate::proto::connection::Door;
+use crate::proto::hub::Hub;
+use crate::proto::stats::Stats;
+use crate::reactor::clock::Clock;
+use crate::reactor::listener::Listener;
+use crate::reactor::poller::Poller;
+use crate::shard::mail::Mail;
+use crate::shard::mailbox::{Receiver, Sender};
+use crate::shard::wires::{Wires, conn_of};
+
+/// The waker's token; listeners have those below it, connections all others.
+pub const MAIL: Token = Token(usize::MAX);
+/// Edges taken from the kernel in one turn.
+pub const EVENTS_MAX: usize = 1_024;
+/// Places in a shard's mailbox.
+pub const MAIL_PLACES: usize = 8_192;
+
+/// Pieces of mail taken in one turn.
+const MAIL_PER_TURN: usize = 1_024;
+/// Connections accepted in one turn, per listener.
+const ACCEPTS_PER_TURN: usize = 256;
+/// Bytes that a read may take at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Reads of one connection in one turn.
+const READS_PER_TURN: usize = 4;
+/// Time for writing documents in one turn.
+const WRITE_SPAN: Span = Span::from_millis(1);
+/// How long a mailbox that was full is left alone.
+const RETRY: Span = Span::from_millis(1);
+/// How long a listener that could not accept is left alone.
+const ACCEPT_RETRY: Span = Span::from_millis(5);
+/// Mail that may wait for full mailboxes before the shard takes in no more work.
+const OUTBOX_MAX: usize = 4_096;
+/// How long last frames and answers may take when the server stops.
+const STOP_SPAN: Span = Span::from_secs(5);
+
+/// One reactor thread: a core, its sockets and its mail.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) hub: Hub,
+    pub(crate) poller: Poller,
+    pub(crate) wires: Wires,
+    pub(crate) peers: Vec<Sender<Mail>>,
+    /// Mail for shards whose mailbox was full, in order.
+    pub(crate) outbox: Vec<VecDeque<Mail>>,
+    pub(crate) to_write: VecDeque<ConnKey>,
+    pub(crate) to_read: VecDeque<ConnKey>,
+    /// Sockets that are closed at the end of the turn.
+    pub(crate) closed: Vec<crate::shard::wires::Wire>,
+    pub(crate) now: Instant,
+    clock: Clock,
+    mail: Receiver<Mail>,
+    doors: Vec<Entrance>,
+    buffer: Vec<u8>,
+    stop_at: Option<Instant>,
+    /// When a listener that failed to accept is tried again.
+    accept_at: Option<Instant>,
+    longest_turn: Span,
+}
+
+#[derive(Debug)]
+struct Entrance {
+    listener: Listener,
+    door: Door,
+    /// Whether connections may wait that no edge will tell of.
+    waiting: bool,
+}
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The core.
+    pub hub: Hub,
+    /// The clock, common to all shards.
+    pub clock: Clock,
+    /// The poller, with a waker registered as [`MAIL`].
+    pub poller: Poller,
+    /// The shard's own mail.
+    pub mail: Receiver<Mail>,
+    /// The mailboxes of all shards, its own included.
+    pub peers: Vec<Sender<Mail>>,
+    /// What it listens on.
+    pub listeners: Vec<(Listener, Door)>,
+}
+
+impl Shard {
+    /// A shard that is ready to run.
+    ///
+    /// # Errors
+    ///
+    /// When a listener cannot be registered.
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        let mut doors = Vec::new();
+        for (index, (mut listener, door)) in parts.listeners.into_iter().enumerate() {
+            listener.register(parts.poller.registry(), Token(MAIL.0 - 1 - index))?;
+            doors.push(Entrance { listener, door, waiting: true });
+        }
+        Ok(Self {
+            hub: parts.hub,
+            poller: parts.poller,
+            wires: Wires::default(),
+            outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
+            peers: parts.peers,
+            to_write: VecDeque::new(),
+            to_read: VecDeque::new(),
+            closed: Vec::new(),
+            now: parts.clock.now(),
+            clock: parts.clock,
+            mail: parts.mail,
+            doors,
+            buffer: vec![0; READ_BYTES],
+            stop_at: None,
+            accept_at: None,
+            longest_turn: Span::ZERO,
+        })
+    }
+
+    /// Runs until the server stops; returns what was counted.
+    ///
+    /// # Errors
+    ///
+    /// When waiting for readiness fails.
+    pub fn run(mut self) -> io::Result<Stats> {
+        loop {
+            self.wait()?;
+            // 1. The clock is read once a turn.
+            self.now = self.clock.now();
+            let began = self.now;
+            self.take_mail();
+            self.take_readiness();
+            self.hub.handle_timeout(self.now);
+            self.drain();
+            self.write_named();
+            self.drain();
+            self.closed.clear();
+            self.longest_turn = self.longest_turn.max(self.clock.now().since(began));
+            if self.is_over() {
+                log::debug!("longest turn {}", self.longest_turn);
+                return Ok(self.hub.stats().clone());
+            }
+        }
+    }
+
+    /// Waits for readiness, mail or a timer; not at all while work is left over.
+    fn wait(&mut self) -> io::Result<()> {
+        let busy = !self.to_write.is_empty()
+            || !self.to_read.is_empty()
+            || self.doors.iter().any(|entrance| entrance.waiting);
+        let asleep = !busy && self.mail.prepare_sleep();
+        let timeout = if asleep { self.patience() } else { Some(Span::ZERO) };
+        let polled = self.poller.poll(timeout);
+        self.mail.awake();
+        polled
+    }
+
+    fn patience(&self) -> Option<Span> {
+        let now = self.clock.now();
+        let timer = self.hub.poll_timeout().map(|at| at.since(now));
+        let retry = self.outbox.iter().any(|mail| !mail.is_empty()).then_some(RETRY);
+        let stop = self.stop_at.map(|at| at.since(now));
+        let accept = self.accept_at.map(|at| at.since(now));
+        [timer, retry, stop, accept].into_iter().flatten().min()
+    }
+
+    /// 2. Mail, within bounds.
+    fn take_mail(&mut self) {
+        self.post_waiting();
+        for _ in 0..MAIL_PER_TURN {
+            let Some(mail) = self.mail.pop() else { return };
+            match mail {
+                Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
+                Mail::Arrival(arrival) => self.take_arrival(arrival.0, arrival.1),
+                Mail::Stop => {
+                    self.doors.clear();
+                    self.stop_at.get_or_insert(self.now + STOP_SPAN);
+                    self.hub.handle_shutdown(self.now);
+                }
+            }
+        }
+    }
+
+    /// 3. Readiness: connections are accepted and read, within bounds for each.
+    fn take_readiness(&mut self) {
+        let pressed = self.outbox.iter().map(VecDeque::len).sum::<usize>() > OUTBOX_MAX;
+        self.hub.handle_pressure(pressed);
+        let Self { poller, doors, wires, to_read, hub, now, .. } = self;
+        for ready in poller.events() {
+            if ready.token == MAIL {
+                continue;
+            }
+            if let Some(entrance) = doors.get_mut(MAIL.0 - 1 - ready.token.0) {
+                entrance.waiting = true;
+                continue;
+            }
+            let conn = conn_of(ready.token);
+            let Some(wire) = wires.get(conn) else { continue };
+            if ready.writable {
+                hub.handle_writable(conn, *now);
+            }
+            if ready.readable {
+                wire.readable = true;
+                if !wire.queued {
+                    wire.queued = true;
+                    to_read.push_back(conn);
+                }
+            }
+        }
+        if pressed {
+            return;
+        }
+        if self.accept_at.is_some_and(|at| at <= self.now) {
+            self.accept_at = None;
+            self.doors.iter_mut().for_each(|entrance| entrance.waiting = true);
+        }
+        for index in 0..self.doors.len() {
+            self.accept(index);
+        }
+        for _ in 0..self.to_read.len() {
+            let Some(conn) = self.to_read.pop_front() else { break };
+            self.read(conn);
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(entrance) = self.doors.get_mut(index) else { return };
+            if !entrance.waiting {
+                return;
+            }
+            match entrance.listener.accept() {
+                Ok(Some((transport, peer))) => {
+                    let door = entrance.door;
+                    if let Some(conn) = self.hub.handle_accepted(peer, door, self.now) {
+                        self.keep(conn, transport);
+                    }
+                }
+                Ok(None) => entrance.waiting = false,
+                Err(error) => {
+                    // No edge will tell when descriptors or memory are there again.
+                    log::warn!("accept: {error}");
+                    entrance.waiting = false;
+                    self.accept_at = Some(self.now + ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a connection, within bounds; what is left is read in the next turn.
+    fn read(&mut self, conn: ConnKey) {
+        use crate::reactor::transport::Io;
+        let Some(wire) = self.wires.get(conn) else { return };
+        wire.queued = false;
+        for _ in 0..READS_PER_TURN {
+            if !self.hub.wants_input(conn) {
+                return;
+            }
+            let Some(wire) = self.wires.get(conn) else { return };
+            match wire.transport.read(&mut self.buffer) {
+                Io::Bytes(count) => {
+                    self.hub.handle_received(conn, &self.buffer[..count], self.now);
+                }
+                Io::Blocked => {
+                    wire.readable = false;
+                    return;
+                }
+                Io::Closed => {
+                    wire.readable = false;
+                    return self.hub.handle_peer_closed(conn, self.now);
+                }
+                Io::Failed(error) => {
+                    log::debug!("read: {error}");
+                    return self.hub.handle_failed(conn, self.now);
+                }
+            }
+        }
+        self.queue_read(conn);
+    }
+
+    /// Queues a connection to be read in the next turn.
+    pub(crate) fn queue_read(&mut self, conn: ConnKey) {
+        let Some(wire) = self.wires.get(conn) else { return };
+        if wire.readable && !wire.queued {
+            wire.queued = true;
+            self.to_read.push_back(conn);
+        }
+    }
+
+    /// 6. Documents and answers that were named: first come, first served across turns.
+    fn write_named(&mut self) {
+        let end = self.clock.now() + WRITE_SPAN;
+        for count in 1..=limits::WRITES_PER_TURN {
+            let Some(conn) = self.to_write.pop_front() else { return };
+            self.write(conn);
+            if count % 16 == 0 && self.clock.now() > end {
+                return;
+            }
+        }
+    }
+
+    /// Whether the server stops and nothing is left to be sent, or it took too long.
+    fn is_over(&self) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        let mail_left = self.outbox.iter().any(|mail| !mail.is_empty());
+        (self.hub.connection_count() == 0 && !mail_left) || self.now >= stop_at
+    }
+}

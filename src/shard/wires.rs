@@ -1,0 +1,75 @@
+//! The sockets of a shard's connections, found by the core's key.
+
+use mio::Token;
+
+use crate::base::id::ConnKey;
+use crate::reactor::transport::Transport;
+
+/// The socket of one connection.
+#[derive(Debug)]
+pub struct Wire {
+    /// The socket.
+    pub transport: Transport,
+    generation: u32,
+    /// Whether there may be bytes that no edge will tell of.
+    pub readable: bool,
+    /// Whether it waits among those to be read.
+    pub queued: bool,
+}
+
+/// The sockets of a shard, at the slots of their connections.
+#[derive(Debug, Default)]
+pub struct Wires {
+    wires: Vec<Option<Wire>>,
+}
+
+impl Wires {
+    /// Keeps the socket of `conn`.
+    pub fn insert(&mut self, conn: ConnKey, transport: Transport) -> &mut Wire {
+        let slot = conn.slot as usize;
+        if slot >= self.wires.len() {
+            self.wires.resize_with(slot + 1, || None);
+        }
+        let generation = conn.generation;
+        self.wires[slot].insert(Wire { transport, generation, readable: false, queued: false })
+    }
+
+    /// The socket of `conn`.
+    pub fn get(&mut self, conn: ConnKey) -> Option<&mut Wire> {
+        let wire = self.wires.get_mut(conn.slot as usize)?.as_mut()?;
+        (wire.generation == conn.generation).then_some(wire)
+    }
+
+    /// Takes out the socket of `conn`.
+    pub fn remove(&mut self, conn: ConnKey) -> Option<Wire> {
+        self.get(conn)?;
+        self.wires.get_mut(conn.slot as usize)?.take()
+    }
+
+    /// Memory that the table holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.wires.capacity() * size_of::<Option<Wire>>()
+    }
+}
+
+/// The token of a connection: slot and generation, so that a late edge finds nothing.
+pub fn token_of(conn: ConnKey) -> Token {
+    Token((conn.generation as usize) << 32 | conn.slot as usize)
+}
+
+/// The connection of a token.
+pub fn conn_of(token: Token) -> ConnKey {
+    ConnKey { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Mid;
+
+    #[test]
+    fn a_token_is_its_connection() {
+        let conn = ConnKey { slot: u32::MAX - 1, generation: Mid::GENERATION_END - 1 };
+        assert_eq!(conn_of(token_of(conn)), conn);
+    }
+}
