@@ -1,6 +1,11 @@
 //! The command line: one file per subcommand.
 
 pub mod bench;
+pub mod demo_feed;
+pub mod merge;
+pub mod packed;
+pub mod replay;
+pub mod ticks;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

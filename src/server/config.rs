@@ -1,7 +1,7 @@
 //! Configuration: everything an operator decides, fully typed once it exists.
 //!
-//! `config_load` reads it from a TOML file, the environment and flags; `config_keys` describes every
-//! key once, for the parser, the help and the printed defaults alike.
+//! `config_load` reads it from a TOML file, the environment and flags; `config_keys` describes
+//! every key once, for the parser, the help and the printed defaults alike.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -219,17 +219,17 @@ pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
     Key {
         path: "kind",
         place: Place::Kind(|d| &mut d.resource.kind),
-        meaning: "echo answers its consumer, board publishes what anybody sends, feed is fed by publishers",
+        meaning: "echo answers, board passes on to all, feed is fed by publishers",
     },
     Key {
         path: "latest",
         place: Place::Flag(|d| &mut d.resource.latest),
-        meaning: "Whether readers may use latest and rate, which skip messages (default: feeds only)",
+        meaning: "Whether readers may skip messages, by latest and rate (default: feeds only)",
     },
     Key {
         path: "state",
         place: Place::Flag(|d| &mut d.resource.state),
-        meaning: "Whether each message is the whole state, so that a new channel begins with the newest",
+        meaning: "Whether a message is the whole state: new channels begin with the newest",
     },
     Key {
         path: "history.messages",

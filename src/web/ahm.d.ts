@@ -1,0 +1,141 @@
+/** The browser client of `ahm`; see `ahm.js` for what each part does. */
+
+/** One line of a document. */
+export interface Frame {
+  /** The name of the first attribute: `c`, `i`, `o`, `x`, `g`, `a`, `h`, `m`, `z`, ... */
+  kind: string;
+  /** Percent-decoded values; flags are empty strings. */
+  attributes: Record<string, string>;
+  /** Still escaped. */
+  payload: string;
+}
+
+/** A place in a topic: an epoch and an offset in it. */
+export interface Place {
+  ep: string;
+  n: number;
+}
+
+export interface Message extends Place {
+  /** Text, or bytes where the payload is no text. */
+  data: string | Uint8Array;
+  /** Messages left out before this one because the channel asked for the newest only. */
+  folded: number;
+  /** The publisher calls it a snapshot: it stands for all before it. */
+  snapshot: boolean;
+  topic: string;
+  channel: Channel;
+}
+
+export interface ChannelOptions {
+  /** `queue` (every message; the default) or `latest` (whoever is behind jumps to the newest). */
+  mode?: 'queue' | 'latest';
+  /** At most so many messages a second, the newest each time. */
+  rate?: number;
+  /** End the channel with `overrun` rather than report a gap. */
+  strict?: boolean;
+  /** Start after this place instead of at the newest message. */
+  since?: Place;
+  onmessage?(message: Message): void;
+  /** Open, again at the beginning of each document; messages up to `head` are history. */
+  onopen?(opened: Place & { head: number; first: boolean; channel: Channel }): void;
+  /** Messages are lost; `missing` is how many, `undefined` where nobody knows. */
+  ongap?(gap: { after: Place; missing: number | undefined; channel: Channel }): void;
+  /** The channel has ended and will not come back. */
+  onclose?(closed: { reason: string; channel: Channel }): void;
+}
+
+export type State = 'idle' | 'connecting' | 'open' | 'silent' | 'waiting' | 'closed';
+
+export interface ClientOptions {
+  /** Where the server's commands are; default `/ahm/`. */
+  url?: string | URL;
+  /** The heartbeat interval to ask for, in milliseconds. */
+  heartbeat?: number;
+  /** Let the server gather messages for up to so many milliseconds. */
+  flush?: number;
+  /** Intervals of silence before the state is `silent`; default 2. */
+  warn?: number;
+  /** Intervals of silence before the document is given up; default 4. */
+  drop?: number;
+  /** Waiting before a new attempt: `floor` + a random part of `base` x 2^attempt, at most `cap`. */
+  backoff?: { floor?: number; base?: number; cap?: number };
+  onstate?(
+    state: State,
+    detail: { resumed?: boolean; wait?: number; silent?: number; error?: AhmError },
+  ): void;
+  /** For tests: the outside world. */
+  env?: Partial<{
+    fetch(target: URL, init: RequestInit): Promise<Response>;
+    now(): number;
+    setTimeout(run: () => void, ms: number): unknown;
+    clearTimeout(timer: unknown): void;
+    random(): number;
+  }>;
+}
+
+export interface Stats {
+  /** Bytes of all documents. */
+  bytes: number;
+  /** Messages delivered. */
+  messages: number;
+  /** Messages that came again (over two documents, or after a cut) and were not delivered again. */
+  repeats: number;
+  /** Messages left out because a channel asked for the newest only. */
+  folded: number;
+  /** Times that messages were lost, and how many of them are known. */
+  gaps: number;
+  missing: number;
+  documents: number;
+  sessions: number;
+  resumes: number;
+  refreshes: number;
+}
+
+export declare class AhmError extends Error {
+  constructor(code: string, detail?: string, status?: number);
+  /** A word of the protocol, or `network`, `closed`, `unknown`. */
+  readonly code: string;
+  /** The HTTP status; 0 where there is none. */
+  readonly status: number;
+}
+
+export declare class Channel {
+  private constructor();
+  readonly topic: string;
+  readonly resource: string;
+  readonly subject: string;
+  readonly n: number;
+  readonly ep: string;
+  readonly cid: number;
+  readonly state: 'opening' | 'open' | 'closed';
+  onmessage?: ChannelOptions['onmessage'];
+  onopen?: ChannelOptions['onopen'];
+  ongap?: ChannelOptions['ongap'];
+  onclose?: ChannelOptions['onclose'];
+  send(data: string | Uint8Array, options?: { id?: string }): Promise<'taken'>;
+  close(): void;
+}
+
+export declare class Client {
+  constructor(options?: ClientOptions);
+  readonly stats: Readonly<Stats>;
+  readonly state: State;
+  readonly heardAt: number;
+  readonly serverMicros: number;
+  readonly interval: number;
+  readonly scs: string;
+  readonly mid: string;
+  onstate?: ClientOptions['onstate'];
+  open(topic: string, options?: ChannelOptions): Channel;
+  cut(): void;
+  close(): void;
+}
+
+export declare class Decoder {
+  constructor(each: (frame: Frame) => void);
+  push(bytes: Uint8Array): void;
+}
+
+export declare function parseLine(line: string): Frame | null;
+export declare function unescape(text: string): string;

@@ -1,0 +1,747 @@
+// @ts-check
+/**
+ * The browser client of `ahm`: many channels over one never-ending HTML document, read by
+ * streaming `fetch`. An ES module without dependencies or build step; it also runs in Node.
+ *
+ * ```js
+ * import { Client } from '/ahm/client.js';
+ * const client = new Client();
+ * client.open('fx/EURUSD', { onmessage: ({ data, n }) => console.log(n, data) });
+ * const board = client.open('board/lobby', { onmessage: ({ data }) => console.log(data) });
+ * await board.send('hello');
+ * ```
+ *
+ * A cut connection is resumed where it was, a document is replaced by a successor before the old
+ * one is closed, and what two documents both carry is delivered once. What cannot be had any more
+ * is reported to `ongap`; nothing is ever left out in silence.
+ */
+
+const LINE_MAX = 1 << 20;
+const OPENS_IN_TARGET = 4000;
+const LAST_IN_TARGET = 2000;
+const PRIVATE_FIRST = 2 ** 30;
+const COMMAND_TIMEOUT = 15_000;
+const SENDS_AT_ONCE = 16;
+
+const ENTITIES = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&#10;': '\n', '&#13;': '\r' };
+
+/** Undoes the escaping of a payload. @param {string} text */
+export const unescape = (text) =>
+  text.includes('&') ? text.replace(/&(?:amp|lt|gt|#10|#13);/g, (e) => ENTITIES[e]) : text;
+
+/** A query string. A plus sign means itself in AHM, so `URLSearchParams` will not do. */
+function queryOf(parameters) {
+  const pairs = Object.entries(parameters);
+  return pairs.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+}
+
+/**
+ * Reads one line of a document; `null` for the preamble, padding and empty lines.
+ * @param {string} line without its LF
+ * @returns {import('./ahm.js').Frame | null}
+ */
+export function parseLine(line) {
+  if (line === '' || line.startsWith('<!')) return null;
+  const end = line.indexOf('>');
+  if (!line.startsWith('<p ') || end < 0) throw new Error('a line that is no frame');
+  const attributes = Object.create(null);
+  let kind = '';
+  for (const word of line.slice(3, end).split(' ')) {
+    const at = word.indexOf('=');
+    const name = at < 0 ? word : word.slice(0, at);
+    const value = at < 0 ? '' : word.slice(at + 1);
+    attributes[name] = value.includes('%') ? decodeURIComponent(value) : value;
+    kind ||= name;
+  }
+  return { kind, attributes, payload: line.slice(end + 1) };
+}
+
+/** Turns bytes, split anywhere, into frames. */
+export class Decoder {
+  #text = new TextDecoder('utf-8', { fatal: true });
+  #rest = '';
+  #each;
+
+  /** @param {(frame: import('./ahm.js').Frame) => void} each */
+  constructor(each) {
+    this.#each = each;
+  }
+
+  /** @param {Uint8Array} bytes */
+  push(bytes) {
+    const text = this.#rest + this.#text.decode(bytes, { stream: true });
+    let from = 0;
+    for (let end; (end = text.indexOf('\n', from)) >= 0; from = end + 1) {
+      const frame = parseLine(text.slice(from, end));
+      if (frame) this.#each(frame);
+    }
+    this.#rest = text.slice(from);
+    if (this.#rest.length > LINE_MAX) throw new Error('a line that is too long');
+  }
+}
+
+/** The payload of a message: text, or bytes where the frame says base64. */
+function payloadOf({ attributes, payload }) {
+  if (!('b' in attributes)) return unescape(payload);
+  return Uint8Array.from(atob(payload), (char) => char.charCodeAt(0));
+}
+
+/** One logical stream; made by `Client.open`. */
+export class Channel {
+  /** The number of the last message delivered, in epoch `ep`. */
+  n = 0;
+  ep = '';
+  /** The server's number for the channel; 0 until it is open. */
+  cid = 0;
+  /** `opening`, `open` or `closed`. */
+  state = 'opening';
+  /** @internal */ pastEpochs = new Set();
+  /** @internal */ chosen = 0;
+  /** @internal a document or a batch has asked for it */ asked = false;
+  /** @internal numbered and not yet settled: n -> entry */ sent = new Map();
+  /** @internal */ unsent = [];
+  /** @internal 0 until the server's next expected number is known */ sendNext = 0;
+  #client;
+
+  /** @param {string} topic @param {object} options @param {object} client */
+  constructor(topic, options, client) {
+    const slash = topic.indexOf('/');
+    this.topic = topic;
+    this.resource = slash < 0 ? topic : topic.slice(0, slash);
+    this.subject = slash < 0 ? '' : topic.slice(slash + 1);
+    this.options = options;
+    this.#client = client;
+    for (const name of ['onmessage', 'onopen', 'ongap', 'onclose']) this[name] = options[name];
+    if (options.since) [this.ep, this.n] = [options.since.ep, options.since.n];
+  }
+
+  /** Every message must come: a jump in the numbers is a loss, not a choice. */
+  get wantsAll() {
+    return (this.options.mode ?? 'queue') === 'queue' && !this.options.rate;
+  }
+
+  /**
+   * Sends a message to the resource, once and in order, whatever the network does.
+   * @param {string | Uint8Array} data
+   * @param {{ id?: string }} [options]
+   * @returns {Promise<'taken'>} rejected with an `AhmError` if it was not, or may not have been
+   */
+  send(data, options = {}) {
+    return this.#client.send(this, data, options);
+  }
+
+  /** Ends the channel. */
+  close() {
+    this.#client.close(this);
+  }
+
+  /** @internal */
+  settle(n, outcome) {
+    const entry = this.sent.get(n);
+    if (!entry) return;
+    this.sent.delete(n);
+    if (outcome === 'taken' || outcome === 'dup') entry.resolve('taken');
+    else entry.reject(new AhmError(outcome, `message ${n} to ${this.topic}`));
+  }
+}
+
+/** What a command was refused with: `code` is a word of the protocol, or `network`. */
+export class AhmError extends Error {
+  /** @param {string} code @param {string} [detail] @param {number} [status] */
+  constructor(code, detail = '', status = 0) {
+    super(detail ? `${code}: ${detail}` : code);
+    this.name = 'AhmError';
+    this.code = code;
+    this.status = status;
+  }
+}
+
+/** A session with a communication server and the documents that carry it. */
+export class Client {
+  /** What happened so far. */
+  stats = {
+    bytes: 0, messages: 0, repeats: 0, folded: 0, gaps: 0, missing: 0,
+    documents: 0, sessions: 0, resumes: 0, refreshes: 0,
+  };
+  /** `idle`, `connecting`, `open`, `silent`, `waiting` or `closed`. */
+  state = 'idle';
+  /** When the last byte came, by `performance.now`; 0: never. */
+  heardAt = 0;
+  /** The server's clock at its last heartbeat, in microseconds; 0: none yet. */
+  serverMicros = 0;
+  /** The heartbeat interval in milliseconds. */
+  interval = 15_000;
+  /** The session's public part. */
+  scs = '';
+  mid = '0';
+
+  #key = '';
+  #base;
+  #options;
+  #env;
+  /** @type {Set<Channel>} */ #channels = new Set();
+  /** @type {Map<number, Channel>} */ #byCid = new Map();
+  /** Live documents, the oldest first. */ #documents = new Set();
+  #attempt = 0;
+  /** The newest number that this client chose for a channel. */ #chosen = 0;
+  #wake = null;
+  #refresh = null;
+  #retry = null;
+
+  /** @param {import('./ahm.js').ClientOptions} [options] */
+  constructor(options = {}) {
+    this.#options = { warn: 2, drop: 4, ...options };
+    this.#env = {
+      fetch: (...args) => fetch(...args),
+      now: () => performance.now(),
+      setTimeout: (run, ms) => setTimeout(run, ms),
+      clearTimeout: (timer) => clearTimeout(timer),
+      random: Math.random,
+      ...options.env,
+    };
+    this.#base = new URL(options.url ?? '/ahm/', globalThis.location?.href);
+    if (options.heartbeat) this.interval = options.heartbeat;
+    this.onstate = options.onstate;
+    globalThis.addEventListener?.('online', () => this.#hurry());
+  }
+
+  /**
+   * Opens a channel on `RESOURCE/SUBJECT`. Channels that are opened in one go share one request.
+   * @param {string} topic
+   * @param {import('./ahm.js').ChannelOptions} [options]
+   */
+  open(topic, options = {}) {
+    if (this.state === 'closed') throw new AhmError('closed');
+    const channel = new Channel(topic, options, {
+      send: (...args) => this.#send(...args),
+      close: (which) => this.#close(which),
+    });
+    // The server gives a topic's own number once; a second channel on it needs one of ours.
+    if ([...this.#channels].some((other) => other.topic === topic)) channel.chosen = ++this.#chosen;
+    this.#channels.add(channel);
+    queueMicrotask(() => this.#start());
+    return channel;
+  }
+
+  /** Breaks all connections without a word, as a failing network would; for demonstrations. */
+  cut() {
+    for (const doc of this.#documents) doc.abort.abort();
+  }
+
+  /** Ends the session. */
+  close() {
+    if (this.state === 'closed') return;
+    if (this.#key) this.#command('logout', {}, { keepalive: true }).catch(() => {});
+    this.#shut(new AhmError('closed'));
+  }
+
+  // --- state and time
+
+  #setState(state, detail = {}) {
+    this.state = state;
+    this.#call(this.onstate, state, detail);
+  }
+
+  /** A consumer's fault must not stop the stream. */
+  #call(callback, ...args) {
+    try {
+      callback?.(...args);
+    } catch (error) {
+      console.error(error);
+    }
+  }
+
+  #after(ms, run) {
+    return this.#env.setTimeout(run, ms);
+  }
+
+  /** Full jitter above a floor: nobody returns at once, and no two together. */
+  #backoff(attempt) {
+    const { floor = 100, base = 250, cap = 15_000 } = this.#options.backoff ?? {};
+    return floor + this.#env.random() * Math.min(cap, base * 2 ** attempt);
+  }
+
+  #start() {
+    if (this.state === 'idle') this.#connect('mux.html');
+    else if (this.#isOpen()) this.#openLate();
+  }
+
+  #isOpen() {
+    return [...this.#documents].some((doc) => doc.begun);
+  }
+
+  /** The network is back: no reason to wait any longer. */
+  #hurry() {
+    if (this.#wake === null) return;
+    this.#env.clearTimeout(this.#wake);
+    this.#wake = null;
+    this.#connect('mux.html');
+  }
+
+  #comeBack(wait) {
+    if (this.#wake !== null || this.state === 'closed') return;
+    this.#setState('waiting', { wait });
+    this.#wake = this.#after(wait, () => {
+      this.#wake = null;
+      this.#connect('mux.html');
+    });
+  }
+
+  #shut(error) {
+    for (const doc of [...this.#documents]) this.#drop(doc);
+    for (const timer of [this.#wake, this.#refresh, this.#retry]) this.#env.clearTimeout(timer);
+    this.#wake = this.#refresh = this.#retry = null;
+    for (const channel of [...this.#channels]) this.#ended(channel, error.code);
+    this.#key = '';
+    this.#setState('closed', { error });
+  }
+
+  // --- documents
+
+  /** Opens a document: the first one, one after a cut, or the successor of a living one. */
+  #connect(name) {
+    if (this.state === 'closed') return;
+    const now = this.#env.now();
+    const doc = {
+      abort: new AbortController(), began: now, heard: now, begun: false, warned: false, d: 0,
+      successor: name === 'refresh.html', resumes: this.mid !== '0',
+      /** cid -> epoch at this document's place */ epochs: new Map(),
+      /** cid -> frames behind a gap that another document may fill */ held: new Map(),
+      /** the last reason given */ reason: '', wait: undefined, timers: new Set(), watch: null,
+    };
+    this.#documents.add(doc);
+    if (!doc.successor) this.#setState('connecting');
+    this.#watch(doc);
+    this.#read(doc, name).catch((error) => this.#broke(doc, error));
+  }
+
+  async #read(doc, name) {
+    const { target, init } = this.#request(doc, name);
+    const response = await this.#env.fetch(target, { ...init, signal: doc.abort.signal });
+    if (!response.ok) return this.#refused(doc, await refusal(response));
+    const decoder = new Decoder((frame) => {
+      if (this.#documents.has(doc)) this.#frame(doc, frame);
+    });
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new AhmError('network', 'the document ended');
+      if (!this.#documents.has(doc)) return void reader.cancel().catch(() => {});
+      doc.heard = this.heardAt = this.#env.now();
+      this.stats.bytes += value.length;
+      if (doc.warned) {
+        doc.warned = false;
+        this.#setState('open', { resumed: false });
+      }
+      decoder.push(value);
+    }
+  }
+
+  #request(doc, name) {
+    const query = [];
+    const init = { headers: {}, cache: 'no-store' };
+    if (this.#options.heartbeat) query.push(`h=${this.#options.heartbeat}`);
+    if (this.#options.flush) query.push(`flush=${this.#options.flush}`);
+    if (this.mid !== '0') {
+      query.unshift(`scs=${this.scs}`, `mid=${this.mid}`);
+      init.headers['AHM-Key'] = this.#key;
+      const known = [...this.#channels].filter((channel) => channel.cid && channel.ep);
+      const last = known.map(({ cid, ep, n }) => `${cid}:${ep}:${n}`).join(',');
+      if (last.length > LAST_IN_TARGET) Object.assign(init, { method: 'POST', body: last });
+      else query.push(`last=${last}`);
+    } else {
+      query.push('mid=0', 'scs=0');
+      let room = OPENS_IN_TARGET;
+      for (const channel of this.#channels) {
+        const open = `open=${openRequest(channel)}`;
+        if ((room -= open.length + 1) < 0) break;
+        query.push(open);
+        channel.asked = true;
+        channel.sendNext = 1;
+      }
+    }
+    return { target: new URL(`${name}?${query.join('&')}`, this.#base), init };
+  }
+
+  /** Looks whether bytes came; a page that slept looks once more before it judges. */
+  #watch(doc) {
+    this.#env.clearTimeout(doc.watch);
+    doc.timers.delete(doc.watch);
+    const { warn, drop } = this.#options;
+    const patience = doc.begun ? drop * this.interval : Math.max(5_000, this.interval);
+    const step = Math.min(patience, this.interval) / 2;
+    const asked = this.#env.now();
+    doc.watch = this.#timer(doc, step, () => {
+      const now = this.#env.now();
+      const silent = now - doc.heard;
+      const slept = now - asked > step + this.interval;
+      if (silent >= patience && !slept) {
+        return this.#broke(doc, new AhmError('network', 'silence'));
+      }
+      if (doc.begun && silent >= warn * this.interval && !doc.warned) {
+        doc.warned = true;
+        this.#setState('silent', { silent });
+      }
+      this.#watch(doc);
+    });
+  }
+
+  /** A timer that ends with its document. */
+  #timer(doc, ms, run) {
+    const timer = this.#after(ms, () => {
+      doc.timers.delete(timer);
+      run();
+    });
+    doc.timers.add(timer);
+    return timer;
+  }
+
+  #drop(doc) {
+    this.#documents.delete(doc);
+    for (const timer of doc.timers) this.#env.clearTimeout(timer);
+    doc.abort.abort();
+    // What it might have filled will not come from it any more.
+    const [last, ...others] = this.#documents;
+    if (last && others.length === 0) {
+      for (const cid of [...last.held.keys()]) this.#release(last, cid);
+    }
+  }
+
+  #broke(doc, error) {
+    if (!this.#documents.has(doc)) return;
+    this.#drop(doc);
+    if (this.#env.now() - doc.began > 5_000) this.#attempt = 0;
+    if (this.#documents.size > 0) {
+      if (doc.successor && !doc.begun) this.#succeedIn(this.#backoff(this.#attempt++));
+    } else if (doc.reason === 'logout') {
+      this.#shut(new AhmError('logout'));
+    } else {
+      const asked = doc.wait === undefined ? 0 : this.#env.random() * doc.wait;
+      this.#comeBack(asked + this.#backoff(this.#attempt++));
+    }
+  }
+
+  #refused(doc, error) {
+    if (!this.#documents.has(doc)) return;
+    if (error.code === 'no-session' || error.code === 'wrong-server') {
+      this.#sessionLost();
+    } else if (error.status >= 500 || error.status === 429 || error.status === 408) {
+      this.#broke(doc, error);
+    } else {
+      this.#shut(error);
+    }
+  }
+
+  /** The session is gone: shared channels go on in a new one from where they are. */
+  #sessionLost() {
+    for (const doc of [...this.#documents]) this.#drop(doc);
+    this.mid = '0';
+    this.scs = this.#key = '';
+    this.#byCid.clear();
+    for (const channel of [...this.#channels]) {
+      for (const n of [...channel.sent.keys()]) channel.settle(n, 'unknown');
+      if (channel.cid >= PRIVATE_FIRST) this.#ended(channel, 'gone');
+      Object.assign(channel, { cid: 0, asked: false, sendNext: 0 });
+    }
+    this.#comeBack(this.#backoff(this.#attempt++));
+  }
+
+  /** Opens the successor of the newest document after `ms`. */
+  #succeedIn(ms) {
+    this.#env.clearTimeout(this.#refresh);
+    this.#refresh = this.#after(ms, () => {
+      this.#refresh = null;
+      const pending = [...this.#documents].some((doc) => !doc.begun);
+      if (this.#documents.size > 0 && !pending) this.#connect('refresh.html');
+    });
+  }
+
+  /** Closes the predecessors of a document that has taken over. */
+  #retire(doc) {
+    if (!this.#documents.has(doc) || doc.held.size > 0) return;
+    for (const other of [...this.#documents]) if (other.d < doc.d && other.begun) this.#drop(other);
+  }
+
+  // --- frames
+
+  #frame(doc, frame) {
+    const { kind, attributes } = frame;
+    const cid = Number(attributes.c);
+    if (kind === 'c' || kind === 'g' || kind === 'o' || kind === 'x') {
+      if (doc.held.has(cid)) doc.held.get(cid).push(frame);
+      else this.#channelFrame(doc, cid, frame);
+      if (kind === 'c') this.#retire(doc);
+    } else if (kind === 'i') {
+      this.#begun(doc, attributes);
+    } else if (kind === 'h') {
+      this.interval = Number(attributes.h) || this.interval;
+      this.serverMicros = Number(attributes.t);
+      this.#retire(doc);
+    } else if (kind === 'a') {
+      this.#byCid.get(cid)?.settle(Number(attributes.n), attributes.e);
+    } else if (kind === 'm') {
+      this.#succeedIn(this.#env.random() * Number(attributes.w ?? 0));
+    } else if (kind === 'z') {
+      doc.reason = attributes.e;
+      if (attributes.w !== undefined) doc.wait = Number(attributes.w);
+    }
+  }
+
+  #begun(doc, { scs, mid, d, k, h, r }) {
+    const isNew = this.mid !== mid;
+    Object.assign(this, { scs, mid });
+    if (k) this.#key = k;
+    this.interval = Number(h) || this.interval;
+    doc.begun = true;
+    doc.d = Number(d);
+    this.#watch(doc);
+    this.stats.documents += 1;
+    if (isNew) this.stats.sessions += 1;
+    else if (doc.successor) this.stats.refreshes += 1;
+    else this.stats.resumes += 1;
+    // Not all clients of a server at once.
+    if (Number(r) > 0) this.#succeedIn(Number(r) * (0.9 + 0.1 * this.#env.random()));
+    this.#timer(doc, 1_000, () => this.#retire(doc));
+    if (!doc.successor) this.#setState('open', { resumed: doc.resumes && !isNew });
+    this.#openLate();
+    for (const channel of this.#channels) this.#flush(channel);
+  }
+
+  #channelFrame(doc, cid, frame) {
+    const { kind, attributes } = frame;
+    const channel = this.#byCid.get(cid) ?? this.#unnumbered(cid, attributes.u);
+    if (!channel) return;
+    if (kind === 'c') this.#message(doc, channel, frame);
+    else if (kind === 'o') this.#opened(doc, channel, cid, attributes);
+    else if (kind === 'g') this.#gap(doc, channel, frame);
+    else if (!channel.cid && attributes.e === 'gone') this.#askAgain([channel]);
+    else this.#ended(channel, attributes.e);
+  }
+
+  /** The channel without a number that the first frame about it is meant for. */
+  #unnumbered(cid, topic) {
+    const free = [...this.#channels].filter((channel) => !channel.cid);
+    const isMeant = ({ chosen, resource, subject }) =>
+      chosen ? chosen === cid : `${resource}/${subject}` === topic;
+    return free.find(isMeant);
+  }
+
+  #opened(doc, channel, cid, { ep, n, head }) {
+    const place = { ep, n: Number(n), head: Number(head) };
+    this.#byCid.set(cid, channel);
+    doc.epochs.set(cid, ep);
+    channel.cid = cid;
+    const isFirst = channel.state === 'opening';
+    channel.state = 'open';
+    if (channel.ep === '') {
+      Object.assign(channel, { ep, n: place.n });
+    } else if (channel.ep !== ep && !channel.pastEpochs.has(ep)) {
+      // The numbering began anew: how much lies between the two lives nobody knows.
+      channel.pastEpochs.add(channel.ep);
+      this.#missed(channel, undefined);
+      Object.assign(channel, { ep, n: place.n });
+    }
+    this.#call(channel.onopen, { ...place, first: isFirst, channel });
+    this.#flush(channel);
+  }
+
+  #message(doc, channel, frame) {
+    const n = Number(frame.attributes.n);
+    if (doc.epochs.get(channel.cid) !== channel.ep || n <= channel.n) {
+      this.stats.repeats += 1;
+      return;
+    }
+    const folded = n - channel.n - 1;
+    if (folded > 0 && channel.wantsAll) this.#missed(channel, folded);
+    else this.stats.folded += folded;
+    channel.n = n;
+    this.stats.messages += 1;
+    this.#call(channel.onmessage, {
+      data: payloadOf(frame), n, ep: channel.ep, folded,
+      snapshot: 's' in frame.attributes, topic: channel.topic, channel,
+    });
+    if (this.#documents.size > 1) this.#fill(channel);
+  }
+
+  #gap(doc, channel, frame, isFinal = false) {
+    const { ep, n, m } = frame.attributes;
+    const after = Number(n);
+    const isKnown = ep === channel.ep ? after <= channel.n : channel.pastEpochs.has(ep);
+    const mayFill = [...this.#documents].some((other) => other !== doc && other.begun);
+    if (!isKnown && !isFinal && mayFill && ep === channel.ep) {
+      // The other document may be about to bring what is missing here.
+      doc.held.set(channel.cid, [frame]);
+      this.#timer(doc, this.interval, () => this.#release(doc, channel.cid));
+      return;
+    }
+    doc.epochs.set(channel.cid, ep);
+    if (isKnown) return;
+    if (ep === channel.ep) this.#missed(channel, after - channel.n);
+    else {
+      channel.pastEpochs.add(channel.ep);
+      this.#missed(channel, m === undefined ? undefined : Number(m));
+    }
+    Object.assign(channel, { ep, n: after });
+  }
+
+  #missed(channel, missing) {
+    this.stats.gaps += 1;
+    this.stats.missing += missing ?? 0;
+    this.#call(channel.ongap, { after: { ep: channel.ep, n: channel.n }, missing, channel });
+  }
+
+  /** Lets go what waited behind a gap that has been filled meanwhile. */
+  #fill(channel) {
+    for (const doc of this.#documents) {
+      const gap = doc.held.get(channel.cid)?.[0];
+      if (gap && Number(gap.attributes.n) <= channel.n) this.#release(doc, channel.cid);
+    }
+  }
+
+  #release(doc, cid) {
+    const frames = doc.held.get(cid);
+    if (!frames) return;
+    const channel = this.#byCid.get(cid);
+    doc.held.delete(cid);
+    if (!channel) return;
+    for (const frame of frames) {
+      if (frame.kind === 'g') this.#gap(doc, channel, frame, true);
+      else this.#channelFrame(doc, cid, frame);
+    }
+  }
+
+  #ended(channel, reason) {
+    if (!this.#channels.delete(channel)) return;
+    if (this.#byCid.get(channel.cid) === channel) this.#byCid.delete(channel.cid);
+    channel.state = 'closed';
+    for (const n of [...channel.sent.keys()]) channel.settle(n, 'unknown');
+    for (const { reject } of channel.unsent.splice(0)) reject(new AhmError('no-channel', reason));
+    this.#call(channel.onclose, { reason, channel });
+  }
+
+  // --- commands
+
+  /** One command; the answer, or an `AhmError`. */
+  async #command(name, parameters, init = {}) {
+    const query = queryOf({ scs: this.scs, mid: this.mid, ...parameters });
+    const headers = { 'AHM-Key': this.#key, ...init.headers };
+    const signal = AbortSignal.timeout(COMMAND_TIMEOUT);
+    let response;
+    try {
+      const target = new URL(`${name}?${query}`, this.#base);
+      response = await this.#env.fetch(target, { cache: 'no-store', signal, ...init, headers });
+      if (response.ok) return await response.text();
+    } catch (error) {
+      throw new AhmError('network', String(error));
+    }
+    throw await refusal(response);
+  }
+
+  /** Opens, in one request, what no document has been asked for. */
+  async #openLate() {
+    const waiting = [...this.#channels].filter((channel) => !channel.cid && !channel.asked);
+    if (waiting.length === 0) return;
+    for (const channel of waiting) channel.asked = true;
+    const { mid } = this;
+    const lines = waiting.map((channel) => `open?${openCommand(channel)}`);
+    try {
+      const init = { method: 'POST', body: lines.join('\n') + '\n' };
+      const answers = (await this.#command('batch', {}, init)).trim().split('\n');
+      waiting.forEach((channel, index) => this.#lateAnswer(channel, answers[index], mid));
+    } catch (error) {
+      if (error.code === 'no-session' && mid === this.mid) return this.#sessionLost();
+      this.#askAgain(waiting);
+    }
+  }
+
+  /** What could not be opened now is asked for once more a little later. */
+  #askAgain(channels) {
+    for (const channel of channels) channel.asked = false;
+    this.#retry ??= this.#after(this.#backoff(3), () => {
+      this.#retry = null;
+      if (this.#isOpen()) this.#openLate();
+    });
+  }
+
+  #lateAnswer(channel, line, mid) {
+    if (mid !== this.mid || channel.state === 'closed') return;
+    const answer = JSON.parse(line ?? '{}');
+    if (answer.error === 'no-instance' || answer.error === 'busy') return this.#askAgain([channel]);
+    if (!answer.ok) return this.#ended(channel, answer.error ?? 'denied');
+    channel.cid = Number(answer.cid);
+    this.#byCid.set(channel.cid, channel);
+    channel.sendNext ||= Number(answer.sn ?? 1);
+    this.#flush(channel);
+  }
+
+  #close(channel) {
+    if (channel.cid) this.#command('close', { cid: channel.cid }).catch(() => {});
+    this.#ended(channel, 'closed');
+  }
+
+  #send(channel, data, { id }) {
+    if (channel.state === 'closed') return Promise.reject(new AhmError('no-channel', 'closed'));
+    return new Promise((resolve, reject) => {
+      channel.unsent.push({ data, id, resolve, reject });
+      this.#flush(channel);
+    });
+  }
+
+  /** Numbers and sends what waits, a bounded number at once. */
+  #flush(channel) {
+    while (channel.unsent.length > 0 && channel.cid && channel.sendNext && this.#key
+      && channel.sent.size < SENDS_AT_ONCE) {
+      const entry = channel.unsent.shift();
+      const n = channel.sendNext++;
+      channel.sent.set(n, entry);
+      this.#deliver(channel, n, entry);
+    }
+  }
+
+  /** Sends one message again and again until its fate is known: its number makes that harmless. */
+  async #deliver(channel, n, entry) {
+    const { mid } = this;
+    const parameters = { cid: channel.cid, n, ...(entry.id && { id: entry.id }) };
+    const init = { method: 'POST', body: entry.data };
+    for (let attempt = 0; channel.sent.get(n) === entry && mid === this.mid; attempt++) {
+      try {
+        const answer = JSON.parse(await this.#command('send', parameters, init));
+        if (answer.outcome !== 'held') channel.settle(n, answer.outcome ?? 'taken');
+      } catch (error) {
+        const passing = ['network', 'out-of-window', 'busy', 'draining', 'too-many'];
+        if (error.code === 'no-session' && mid === this.mid) return this.#sessionLost();
+        if (!passing.includes(error.code)) channel.settle(n, error.code ?? 'unknown');
+      }
+      if (channel.sent.get(n) !== entry) break;
+      await new Promise((resolve) => this.#after(this.#backoff(Math.min(attempt, 4)), resolve));
+    }
+    this.#flush(channel);
+  }
+}
+
+/** The error that a refused request was answered with. */
+async function refusal(response) {
+  const answer = await response.json().catch(() => ({}));
+  return new AhmError(answer.error ?? `http-${response.status}`, answer.detail, response.status);
+}
+
+/** What a channel is opened with, apart from its name. */
+function optionsOf({ chosen, ep, n, options: { mode, rate, strict } }) {
+  return {
+    ...(chosen && { cid: chosen }), ...(ep && { since: `${ep}:${n}` }), ...(mode && { mode }),
+    ...(rate && { rate }), ...(strict && { strict: 1 }),
+  };
+}
+
+/** The value of `open=`. */
+function openRequest(channel) {
+  const topic = `${encodeURIComponent(channel.resource)}/${encodeURIComponent(channel.subject)}`;
+  const options = Object.entries(optionsOf(channel));
+  return [topic, ...options.map(([name, value]) => `${name}=${value}`)].join(';');
+}
+
+/** The parameters of the command `open`. */
+function openCommand(channel) {
+  const { resource, subject } = channel;
+  return queryOf({ resource, subject, ...optionsOf(channel) });
+}
