@@ -109,6 +109,7 @@ impl Agent {
         let period = self.settings.refresh.unwrap_or(identity.refresh);
         let early = self.random_below(period.fraction(1, 10));
         self.successor_at = now + (period - early);
+        self.tell_state();
         self.events.push_back(Event::Session {
             scs: identity.scs.to_owned(),
             mid: identity.mid,

@@ -81,6 +81,11 @@ impl Merge {
         self.held.retain(|id| !track.lanes.contains(id));
     }
 
+    /// A document is asked for. It may still begin with an epoch that ends while it is on its way.
+    pub fn begin_stream(&mut self, stream: StreamId) {
+        self.newest = self.newest.max(Some(stream));
+    }
+
     /// The place of the last message delivered, or where the channel starts.
     pub fn place(&self, channel: ChannelKey) -> Option<Position> {
         self.tracks.get(&channel)?.place
@@ -132,7 +137,6 @@ impl Merge {
     ) {
         let Item::Opened { ep, n, .. } = item else { return };
         let Some(track) = self.tracks.get_mut(&channel) else { return };
-        self.newest = self.newest.max(Some(id.0));
         if self.lanes.get(&id).is_none_or(|lane| lane.channel != channel) {
             self.forget_lane(id);
             let place = Position { ep, n };

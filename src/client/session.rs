@@ -130,6 +130,7 @@ impl Agent {
         let key = session.and_then(|session| session.key);
         self.counters.documents += 1;
         self.successor_at = Instant::NEVER;
+        self.merge.begin_stream(stream);
         self.documents.push(document);
         self.outputs
             .push_back(Output::OpenStream { stream, request: Request { target, key, body } });
@@ -274,7 +275,8 @@ impl Agent {
         self.tell_state();
     }
 
-    fn tell_state(&mut self) {
+    /// Tells the consumer of a new state.
+    pub(crate) fn tell_state(&mut self) {
         let mut running = self.documents.iter().filter(|document| document.is_running()).peekable();
         let state = if self.stopped {
             StreamState::Stopped

@@ -1,0 +1,9 @@
+//! The client agent against scripted bytes, and against a small model server that cuts, restarts,
+//! repeats, trims and stalls from one seed.
+//!
+//! A failing seed is printed; `AHM_SEED=17 cargo test --test agent` runs that one alone.
+
+#[path = "agent/model.rs"]
+mod model;
+#[path = "agent/script.rs"]
+mod script;
