@@ -3,6 +3,8 @@
 //!
 //! A failing seed is printed; `AHM_SEED=17 cargo test --test agent` runs that one alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "agent/model.rs"]
 mod model;
 #[path = "agent/script.rs"]

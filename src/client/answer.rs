@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::base::id::{Cid, parse_decimal};
+use crate::base::id::{Cid, Epoch, Offset, parse_decimal};
 use crate::base::reason::{ErrorCode, SendOutcome};
 use crate::client::event::Failure;
+use crate::wire::command::Position;
 
 const CODES: [ErrorCode; 17] = [
     ErrorCode::BadRequest,
@@ -100,6 +101,13 @@ impl Answer {
     /// The channel.
     pub fn cid(&self) -> Option<Cid> {
         u32::try_from(self.number("cid")?).ok().filter(|cid| *cid > 0).map(Cid)
+    }
+
+    /// Where a channel starts.
+    pub fn position(&self) -> Option<Position> {
+        let ep = Epoch::parse(self.0.get("ep")?.as_str()?)?;
+        let n = self.number("n").filter(|n| *n < Offset::END).map(Offset)?;
+        Some(Position { ep, n })
     }
 
     /// What became of a send: the one value that is an outcome's word.

@@ -129,10 +129,13 @@ impl Agent {
         let Some(channel) = self.channels.get_mut(&key) else { return };
         match answer {
             Ok(answer) => {
-                channel.cid = channel.cid.or(answer.cid());
+                channel.cid = channel.cid.or_else(|| answer.cid());
                 channel.status = Status::Open;
                 channel.outbox.expect(answer.number("sn").unwrap_or(0));
                 channel.backoff.reset();
+                if let Some(place) = answer.position() {
+                    self.merge.start(key, place);
+                }
                 self.sending.insert(key);
             }
             Err(_) if channel.status == Status::Open => {} // its frame was faster than the answer
@@ -217,6 +220,7 @@ impl Agent {
         for (key, _) in &due {
             if let Some(channel) = self.channels.get_mut(key) {
                 channel.status = Status::Asked(Instant::NEVER);
+                self.merge.begin_channel(*key);
             }
         }
         self.channels_at = next;

@@ -77,7 +77,7 @@ pub enum Event {
         /// Whether this document made the session.
         new: bool,
     },
-    /// A channel is on its topic; again when the topic's epoch changes or a session was lost.
+    /// A channel is on its topic; again when the topic's epoch changes, or after the channel ended.
     Opened {
         /// The channel.
         channel: ChannelKey,

@@ -41,10 +41,19 @@ struct Lane {
     place: Position,
     /// True until the first frame has been taken.
     fresh: bool,
-    /// The offset to which an `o` frame jumped and was held for it; a gap frame to the same offset
-    /// explains that jump and is no further gap.
+    /// Where the consumer was when this lane was asked for; until its first frame.
+    asked: Option<Position>,
+    /// The offset to which the last `o` frame jumped; a gap frame to the same offset explains that
+    /// jump and is no further gap.
     jumped: Option<Offset>,
     hold: Option<Hold>,
+}
+
+impl Lane {
+    fn new(channel: ChannelKey, track: &Track, place: Position) -> Self {
+        let (life, asked) = (track.life, track.asked);
+        Self { channel, life, place, fresh: true, asked, jumped: None, hold: None }
+    }
 }
 
 /// The merging of all lanes of one client.
@@ -62,6 +71,7 @@ impl Merge {
     pub fn add(&mut self, channel: ChannelKey, folds: bool, since: Option<Position>) {
         let track = Track {
             place: since,
+            asked: since,
             told: None,
             past: Vec::new(),
             folds,
@@ -84,6 +94,25 @@ impl Merge {
     /// A document is asked for. It may still begin with an epoch that ends while it is on its way.
     pub fn begin_stream(&mut self, stream: StreamId) {
         self.newest = self.newest.max(Some(stream));
+        for track in self.tracks.values_mut() {
+            track.asked = track.place;
+        }
+    }
+
+    /// The server says where a channel starts, before its first frame has come.
+    pub fn start(&mut self, channel: ChannelKey, place: Position) {
+        if let Some(track) = self.tracks.get_mut(&channel)
+            && track.place.is_none()
+        {
+            track.place = Some(place);
+        }
+    }
+
+    /// A channel is asked for by itself.
+    pub fn begin_channel(&mut self, channel: ChannelKey) {
+        if let Some(track) = self.tracks.get_mut(&channel) {
+            track.asked = track.place;
+        }
     }
 
     /// The place of the last message delivered, or where the channel starts.
@@ -140,11 +169,9 @@ impl Merge {
         if self.lanes.get(&id).is_none_or(|lane| lane.channel != channel) {
             self.forget_lane(id);
             let place = Position { ep, n };
-            let life = self.tracks.get(&channel).map_or(0, |track| track.life);
-            let lane = Lane { channel, life, place, fresh: true, jumped: None, hold: None };
-            self.lanes.insert(id, lane);
             if let Some(track) = self.tracks.get_mut(&channel) {
                 track.lanes.push(id);
+                self.lanes.insert(id, Lane::new(channel, track, place));
             }
         } else if let Some(lane) = self.lanes.get_mut(&id)
             && lane.hold.is_none()
@@ -163,13 +190,11 @@ impl Merge {
         sink: &mut Sink<'_>,
     ) {
         let Some(track) = self.tracks.get_mut(&channel) else { return };
-        if !self.lanes.contains_key(&id) {
+        self.lanes.entry(id).or_insert_with(|| {
             let place = track.place.unwrap_or(Position { ep: Epoch(0), n: Offset(0) });
-            let life = track.life;
             track.lanes.push(id);
-            let lane = Lane { channel, life, place, fresh: true, jumped: None, hold: None };
-            self.lanes.insert(id, lane);
-        }
+            Lane::new(channel, track, place)
+        });
         self.handle(id, Item::Closed(end), sink);
     }
 
@@ -194,9 +219,6 @@ impl Merge {
             }
             hold.items.push_back(item.into_owned());
         } else if waits {
-            if let Item::Opened { n, .. } = item {
-                lane.jumped = Some(n);
-            }
             let bytes = item.bytes();
             let until = sink.now + sink.hold_for;
             lane.hold = Some(Hold { until, items: [item.into_owned()].into(), bytes });
@@ -278,6 +300,10 @@ impl Merge {
         lane.fresh = false;
         match item {
             Item::Opened { ep, n, head } => {
+                lane.jumped = match lane.asked.take() {
+                    Some(asked) => (asked.ep != ep || asked.n < n).then_some(n),
+                    None => (lane.place.ep != ep).then_some(n),
+                };
                 lane.place = Position { ep, n };
                 lane.life = track.life;
                 track.open(lane.channel, id.0, newest, (ep, n, head), sink);

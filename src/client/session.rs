@@ -193,7 +193,8 @@ impl Agent {
             (self.retry_at, self.successor_at) = (now, now);
             return;
         }
-        self.singly = opens && (400..500).contains(&status) && code != Some(ErrorCode::TooMany);
+        let of_one = !matches!(code, Some(ErrorCode::TooMany | ErrorCode::AuthRequired));
+        self.singly = opens && of_one && (400..500).contains(&status);
         let hopeless = !passing && !self.singly && purpose == Purpose::Session;
         self.lose(stream, refused.into_failure(), false, now);
         if hopeless && self.documents.is_empty() {

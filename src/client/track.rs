@@ -86,6 +86,8 @@ pub(crate) type LaneId = (StreamId, Cid);
 pub(crate) struct Track {
     /// The last message delivered, or where the channel starts; `None` until it was opened.
     pub(crate) place: Option<Position>,
+    /// The place when it was last asked for.
+    pub(crate) asked: Option<Position>,
     /// The place of the last gap that was declared.
     pub(crate) told: Option<Position>,
     /// Epochs that are over, each with the newest document that may still carry it.
