@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "agent/link.rs"]
+mod link;
 #[path = "agent/model.rs"]
 mod model;
 #[path = "agent/script.rs"]
