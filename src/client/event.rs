@@ -114,7 +114,8 @@ pub enum Event {
         /// How many are missing; `None` if nobody can know, as after a change of epoch.
         missing: Option<u64>,
     },
-    /// A channel ended. After `gone` the agent tries by itself to open it again.
+    /// A channel ended. After `gone`, and `closed` by the other side, the agent tries by itself to
+    /// open it again from where it was; after any other reason it is over.
     Closed {
         /// The channel.
         channel: ChannelKey,

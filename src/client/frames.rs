@@ -60,6 +60,7 @@ impl Agent {
             Frame::Opened { c, name, ep, n, head } => {
                 self.take_opened((stream, c), &name, (ep, n, head), now);
             }
+            Frame::Refused { name, .. } => self.take_refused(stream, &name, now),
             Frame::Outcome { c, n, e } => self.take_outcome(c, n, e),
             Frame::Heartbeat { interval, .. } => {
                 document.heartbeat = interval.max(Span::from_millis(1));
@@ -172,6 +173,19 @@ impl Agent {
         }
     }
 
+    /// A channel asked for with the document was not opened. The answer to a command says why.
+    fn take_refused(&mut self, stream: StreamId, name: &TopicName, now: Instant) {
+        let Some(key) = self.names.get(name).copied().filter(|_| self.is_current(stream)) else {
+            return;
+        };
+        if let Some(channel) = self.channels.get_mut(&key)
+            && matches!(channel.status, Status::Asked(until) if until != Instant::NEVER)
+        {
+            channel.status = Status::Wanted(now);
+            self.channels_at = now;
+        }
+    }
+
     fn is_current(&self, stream: StreamId) -> bool {
         let mut documents = self.documents.iter();
         documents.any(|d| d.stream == stream && d.session == self.session_count)
@@ -182,7 +196,9 @@ impl Agent {
         for (key, end) in std::mem::take(&mut self.ended) {
             let Some(channel) = self.channels.get_mut(&key) else { continue };
             channel.cid = None;
-            if end == ChannelEnd::Gone {
+            // `closed` without our asking: it ended while no document told of it, as it may when
+            // a session is found again. Whoever wants it still asks anew, and learns.
+            if matches!(end, ChannelEnd::Gone | ChannelEnd::Closed) {
                 let at = now + channel.backoff.wait(&mut self.random);
                 channel.status = Status::Wanted(at);
                 self.channels_at = self.channels_at.min(at);

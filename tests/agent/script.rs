@@ -367,6 +367,40 @@ fn a_missing_resource_does_not_keep_the_others_away() {
 }
 
 #[test]
+fn a_channel_refused_in_the_document_is_asked_for_by_itself() {
+    both(|whole| {
+        let (mut desk, stream) = Desk::open(whole);
+        desk.feed(stream, "<p x u=a/b e=gone>\n<p x u=o/ther e=denied>\n");
+        let Output::Call { call, request } = desk.output() else { panic!() };
+        assert_eq!(request.target, "open?scs=a&mid=7&resource=a&subject=b&mode=queue");
+        let body = br#"{"ok":false,"error":"forbidden","detail":"not you"}"#;
+        desk.agent.handle_answer(call, 403, None, body, desk.now);
+        desk.drain();
+        assert_eq!(desk.take(), ["refused 1 false"]);
+        desk.wait(900);
+        assert_eq!(desk.outputs, []);
+    });
+}
+
+#[test]
+fn a_channel_that_ended_while_nobody_read_is_asked_for_again() {
+    both(|whole| {
+        let (mut desk, stream) = Desk::open(whole);
+        desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=4 head=4>\n");
+        desk.end(stream);
+        desk.wait(300);
+        let (stream, _) = desk.stream();
+        desk.take();
+        desk.begin(stream, "<p i scs=a mid=7 d=2 h=1000 r=60000 v=1>\n<p x c=9 e=closed>\n");
+        assert_eq!(desk.take()[2..], ["closed 1 closed"]);
+        desk.wait(300);
+        let Output::Call { request, .. } = desk.output() else { panic!() };
+        let target = "open?scs=a&mid=7&resource=a&subject=b&mode=queue&since=e1:4";
+        assert_eq!(request.target, target);
+    });
+}
+
+#[test]
 fn many_positions_travel_in_the_body() {
     let mut desk = Desk::new(true);
     let names = (0..200).map(|at| OpenRequest::new(parse_topic(&format!("a/{at}")).unwrap()));
