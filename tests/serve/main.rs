@@ -1,0 +1,5 @@
+//! A running server on loopback, seen from outside.
+
+mod documents;
+mod requests;
+mod support;
