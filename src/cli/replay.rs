@@ -132,7 +132,7 @@ impl Pacer for WallPacer {
     fn wait_until(&mut self, at: Span) {
         let wait = at - self.now();
         if wait > Span::ZERO {
-            // Not to synchronise with anything: the wait is the product.
+            // pause: not to synchronise with anything; the wait is the product.
             std::thread::sleep(Duration::from_nanos(wait.as_nanos()));
         }
     }

@@ -1,6 +1,6 @@
 //! Chunked coding, writing side: the header of a chunk and what closes chunk and body.
 
-/// Bytes of the longest chunk header, `XXXXXXXX` CR LF, for a chunk below 4 GiB.
+/// Bytes of the longest chunk header: eight hexadecimal digits, CR LF, for a chunk below 4 GiB.
 pub const HEADER_MAX: usize = 10;
 /// What follows the bytes of a chunk.
 pub const TRAILING: &[u8] = b"\r\n";

@@ -1,9 +1,10 @@
 //! Answers to requests: what is said, and how it becomes HTTP.
 
 use crate::base::reason::ErrorCode;
+use crate::http::date::http_date;
 use crate::http::request::Version;
 use crate::http::response::ResponseHead;
-use crate::http::{date, status};
+use crate::http::status::{Refusal, reason_phrase};
 
 /// The body of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Answer {
             Content::Text(text) => ("text/plain; charset=utf-8", text.as_bytes()),
             Content::Page(content_type, bytes) => (content_type, bytes),
         };
-        let date = date::http_date(unix_seconds);
+        let date = http_date(unix_seconds);
         let date = std::str::from_utf8(&date).unwrap_or_default();
         let mut head = ResponseHead::new(out, meta.version, self.status).field("Date", date);
         if self.status != 204 {
@@ -135,8 +136,8 @@ pub fn quote(text: &str) -> String {
 }
 
 /// The answer to a request that broke HTTP.
-pub fn refusal(refusal: status::Refusal) -> Answer {
+pub fn refusal(refusal: Refusal) -> Answer {
     let status = refusal.status();
-    let phrase = status::reason_phrase(status);
+    let phrase = reason_phrase(status);
     Answer::text(status, format!("{status} {phrase}: {}\n", refusal.detail()))
 }

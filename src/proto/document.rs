@@ -186,6 +186,35 @@ pub struct Document {
 }
 
 impl Document {
+    /// A document on which nothing was sent yet: chunked, with a heartbeat of 15 s.
+    pub fn new(conn: Key, session: u32, number: u32, now: Instant) -> Self {
+        Self {
+            conn,
+            session,
+            number,
+            cursors: Vec::new(),
+            ready: Ready::default(),
+            turn: 0,
+            notes: Vec::new(),
+            unfinished: None,
+            heartbeat: Span::from_secs(15),
+            flush: Span::ZERO,
+            flush_at: Instant::NEVER,
+            sent_at: now,
+            stamped_at: now,
+            replaced_at: Instant::NEVER,
+            timer_at: Instant::NEVER,
+            ending: None,
+            coding: Coding::Chunked,
+            dup: false,
+            named: false,
+            blocked: false,
+            heartbeat_due: false,
+            ended: false,
+            rated: false,
+        }
+    }
+
     /// Whether there is anything to write.
     pub fn has_output(&self) -> bool {
         !self.ended

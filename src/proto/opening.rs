@@ -9,12 +9,12 @@ use crate::html::frame;
 use crate::proto::answer::Answer;
 use crate::proto::document::Cursor;
 use crate::proto::hub::Hub;
-use crate::proto::log::{Located, Log, Missed};
+use crate::proto::log::{Located, Missed};
 use crate::proto::parcel::{Ask, Parcel, ReplyTo, Ruling};
-use crate::proto::resource::{Consumer, Decision, TopicOptions};
-use crate::proto::run::{Place, RunBuilder};
+use crate::proto::resource::Consumer;
+use crate::proto::run::Place;
 use crate::proto::session::{Channel, ChannelState};
-use crate::proto::topic::{Follower, Numbering, Role, Subscriber, Topic};
+use crate::proto::topic::{Role, Subscriber, Topic};
 use crate::wire::open::{Mode, OpenRequest};
 use crate::wire::position::Position;
 
@@ -111,98 +111,6 @@ impl Hub {
         let home = self.home_of(&request.name);
         let ask = Ask { shard: self.shard, ask, name: request.name.clone(), consumer };
         self.post(home, Parcel::Ask(Box::new(ask)));
-    }
-
-    /// At the home: decides, and lets the asking shard follow.
-    pub(crate) fn take_ask(&mut self, ask: Ask) {
-        let ruling = self.rule(&ask);
-        self.post(ask.shard, Parcel::Ruling(ask.ask, ask.name, Box::new(ruling)));
-    }
-
-    fn rule(&mut self, ask: &Ask) -> Ruling {
-        let existing = self.topics.find(&ask.name);
-        let resource = self.directory.resource(ask.name.resource()).cloned();
-        let known = existing.and_then(|slot| self.topics.slots.at(slot));
-        let decision = match (&resource, known) {
-            (_, Some(topic)) if !topic.options.ask_each => Decision::Shared(topic.options),
-            (Some(resource), _) => resource.open(ask.name.subject(), &ask.consumer),
-            (None, Some(topic)) => Decision::Shared(topic.options),
-            (None, None) => {
-                let detail = format!("nothing is known of {}", ask.name);
-                return Ruling::Denied(ErrorCode::NoResource, detail);
-            }
-        };
-        match decision {
-            Decision::Deny(detail) => Ruling::Denied(ErrorCode::Forbidden, detail),
-            Decision::Private(options) => Ruling::Private(options),
-            Decision::Shared(options) => match self.home_topic(&ask.name, options) {
-                Some(slot) => self.follow(slot, ask),
-                None => Ruling::Denied(ErrorCode::TooMany, "too many topics".into()),
-            },
-        }
-    }
-
-    /// The slot of the topic of that name at this home, made if need be; `None` if there is no
-    /// room for it.
-    pub(crate) fn home_topic(&mut self, name: &TopicName, options: TopicOptions) -> Option<u32> {
-        if let Some(slot) = self.topics.find(name) {
-            return Some(slot);
-        }
-        if self.topics.slots.len() >= self.settings.topics_max {
-            return None;
-        }
-        let number = self.number_topic(false);
-        let epoch = Epoch(self.random.next());
-        let role = Role::Home { numbering: Numbering::Unset, followers: Vec::new() };
-        let end = Place { place: 0, epoch, offset: Offset(1) };
-        Some(self.add_topic(name.clone(), number, options, role, end))
-    }
-
-    fn add_topic(
-        &mut self,
-        name: TopicName,
-        number: Cid,
-        options: TopicOptions,
-        role: Role,
-        end: Place,
-    ) -> u32 {
-        let key = self.topics.insert(Topic {
-            name,
-            number,
-            options,
-            role,
-            log: Log::new(end),
-            builder: RunBuilder::default(),
-            subscribers: Vec::new(),
-            touched: false,
-            opens_waiting: 0,
-            quiet_since: self.now,
-        });
-        self.start_sweep();
-        key.slot
-    }
-
-    fn follow(&mut self, slot: u32, ask: &Ask) -> Ruling {
-        // What is in the builder must be in the log before its end is told.
-        self.seal(slot);
-        let own = self.shard;
-        let Some(topic) = self.topics.slots.at_mut(slot) else {
-            return Ruling::Denied(ErrorCode::Busy, "the topic has just ended".into());
-        };
-        let mut runs = Vec::new();
-        if ask.shard != own
-            && let Role::Home { followers, .. } = &mut topic.role
-        {
-            let sent = topic.log.end().place;
-            match followers.iter_mut().find(|follower| follower.shard == ask.shard) {
-                // What was not posted yet comes with this ruling.
-                Some(follower) => follower.sent = sent,
-                None => followers.push(Follower { shard: ask.shard, sent, waiting: false }),
-            }
-            runs = topic.log.runs().cloned().collect();
-        }
-        let (number, options, end) = (topic.number, topic.options, *topic.log.end());
-        Ruling::Shared { number, options, end, runs }
     }
 
     /// At the asking shard: the home has ruled.

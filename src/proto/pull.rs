@@ -3,10 +3,10 @@
 
 use std::io::{IoSlice, Write as _};
 
-use crate::base::id::{Cid, ConnKey};
+use crate::base::id::{Cid, ConnKey, Offset};
 use crate::base::limits;
 use crate::base::reason::{ChannelEnd, CloseReason};
-use crate::base::time::Instant;
+use crate::base::time::{Instant, Span};
 use crate::html::frame;
 use crate::proto::connection::Phase;
 use crate::proto::document::{Coding, Cursor};
@@ -219,14 +219,7 @@ fn read(
                 return Turn::Ended(Some(ChannelEnd::Overrun));
             }
             stats.gaps += 1;
-            let missed = log.missed_between(cursor.place, place);
-            skip_to(cursor, topic, cid, place, scratch);
-            let before = log.position_before(place);
-            let count = match missed {
-                Missed::Messages(count) => Some(count),
-                Missed::Nothing | Missed::Unknown => None,
-            };
-            frame::gap(&mut scratch.bytes, cid, before.ep, before.n, count);
+            declare_gap(cursor, topic, cid, place, scratch);
         }
         let run = log.run(index);
         if let Kind::Mark(mark) = run.kind {
@@ -242,8 +235,7 @@ fn read(
         stats.delivered += end - cursor.place;
         cursor.place = end;
         if cursor.rate > 0 {
-            cursor.due =
-                now + crate::base::time::Span::from_nanos(1_000_000_000 / u64::from(cursor.rate));
+            cursor.due = now + Span::from_nanos(1_000_000_000 / u64::from(cursor.rate));
         }
         room = room.saturating_sub(bytes);
         if room == 0 || scratch.is_full() || end < run.end_place() {
@@ -253,6 +245,18 @@ fn read(
     if cursor.place < log.end().place { Turn::More } else { Turn::Done }
 }
 
+/// History has moved past the cursor: says so, and sets it to `place`, the next that is kept.
+fn declare_gap(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &mut Scratch) {
+    let missed = topic.log.missed_between(cursor.place, place);
+    skip_to(cursor, topic, cid, place, scratch);
+    let before = topic.log.position_before(place);
+    let count = match missed {
+        Missed::Messages(count) => Some(count),
+        Missed::Nothing | Missed::Unknown => None,
+    };
+    frame::gap(&mut scratch.bytes, cid, before.ep, before.n, count);
+}
+
 /// Sets the cursor to `place`, telling the reader of an epoch that began in between.
 fn skip_to(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &mut Scratch) {
     if topic.log.missed_between(cursor.place, place) == Missed::Unknown
@@ -260,11 +264,8 @@ fn skip_to(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &m
     {
         let run = topic.log.run(index);
         let before = topic.log.position_before(place);
-        let n = if run.kind == Kind::Messages {
-            crate::base::id::Offset(run.offset_at(place).0 - 1)
-        } else {
-            before.n
-        };
+        let n =
+            if run.kind == Kind::Messages { Offset(run.offset_at(place).0 - 1) } else { before.n };
         let head = if run.epoch == topic.log.end().epoch { topic.log.head() } else { n };
         frame::opened(&mut scratch.bytes, cid, &topic.name, run.epoch, n, head);
     }

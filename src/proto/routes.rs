@@ -9,7 +9,7 @@ use crate::http::target::Authority;
 use crate::proto::answer::{Answer, Content, Meta};
 use crate::proto::connection::Door;
 use crate::proto::hub::Hub;
-use crate::proto::parcel::{Forwarded, ReplyTo};
+use crate::proto::parcel::{Forwarded, Parcel, ReplyTo};
 use crate::wire::command::{self, Command};
 
 /// Who asks, and where the answer belongs.
@@ -69,6 +69,21 @@ impl Hub {
         let shard = self.shard;
         let exchange = self.conns.get_mut(conn).map_or(0, |conn| conn.exchanges().open(meta));
         ReplyTo { shard, conn, exchange, part: None }
+    }
+
+    /// Answers an exchange, here or on the shard of its connection.
+    pub(crate) fn give(&mut self, reply: ReplyTo, answer: Answer) {
+        if reply.shard != self.shard {
+            self.post(reply.shard, Parcel::Answer(reply, Box::new(answer)));
+            return;
+        }
+        let unix_seconds = self.unix_micros() / 1_000_000;
+        let Some(connection) = self.conns.get_mut(reply.conn) else { return };
+        let Some(exchanges) = connection.exchanges.as_mut() else { return };
+        exchanges.answer(reply.exchange, reply.part, answer, unix_seconds);
+        if !exchanges.unsent().is_empty() {
+            self.name(reply.conn);
+        }
     }
 
     fn serve_page(&mut self, incoming: &Incoming, head: &Head<'_>) {

@@ -1,21 +1,19 @@
 //! The life of documents and sessions: how they begin, what they leave behind.
 
-use crate::base::id::{ConnKey, Key, Mid};
+use crate::base::id::{ConnKey, Key};
 use crate::base::limits::DOCUMENTS_MAX;
-use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd, ErrorCode};
+use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
 use crate::http::request::Version;
 use crate::http::response::ResponseHead;
 use crate::proto::answer::Meta;
 use crate::proto::connection::Phase;
-use crate::proto::document::{Coding, Cursor, Document, Ready};
+use crate::proto::document::{Coding, Cursor, Document};
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
 use crate::proto::output::Output;
-use crate::proto::parcel::ReplyTo;
-use crate::proto::session::{ChannelState, NONE, Session, encode_key};
-use crate::proto::topic::Role;
+use crate::proto::session::{NONE, encode_key};
 use crate::wire::command::DocumentRequest;
 use crate::wire::position::Positions;
 
@@ -25,19 +23,6 @@ const OVERLAP_MAX: Span = Span::from_secs(5);
 const LARGE: u64 = 1 << 50;
 
 impl Hub {
-    /// Makes a session.
-    pub(crate) fn begin_session(&mut self) -> Result<Key, ErrorCode> {
-        if self.sessions.len() >= self.settings.sessions_max {
-            return Err(ErrorCode::TooMany);
-        }
-        let mut key = [0; 16];
-        self.random.fill(&mut key);
-        let session = self.sessions.insert(Session::new(key, self.now));
-        self.stats.sessions += 1;
-        self.arm_session(session);
-        Ok(session)
-    }
-
     /// Whether the session may have one more document.
     pub(crate) fn has_room_for_document(&self, session: Key, dup: bool) -> bool {
         let Some(session) = self.sessions.get(session) else { return false };
@@ -68,31 +53,15 @@ impl Hub {
         let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.last_document += 1;
-        let document = self.documents.insert(Document {
-            conn,
-            session: session_key.slot,
-            number: session.last_document,
-            cursors: Vec::new(),
-            ready: Ready::default(),
-            turn: 0,
-            notes: Vec::new(),
-            unfinished: None,
+        let number = session.last_document;
+        let fresh = Document {
             heartbeat,
             flush,
-            flush_at: Instant::NEVER,
-            sent_at: now,
-            stamped_at: now,
-            replaced_at: Instant::NEVER,
-            timer_at: Instant::NEVER,
-            ending: None,
             coding,
             dup: request.dup,
-            named: false,
-            blocked: false,
-            heartbeat_due: false,
-            ended: false,
-            rated: false,
-        });
+            ..Document::new(conn, session_key.slot, number, now)
+        };
+        let document = self.documents.insert(fresh);
         let free = session.documents.iter_mut().find(|slot| **slot == NONE);
         if let Some(free) = free {
             *free = document.slot;
@@ -309,131 +278,6 @@ impl Hub {
             && let Some(other) = self.documents.at_mut(moved.document)
         {
             other.cursors[moved.cursor as usize].subscriber = cursor.subscriber;
-        }
-    }
-
-    /// A document has read to the end of a channel's topic, or a strict reader fell behind.
-    pub(crate) fn after_end(&mut self, slot: u32, cursor: u32, end: Option<ChannelEnd>) {
-        let index = cursor as usize;
-        self.drop_cursor(slot, index);
-        let Some(document) = self.documents.at(slot) else { return };
-        let Some(session_key) = self.sessions.key_at(document.session) else { return };
-        let read_elsewhere = self.sessions.get(session_key).is_some_and(|session| {
-            let mut others = session.document_slots().filter(|&other| other != slot);
-            others.any(|other| {
-                let document = self.documents.at(other);
-                document.is_some_and(|document| {
-                    document.cursors.get(index).is_some_and(|cursor| cursor.topic != NONE)
-                })
-            })
-        });
-        match end {
-            Some(end) => self.end_channel(session_key, index, end, Some(slot)),
-            None if !read_elsewhere => self.vacate(session_key, index),
-            None => {}
-        }
-    }
-
-    /// Ends a channel on all documents but one that knows it already.
-    pub(crate) fn end_channel(
-        &mut self,
-        session_key: Key,
-        index: usize,
-        end: ChannelEnd,
-        told: Option<u32>,
-    ) {
-        let Some(session) = self.sessions.get(session_key) else { return };
-        let cid = session.channels[index].cid;
-        for slot in session.document_slots() {
-            self.drop_cursor(slot, index);
-            let Some(document) = self.documents.at_mut(slot) else { continue };
-            if told != Some(slot) {
-                frame::closed(&mut document.notes, cid, end);
-                self.name_document(slot);
-            }
-        }
-        self.vacate(session_key, index);
-    }
-
-    /// Frees a channel that no document reads any more.
-    fn vacate(&mut self, session_key: Key, index: usize) {
-        let Some(session) = self.sessions.get_mut(session_key) else { return };
-        let channel = &mut session.channels[index];
-        let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);
-        let cid = channel.cid;
-        self.forget_held(session_key, cid);
-        match state {
-            ChannelState::Open(topic) => self.release_topic(topic),
-            ChannelState::Opening(ask) => {
-                self.openings.remove(ask);
-            }
-            ChannelState::Vacant => {}
-        }
-    }
-
-    /// A channel has left the topic; a private one goes with it.
-    pub(crate) fn release_topic(&mut self, slot: u32) {
-        let private = self.topics.slots.at(slot).is_some_and(|topic| topic.role == Role::Private);
-        if private {
-            self.remove_topic(slot);
-        }
-    }
-
-    /// Takes a topic out, with its part of the histories.
-    pub(crate) fn remove_topic(&mut self, slot: u32) {
-        let Some(key) = self.topics.slots.key_at(slot) else { return };
-        let Some(topic) = self.topics.remove(key) else { return };
-        if !matches!(topic.role, Role::Follower(_)) {
-            self.history_bytes -= topic.log.bytes();
-        }
-    }
-
-    /// Ends a session: its documents say so, its channels and private topics go.
-    pub(crate) fn end_session(&mut self, session_key: Key) {
-        let Some(session) = self.sessions.get(session_key) else { return };
-        let slots: Vec<u32> = session.document_slots().collect();
-        for &slot in &slots {
-            let cursors = self.documents.at(slot).map_or(0, |document| document.cursors.len());
-            for index in 0..cursors {
-                self.drop_cursor(slot, index);
-            }
-        }
-        let channels = self.sessions.get(session_key).map_or(0, |session| session.channels.len());
-        for index in 0..channels {
-            self.vacate(session_key, index);
-        }
-        for &slot in &slots {
-            if let Some(document) = self.documents.at_mut(slot) {
-                document.session = NONE;
-            }
-            self.end_document(slot, DocumentEnd::Logout);
-        }
-        self.sessions.remove(session_key);
-    }
-
-    /// The session of that number and key on this shard. A wrong key is no session, so that nobody
-    /// learns which exist.
-    pub(crate) fn prove_session(&self, mid: Mid, key: Option<&str>) -> Option<Key> {
-        if mid.shard() != self.shard {
-            return None;
-        }
-        let session = self.sessions.get(mid.key())?;
-        session.is_key(key?).then(|| mid.key())
-    }
-
-    /// Answers an exchange, here or on the shard of its connection.
-    pub(crate) fn give(&mut self, reply: ReplyTo, answer: crate::proto::answer::Answer) {
-        use crate::proto::parcel::Parcel;
-        if reply.shard != self.shard {
-            self.post(reply.shard, Parcel::Answer(reply, Box::new(answer)));
-            return;
-        }
-        let unix_seconds = self.unix_micros() / 1_000_000;
-        let Some(connection) = self.conns.get_mut(reply.conn) else { return };
-        let Some(exchanges) = connection.exchanges.as_mut() else { return };
-        exchanges.answer(reply.exchange, reply.part, answer, unix_seconds);
-        if !exchanges.unsent().is_empty() {
-            self.name(reply.conn);
         }
     }
 }

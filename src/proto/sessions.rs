@@ -1,0 +1,132 @@
+//! The life of sessions and channels: how they begin, how they end, what goes with them.
+
+use crate::base::id::{Key, Mid};
+use crate::base::reason::{ChannelEnd, DocumentEnd, ErrorCode};
+use crate::html::frame;
+use crate::proto::hub::Hub;
+use crate::proto::session::{ChannelState, NONE, Session};
+use crate::proto::topic::Role;
+
+impl Hub {
+    /// Makes a session.
+    pub(crate) fn begin_session(&mut self) -> Result<Key, ErrorCode> {
+        if self.sessions.len() >= self.settings.sessions_max {
+            return Err(ErrorCode::TooMany);
+        }
+        let mut key = [0; 16];
+        self.random.fill(&mut key);
+        let session = self.sessions.insert(Session::new(key, self.now));
+        self.stats.sessions += 1;
+        self.arm_session(session);
+        Ok(session)
+    }
+
+    /// A document has read to the end of a channel's topic, or a strict reader fell behind.
+    pub(crate) fn after_end(&mut self, slot: u32, cursor: u32, end: Option<ChannelEnd>) {
+        let index = cursor as usize;
+        self.drop_cursor(slot, index);
+        let Some(document) = self.documents.at(slot) else { return };
+        let Some(session_key) = self.sessions.key_at(document.session) else { return };
+        let read_elsewhere = self.sessions.get(session_key).is_some_and(|session| {
+            let mut others = session.document_slots().filter(|&other| other != slot);
+            others.any(|other| {
+                let document = self.documents.at(other);
+                document.is_some_and(|document| {
+                    document.cursors.get(index).is_some_and(|cursor| cursor.topic != NONE)
+                })
+            })
+        });
+        match end {
+            Some(end) => self.end_channel(session_key, index, end, Some(slot)),
+            None if !read_elsewhere => self.vacate(session_key, index),
+            None => {}
+        }
+    }
+
+    /// Ends a channel on all documents but one that knows it already.
+    pub(crate) fn end_channel(
+        &mut self,
+        session_key: Key,
+        index: usize,
+        end: ChannelEnd,
+        told: Option<u32>,
+    ) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let cid = session.channels[index].cid;
+        for slot in session.document_slots() {
+            self.drop_cursor(slot, index);
+            let Some(document) = self.documents.at_mut(slot) else { continue };
+            if told != Some(slot) {
+                frame::closed(&mut document.notes, cid, end);
+                self.name_document(slot);
+            }
+        }
+        self.vacate(session_key, index);
+    }
+
+    /// Frees a channel that no document reads any more.
+    fn vacate(&mut self, session_key: Key, index: usize) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let channel = &mut session.channels[index];
+        let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);
+        let cid = channel.cid;
+        self.forget_held(session_key, cid);
+        match state {
+            ChannelState::Open(topic) => self.release_topic(topic),
+            ChannelState::Opening(ask) => {
+                self.openings.remove(ask);
+            }
+            ChannelState::Vacant => {}
+        }
+    }
+
+    /// A channel has left the topic; a private one goes with it.
+    pub(crate) fn release_topic(&mut self, slot: u32) {
+        let private = self.topics.slots.at(slot).is_some_and(|topic| topic.role == Role::Private);
+        if private {
+            self.remove_topic(slot);
+        }
+    }
+
+    /// Takes a topic out, with its part of the histories.
+    pub(crate) fn remove_topic(&mut self, slot: u32) {
+        let Some(key) = self.topics.slots.key_at(slot) else { return };
+        let Some(topic) = self.topics.remove(key) else { return };
+        if !matches!(topic.role, Role::Follower(_)) {
+            self.history_bytes -= topic.log.bytes();
+        }
+    }
+
+    /// Ends a session: its documents say so, its channels and private topics go.
+    pub(crate) fn end_session(&mut self, session_key: Key) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        let slots: Vec<u32> = session.document_slots().collect();
+        for &slot in &slots {
+            let cursors = self.documents.at(slot).map_or(0, |document| document.cursors.len());
+            for index in 0..cursors {
+                self.drop_cursor(slot, index);
+            }
+        }
+        let channels = self.sessions.get(session_key).map_or(0, |session| session.channels.len());
+        for index in 0..channels {
+            self.vacate(session_key, index);
+        }
+        for &slot in &slots {
+            if let Some(document) = self.documents.at_mut(slot) {
+                document.session = NONE;
+            }
+            self.end_document(slot, DocumentEnd::Logout);
+        }
+        self.sessions.remove(session_key);
+    }
+
+    /// The session of that number and key on this shard. A wrong key is no session, so that nobody
+    /// learns which exist.
+    pub(crate) fn prove_session(&self, mid: Mid, key: Option<&str>) -> Option<Key> {
+        if mid.shard() != self.shard {
+            return None;
+        }
+        let session = self.sessions.get(mid.key())?;
+        session.is_key(key?).then(|| mid.key())
+    }
+}
