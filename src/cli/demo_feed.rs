@@ -2,9 +2,10 @@
 //!
 //! Two recordings play at once, each in its own endless loop: 120 seconds of crypto feeds and 20
 //! minutes of foreign exchange. **The seam**: at the end of a recording the next pass begins at
-//! once, and prices jump back to where they began. Nobody need guess: each pass is announced on
-//! `replay/crypto` or `replay/fx` as `PASS START SPAN` (counted from 1; both in milliseconds, the
-//! start since 1970), so that a page can show the recorded time. Offsets simply go on.
+//! once, and prices jump back to where they began. Nobody need guess: once a second
+//! `replay/crypto` and `replay/fx` say `PASS START SPAN AT` (passes are counted from 1; the others
+//! are milliseconds: the start since 1970, the length, and how far the pass has come), so that a
+//! page can show the recorded time. Offsets simply go on.
 //!
 //! Every quote is a whole quote, so it is published as a snapshot: who opens a topic later sees
 //! its newest quote at once. Trades are not.
@@ -25,6 +26,9 @@ const SHIPPED: [(&str, &[u8]); 2] = [
 /// A feed that is later than this (the machine slept) goes on from where it is.
 const LATE_MAX: Span = Span::from_secs(1);
 
+/// How often a recording tells where it is.
+const ANNOUNCE_EVERY: Span = Span::from_secs(1);
+
 /// What is to be published next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Due {
@@ -32,6 +36,13 @@ struct Due {
     name: TopicName,
     payload: Vec<u8>,
     snapshot: bool,
+}
+
+impl Due {
+    /// A message without payload on `name`, a snapshot as announcements are.
+    fn new(name: &TopicName) -> Self {
+        Self { at: Span::ZERO, name: name.clone(), payload: Vec::new(), snapshot: true }
+    }
 }
 
 /// One recording in its endless loop.
@@ -44,6 +55,10 @@ struct Player {
     /// When this pass began.
     began: Span,
     next: Due,
+    /// The row that has been read but must wait for an announcement.
+    row: Option<Due>,
+    /// When the next announcement is due.
+    announce_at: Span,
 }
 
 impl Player {
@@ -51,34 +66,52 @@ impl Player {
         let recording = Recording::open(packed)?;
         let announced = TopicName::new("replay", set)
             .map_err(|_| PackedError { line: 0, expected: "a legal name of the recording" })?;
-        let next =
-            Due { at: Span::ZERO, name: announced.clone(), payload: Vec::new(), snapshot: true };
-        let mut player = Self { packed, recording, announced, pass: 0, began: Span::ZERO, next };
+        let next = Due::new(&announced);
+        let mut player = Self {
+            packed,
+            recording,
+            announced,
+            pass: 1,
+            began: Span::ZERO,
+            next,
+            row: None,
+            announce_at: Span::ZERO,
+        };
         player.announce();
         Ok(player)
     }
 
-    /// The first message of a pass says that it begins.
+    /// Says which pass this is and how far it has come.
     fn announce(&mut self) {
-        self.pass += 1;
-        self.next.at = self.began;
-        self.next.name.clone_from(&self.announced);
+        let at = (self.announce_at - self.began).as_millis();
         let start = self.recording.start_unix_ms();
         let span = self.recording.span().as_millis();
-        self.next.payload = format!("{} {start} {span}", self.pass).into_bytes();
-        self.next.snapshot = true;
+        self.next = Due::new(&self.announced);
+        self.next.at = self.announce_at;
+        self.next.payload = format!("{} {start} {span} {at}", self.pass).into_bytes();
+        self.announce_at = self.announce_at + ANNOUNCE_EVERY;
     }
 
     /// Puts what comes after `next` into its place.
     fn advance(&mut self) -> Result<(), PackedError> {
-        if let Some(row) = self.recording.read()? {
-            self.next.at = self.began + row.at;
-            self.next.name.clone_from(row.name);
-            self.next.payload.clear();
-            self.next.payload.extend_from_slice(row.payload);
-            self.next.snapshot = row.kind == Kind::Quote;
+        if self.row.is_none() {
+            self.row = self.recording.read()?.map(|row| Due {
+                at: self.began + row.at,
+                name: row.name.clone(),
+                payload: row.payload.to_vec(),
+                snapshot: row.kind == Kind::Quote,
+            });
+        }
+        let end = self.began + self.recording.span();
+        let due = self.row.as_ref().map_or(end, |row| row.at);
+        if self.announce_at <= due && self.announce_at < end {
+            self.announce();
+        } else if let Some(row) = self.row.take() {
+            self.next = row;
         } else {
-            self.began = self.began + self.recording.span();
+            self.pass += 1;
+            self.began = end;
+            self.announce_at = end;
             self.recording = Recording::open(self.packed)?;
             self.announce();
         }
@@ -171,10 +204,10 @@ mod tests {
             let text = std::str::from_utf8(payload).unwrap();
             if name.resource() == "replay" {
                 passes.push(format!("{} {text}", name.subject()));
-                if passes.len() == 3 {
-                    return ControlFlow::Break(());
-                }
-                return ControlFlow::Continue(());
+                return match text.starts_with('2') {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                };
             }
             let words = text.split(' ').count();
             let is_trade = name.subject().ends_with(".trades");
@@ -187,8 +220,11 @@ mod tests {
             ControlFlow::Continue(())
         });
         played.unwrap();
-        // The third announcement is that of the second pass of the shorter recording.
-        assert_eq!(passes[2], format!("crypto 2 {} 120000", 1_723_161_450_000u64));
+        // Both tell where they are once a second, until the shorter one begins anew.
+        assert_eq!(passes[0], "crypto 1 1723161450000 120000 0");
+        assert_eq!(passes[5], "fx 1 1399552080000 1200000 2000");
+        assert_eq!(passes.last().unwrap(), "crypto 2 1723161450000 120000 0");
+        assert!((2 * 120..=2 * 120 + 2).contains(&passes.len()));
         assert_eq!(clock.0, Span::from_secs(120));
         let crypto = |name: &String| name.starts_with("crypto/");
         assert_eq!(

@@ -121,7 +121,9 @@ export declare class Client {
   constructor(options?: ClientOptions);
   readonly stats: Readonly<Stats>;
   readonly state: State;
+  /** When the last byte and the last heartbeat came, by `performance.now`; 0: never. */
   readonly heardAt: number;
+  readonly beatAt: number;
   readonly serverMicros: number;
   readonly interval: number;
   readonly scs: string;

@@ -167,6 +167,8 @@ export class Client {
   state = 'idle';
   /** When the last byte came, by `performance.now`; 0: never. */
   heardAt = 0;
+  /** When the last heartbeat came, likewise. */
+  beatAt = 0;
   /** The server's clock at its last heartbeat, in microseconds; 0: none yet. */
   serverMicros = 0;
   /** The heartbeat interval in milliseconds. */
@@ -476,6 +478,7 @@ export class Client {
     } else if (kind === 'h') {
       this.interval = Number(attributes.h) || this.interval;
       this.serverMicros = Number(attributes.t);
+      this.beatAt = this.#env.now();
       this.#retire(doc);
     } else if (kind === 'a') {
       this.#byCid.get(cid)?.settle(Number(attributes.n), attributes.e);

@@ -210,7 +210,8 @@ test('what is no frame is a fault', () => {
 });
 
 test('a whole session is the same however the bytes are split', async () => {
-  const script = identity(1, true) + opened(7, { head: 9 }) + [8, 9, 10].map((n) => message(n)).join('');
+  const messages = [8, 9, 10].map((n) => message(n)).join('');
+  const script = identity(1, true) + opened(7, { head: 9 }) + messages;
   const bytes = encoder.encode(script);
   for (let at = 1; at < bytes.length; at += 7) {
     const world = new World();
@@ -454,7 +455,8 @@ test('an ended session stays ended', async () => {
   const first = await world.begin(opened(7), '<p z e=logout>\n');
   await first.end();
   await world.advance(60_000);
-  assert.deepEqual([world.client.state, seen.closed, world.exchanges.length], ['closed', ['logout'], 1]);
+  assert.deepEqual([world.client.state, seen.closed], ['closed', ['logout']]);
+  assert.equal(world.exchanges.length, 1);
 });
 
 test('waiting grows, is never none, and begins anew after a document that lasted', async () => {
@@ -515,7 +517,8 @@ test('what is opened later goes in one batch, and may be refused', async () => {
   await world.last.text('{"ok":true,"cid":1048600,"ep":"e1","n":3,"head":3,"sn":1}\n'
     + '{"ok":false,"error":"no-resource","detail":""}\n'
     + '{"ok":false,"error":"no-instance","detail":""}\n');
-  assert.deepEqual([gold.messages[0].data, none.closed, away.closed], ['gold', ['no-resource'], []]);
+  assert.equal(gold.messages[0].data, 'gold');
+  assert.deepEqual([none.closed, away.closed], [['no-resource'], []]);
   await world.advance(2_000);
   assert.equal(world.named('batch').length, 2);
   assert.equal(world.last.init.body, 'open?resource=away&subject=x\n');
@@ -561,7 +564,7 @@ async function boardWorld() {
   return { world, board, document };
 }
 
-test('messages are numbered, and sent again with the same number until they are taken', async () => {
+test('messages are numbered, and sent again as they are until they are taken', async () => {
   const { world, board } = await boardWorld();
   const [one, two] = [board.channel.send('eins'), board.channel.send('zwei', { id: 'a b+c' })];
   await settle();
@@ -602,7 +605,7 @@ test('what is refused for good is told', async () => {
   }
 });
 
-test('what was sent when the session died is unknown, what was not goes out in the next', async () => {
+test('what a dying session had sent is unknown, the rest goes out in the next', async () => {
   const { world, board, document } = await boardWorld();
   const sends = Array.from({ length: 20 }, (_, index) => board.channel.send(`m${index}`));
   const fates = Promise.allSettled(sends);

@@ -80,7 +80,7 @@ fn check_path(from: &Room, [floor, colons, inner]: [&str; 3]) -> Option<String> 
     let Some(to) = room_named(floor) else {
         return Some(format!("crate::{floor} is no floor: use crate::floor::file::Name"));
     };
-    if colons != "::" || !is_word(inner) {
+    if colons != "::" || !(is_word(inner) || inner == "{") {
         return Some(format!("name the file: use crate::{floor}::file::Name"));
     }
     if to.name == from.name {
@@ -131,6 +131,7 @@ mod tests {
             ("src/base/name.rs", "use crate::base::limits;\npub(in crate::base) fn a() {}"),
             ("src/client/link.rs", "fn a() { crate::reactor::clock::Clock::start(); }"),
             ("src/cli/serve.rs", "use crate::server::config::{Config, Level};"),
+            ("src/cli/serve.rs", "use crate::http::{date, status};"),
             (
                 "src/mem/slab.rs",
                 "pub(super) fn a() {}\n#[cfg(test)]\nmod tests {\n use super::*;\n}",
@@ -157,7 +158,7 @@ mod tests {
             ("src/mem/slab.rs", "use crate::ConnKey;", "crate::ConnKey is no floor"),
             ("src/cli/mod.rs", "use crate::{base::id::Cid};", "one floor a line"),
             ("src/cli/mod.rs", "use crate::base;", "name the file"),
-            ("src/cli/mod.rs", "use crate::base::{id::Cid};", "name the file"),
+            ("src/cli/mod.rs", "use crate::base as words;", "name the file"),
             ("src/cli/mod.rs", "use crate::base::id::*;", "not by *"),
             ("src/cli/mod.rs", "use super::base::id::Cid;", "instead of super::"),
             ("src/shop/mod.rs", "", "shop is on no floor"),

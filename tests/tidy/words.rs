@@ -8,7 +8,7 @@ const UNSAFE_ROOMS: [&str; 5] =
     ["src/ffi/", "src/shard/affinity.rs", "src/reactor/", "tests/", "perf/"];
 
 /// Unfinished work; written in two halves, so that this file may stand beside the others.
-const UNFINISHED: [&str; 2] = [concat!("FIX", "ME"), concat!("XX", "X")];
+const UNFINISHED: &str = concat!("FIX", "ME");
 
 /// Paths of a machine, hosts of package registries, and folders outside the house.
 const OUTSIDE: [&str; 12] = [
@@ -33,8 +33,8 @@ pub fn check_rust(file: &File) -> Vec<Finding> {
     let mut findings: Vec<_> =
         (0..tokens.len()).filter_map(|at| check_at(file, &tokens, at)).collect();
     for (line, text) in (1..).zip(&code.comments) {
-        if let Some(word) = UNFINISHED.iter().find(|word| text.contains(*word)) {
-            findings.push(file.find(line, format!("{word}: finish it or leave it out")));
+        if text.contains(UNFINISHED) {
+            findings.push(file.find(line, format!("{UNFINISHED}: finish it or leave it out")));
         }
     }
     findings

@@ -1,0 +1,81 @@
+//! `ahm serve`: the server.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::config_args::ConfigArgs;
+use crate::cli::pages;
+use crate::cli::terminal::{complain, fail, say, start_log};
+use crate::server::builder::{Builder, Server};
+use crate::server::config_print::key_list;
+
+const EXAMPLES: &str = "\
+Examples:
+  ahm serve                                   echo and board on 127.0.0.1:8080 and [::1]:8080
+  ahm serve --config ahm.toml
+  ahm serve --listen 0.0.0.0:80 --listen '[::]:80' --resource fx:feed:state
+  AHM_SHARDS=2 AHM_LOG_FORMAT=json ahm serve --set protocol.heartbeat=5s
+
+Then, in other terminals:
+  curl -N 'http://127.0.0.1:8080/ahm/mux.html?open=board/lobby'
+  ahm subscribe http://127.0.0.1:8080 board/lobby
+  curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
+
+Prints `listening http://ADDRESS` and `private http://ADDRESS` when it is ready. SIGINT or SIGTERM
+stops it; clients are told to come back. A wrong configuration ends with exit code 2.
+--help lists every key of the file, -h does not.";
+
+/// Runs the server.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES, after_long_help = long_help())]
+pub struct Args {
+    /// Where the configuration comes from
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+fn long_help() -> String {
+    format!("{EXAMPLES}\n\n{}", key_list())
+}
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(config) => config,
+        Err(problems) => return complain("serve", &problems),
+    };
+    start_log(config.log);
+    let mut builder = Builder::new(config);
+    builder.pages([pages::CLIENT]);
+    match builder.start() {
+        Ok(server) => {
+            say(&addresses(&server));
+            wait("serve", server)
+        }
+        Err(error) => fail("serve", &error),
+    }
+}
+
+/// The lines that tell where the server is.
+pub fn addresses(server: &Server) -> String {
+    let mut out = String::new();
+    for (name, addresses) in
+        [("listening", server.public_addrs()), ("private", server.private_addrs())]
+    {
+        for address in addresses {
+            let _ = writeln!(out, "{name} http://{address}");
+        }
+    }
+    out
+}
+
+/// Waits for a signal and stops the server.
+pub fn wait(subcommand: &str, server: Server) -> ExitCode {
+    match server.wait() {
+        Ok(stats) => {
+            log::info!("stopped: {stats}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(subcommand, &error),
+    }
+}

@@ -1,0 +1,119 @@
+// The page of `ahm demo` in a real browser. Run by `tests/real/run`.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { ahm, browser, counters, cutter, demo, reaches } from './support.mjs';
+
+const CRYPTO = '[data-topic="crypto/usdm.BTCUSDT"] [data-field="bid"]';
+const EURUSD = '[data-topic="fx/EURUSD"] [data-field="bid"]';
+
+const live = (page) => page.waitForSelector('body[data-state="open"]');
+
+/** Waits until the text of `selector` is a price, and then until it is another. */
+async function moves(page, selector) {
+  const priced = (which) => /\d/.test(document.querySelector(which).textContent);
+  await page.waitForFunction(priced, selector);
+  const before = await page.textContent(selector);
+  const moved = ([which, text]) => document.querySelector(which).textContent !== text;
+  await page.waitForFunction(moved, [selector, before]);
+}
+
+function withoutLoss({ lost, repeated, epochs }) {
+  assert.deepEqual({ lost: +lost, repeated: +repeated, epochs: +epochs },
+    { lost: 0, repeated: 0, epochs: 0 });
+}
+
+test('prices move', async (t) => {
+  const { listen } = await demo(t);
+  const { open, faultless } = await browser(t);
+  const page = await open(listen);
+  await live(page);
+  await moves(page, CRYPTO);
+  await moves(page, EURUSD);
+  await reaches(page, 'messages', 1_000);
+  withoutLoss(await counters(page));
+  faultless();
+});
+
+test('a connection that is cut from outside is resumed without gap or repeat', async (t) => {
+  const { listen } = await demo(t);
+  const proxy = await cutter(t, listen);
+  const { open, faultless } = await browser(t);
+  const page = await open(proxy.address);
+  await reaches(page, 'messages', 300);
+  for (let round = 1; round <= 3; round++) {
+    const { messages } = await counters(page);
+    assert.ok(proxy.cut() > 0, 'there was something to cut');
+    await reaches(page, 'resumes', round);
+    await reaches(page, 'messages', messages + 500);
+  }
+  await live(page);
+  withoutLoss(await counters(page));
+  await moves(page, CRYPTO);
+  faultless();
+});
+
+test('the button cuts, and the page tells what it cost', async (t) => {
+  const { listen } = await demo(t);
+  const { open, faultless } = await browser(t);
+  const page = await open(listen);
+  await reaches(page, 'messages', 300);
+  await page.click('#cut');
+  await page.locator('#story', { hasText: 'Resumed after' }).waitFor();
+  assert.match(await page.textContent('#story'), /, 0 lost, 0 repeated\.$/);
+  withoutLoss(await counters(page));
+  faultless();
+});
+
+test('what one page writes is on the board of another and in ahm subscribe', async (t) => {
+  const { listen } = await demo(t);
+  const { open, faultless } = await browser(t);
+  const [one, two] = [await open(listen), await open(listen)];
+  await Promise.all([live(one), live(two)]);
+  const subscriber = ahm(t, 'subscribe', listen, 'board/lobby');
+  const write = async (page, text) => {
+    await page.fill('#text', text);
+    await page.click('#write button');
+  };
+  // Whether the subscriber listens already, only a message can tell.
+  let knocks = 0;
+  const knock = setInterval(() => write(one, `knock ${++knocks}`).catch(() => {}), 250);
+  try {
+    await subscriber.output.match(/knock \d+/, 'first message');
+  } finally {
+    clearInterval(knock);
+  }
+  const text = 'grüße <b>& mehr</b> 漢字';
+  await one.fill('#name', 'one');
+  await write(one, text);
+  for (const page of [one, two]) {
+    const line = page.locator('#lines li', { hasText: text });
+    await line.waitFor();
+    assert.equal(await line.locator('b').first().textContent(), 'one');
+    assert.equal(await line.locator('p').textContent(), text);
+  }
+  await subscriber.output.match(/one: grüße <b>& mehr<\/b> 漢字/, 'line of page one');
+  await two.fill('#name', 'two');
+  await write(two, 'back to you');
+  await one.locator('#lines li', { hasText: 'back to you' }).waitFor();
+  const late = await open(listen);
+  await late.locator('#lines li', { hasText: text }).waitFor();
+  withoutLoss(await counters(one));
+  faultless();
+});
+
+test('the page fits a phone', async (t) => {
+  const { listen } = await demo(t);
+  const { open, faultless } = await browser(t);
+  const page = await open(listen);
+  await page.setViewportSize({ width: 360, height: 740 });
+  await moves(page, CRYPTO);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${wide} pixels too wide`);
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  const strip = page.locator('#strip');
+  const motion = await strip.evaluate((element) => getComputedStyle(element).animationName);
+  assert.equal(motion, 'none');
+  faultless();
+});
