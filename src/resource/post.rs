@@ -369,3 +369,162 @@ impl Publisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+    use crate::base::name::TopicName;
+    use crate::wire::command::Position;
+
+    /// One request as it came: its target and its body.
+    type Asked = (String, String);
+
+    /// Reads a request; `None` at the end of the connection.
+    fn asked(stream: &mut TcpStream) -> Option<Asked> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).ok()?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let mut body = vec![0; length.unwrap().parse().unwrap()];
+        stream.read_exact(&mut body).ok()?;
+        let target = head.split(' ').nth(1).unwrap().to_owned();
+        Some((target, String::from_utf8(body).unwrap()))
+    }
+
+    /// A server that gives each request the next answer; an empty one closes the connection.
+    fn script(answers: &'static [(u16, &'static str)]) -> (Publisher, JoinHandle<Vec<Asked>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = thread::spawn(move || {
+            let (mut seen, mut answers) = (Vec::new(), answers.iter());
+            while answers.len() > 0 {
+                let (mut stream, _) = listener.accept().unwrap();
+                while let Some(request) = asked(&mut stream) {
+                    seen.push(request);
+                    let Some((status, body)) = answers.next().filter(|(status, _)| *status > 0)
+                    else {
+                        break;
+                    };
+                    let length = body.len();
+                    let close = if *status == 413 { "Connection: close\r\n" } else { "" };
+                    let head =
+                        format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{close}\r\n");
+                    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+                    if answers.len() == 0 || *status == 413 {
+                        break;
+                    }
+                }
+            }
+            seen
+        });
+        let settings = Settings {
+            backoff: Backoff { base: Span::from_millis(1), ..Backoff::default() },
+            ..Settings::default()
+        };
+        (Publisher::new(Server::parse(&url, "/").unwrap(), settings, 1), thread)
+    }
+
+    fn fates(publisher: &mut Publisher) -> Vec<String> {
+        let outcomes = publisher.take_outcomes().into_iter();
+        let told = outcomes.map(|Outcome { line, fate }| match fate {
+            Fate::Taken(at) => format!("{line} {at}"),
+            Fate::Refused { error, .. } => format!("{line} {error}"),
+            Fate::Unknown(_) => format!("{line} unknown"),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn each_line_has_its_fate() {
+        let body = r#"{"ok":true,"taken":1,"lines":[{"ep":"a","n":7},{"error":"too-large"}]}"#;
+        let answers = Box::leak(Box::new([(200, body)]));
+        let (publisher, server) = script(answers);
+        let mut publisher = publisher.for_resource("r");
+        publisher.push(1, "s", b"x\ty").unwrap();
+        publisher.push(5, "", b"").unwrap();
+        assert_eq!(publisher.push(6, "s", b"a\nb").map_err(|_| ()), Err(()));
+        publisher.flush().unwrap();
+        assert_eq!(fates(&mut publisher), ["1 a:7", "5 too-large"]);
+        let body = "s\tx\ty\n\t\n".to_string();
+        assert_eq!(server.join().unwrap(), [("/publish?resource=r".to_string(), body)]);
+    }
+
+    #[test]
+    fn what_was_certainly_not_taken_is_sent_again() {
+        let (mut publisher, server) = script(&[
+            (503, r#"{"ok":false,"error":"busy","detail":"x"}"#),
+            (429, r#"{"ok":false,"error":"too-many","detail":"x"}"#),
+            (413, r#"{"ok":false,"error":"too-large","detail":"x"}"#),
+            (200, r#"{"ok":true,"taken":1,"lines":[{"ep":"a","n":1}]}"#),
+            (200, r#"{"ok":true,"taken":2,"lines":[{"ep":"a","n":2},{"ep":"a","n":3}]}"#),
+        ]);
+        for line in 1..4 {
+            publisher.push(line, "r/s", b"x").unwrap();
+        }
+        publisher.flush().unwrap();
+        assert_eq!(fates(&mut publisher), ["1 a:1", "2 a:2", "3 a:3"]);
+        let bodies: Vec<_> = server.join().unwrap().into_iter().map(|(_, body)| body).collect();
+        let (one, all) = ("r/s\tx\n", "r/s\tx\nr/s\tx\nr/s\tx\n");
+        assert_eq!(bodies, [all, all, all, one, &one.repeat(2)]);
+    }
+
+    #[test]
+    fn what_may_have_been_taken_is_not_sent_again() {
+        let (mut publisher, server) = script(&[
+            (0, ""),
+            (502, "bad gateway"),
+            (403, r#"{"ok":false,"error":"forbidden","detail":"x"}"#),
+        ]);
+        for line in 1..4 {
+            publisher.push(line, "r/s", b"x").unwrap();
+            publisher.send().unwrap();
+        }
+        publisher.flush().unwrap();
+        assert_eq!(fates(&mut publisher), ["1 unknown", "2 unknown", "3 forbidden"]);
+        assert_eq!(server.join().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_message_with_its_own_number_is_sent_until_its_fate_is_known() {
+        let (mut publisher, server) = script(&[
+            (0, ""),
+            (200, r#"{"ok":true,"ep":"k2","n":7,"dup":true}"#),
+            (409, r#"{"ok":false,"error":"conflict","detail":"x","ep":"k3","n":9}"#),
+            (0, ""),
+        ]);
+        let name = TopicName::new("r", "a/b c").unwrap();
+        let at = Position::parse("k2:7");
+        assert_eq!(publisher.publish(&name, b"x", at, true), Ok((at.unwrap(), true)));
+        let Err(PostError::Refused { last, .. }) = publisher.publish(&name, b"x", at, false) else {
+            panic!("refused");
+        };
+        assert_eq!(last, Position::parse("k3:9"));
+        let unknown = publisher.publish(&name, b"x", None, false);
+        assert!(matches!(unknown, Err(PostError::Unknown(_))));
+        let targets: Vec<_> =
+            server.join().unwrap().into_iter().map(|(target, _)| target).collect();
+        let first = "/publish/r/a%2Fb%20c?epoch=k2&n=7&snapshot=1";
+        let second = "/publish/r/a%2Fb%20c?epoch=k2&n=7";
+        assert_eq!(targets, [first, first, second, "/publish/r/a%2Fb%20c"]);
+    }
+
+    #[test]
+    fn a_server_that_stays_away_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let settings = Settings { retry_for: Span::from_millis(20), ..Settings::default() };
+        let mut publisher = Publisher::new(Server::parse(&url, "/").unwrap(), settings, 1);
+        publisher.push(9, "r/s", b"x").unwrap();
+        assert!(matches!(publisher.flush(), Err(PostError::GaveUp(_))));
+        assert_eq!(publisher.open_lines().collect::<Vec<_>>(), [9]);
+    }
+}
