@@ -265,3 +265,51 @@ fn a_configuration_made_in_rust_is_checked_alike() {
     config = Config { shards: 1000, ..Config::default() };
     assert_eq!(check(&config).unwrap_err().to_string(), "shards: 1000 is not between 0 and 64");
 }
+
+/// Runs the binary without our environment: exit code, output, complaints.
+fn ahm(args: &[&str]) -> (i32, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ahm"))
+        .args(args)
+        .env_clear()
+        .env("AHM_SHARDS", "3")
+        .output()
+        .expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_binary_prints_its_defaults_and_what_it_would_use() {
+    let (code, printed, _) = ahm(&["check-config", "--print-defaults"]);
+    assert_eq!(code, 0);
+    assert_eq!(load(&file(&printed)).unwrap(), Config::default());
+    let (code, printed, _) = ahm(&["check-config", "--print", "--set", "protocol.linger=7s"]);
+    assert_eq!(code, 0);
+    let used = load(&file(&printed)).unwrap();
+    assert_eq!((used.shards, used.protocol.linger), (3, Span::from_secs(7)));
+}
+
+#[test]
+fn the_binary_ends_with_code_2_where_it_is_used_wrongly() {
+    for (args, wanted) in [
+        (&["serve", "--shards", "many"][..], "--shards: shards: \"many\" is not a whole number"),
+        (&["serve", "--config", "no/such/file.toml"], "no/such/file.toml: No such file"),
+        (&["demo", "--private", "0.0.0.0:1"], "can be reached from other machines"),
+        (&["check-config", "--set", "shard=1"], "--set shard: unknown key shard; did you mean"),
+        (&["serve", "--colour"], "unexpected argument"),
+        (&["sreve"], "unrecognized subcommand"),
+    ] {
+        let (code, printed, complaint) = ahm(args);
+        assert_eq!((code, printed.as_str()), (2, ""), "{args:?}: {complaint}");
+        assert!(complaint.contains(wanted), "{args:?}: {complaint}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_with_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, complaint) = ahm(&["serve", "--listen", &address, "--private", "127.0.0.1:0"]);
+    assert_eq!(code, 1, "{complaint}");
+    assert!(complaint.contains(&address), "{complaint}");
+}

@@ -6,8 +6,8 @@ const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 60;
 const COLUMNS_MAX: usize = 100;
 
-/// What is held to the width; prose, data and generated files are not.
-const NARROW: [&str; 8] = ["rs", "js", "mjs", "css", "html", "toml", "sh", "py"];
+/// What is held to the width; prose, markup, data and generated files are not.
+const NARROW: [&str; 8] = ["rs", "js", "mjs", "ts", "css", "toml", "sh", "py"];
 
 /// Head, length, functions and the place of test code of a Rust file.
 pub fn check_rust(file: &File) -> Vec<Finding> {
