@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use mio::Token;
 
-use crate::base::id::ShardId;
+use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
 use crate::base::time::Instant;
@@ -100,9 +100,9 @@ impl Builder {
         }
         let shards = count_shards(self.config.shards);
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+        getrandom::fill(&mut seed).map_err(no_entropy)?;
         let clock = Clock::start();
-        let settings = Arc::new(self.settings());
+        let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
         let public = bind_all(&self.config.listen, shards)?;
         let private = bind_all(&self.config.private_listen, shards)?;
@@ -150,11 +150,14 @@ impl Builder {
         Ok(server)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> io::Result<Settings> {
         let mut settings = self.config.protocol.clone();
+        if settings.scs.is_empty() {
+            settings.scs = Epoch(getrandom::u64().map_err(no_entropy)?).to_string();
+        }
         settings.private_hosts.clone_from(&self.config.private_hosts);
         settings.private_token.clone_from(&self.config.token);
-        settings
+        Ok(settings)
     }
 }
 
@@ -265,6 +268,10 @@ fn bind_all(addresses: &[SocketAddr], shards: u8) -> io::Result<Bound> {
         bound.addrs.push(address);
     }
     Ok(bound)
+}
+
+fn no_entropy(error: getrandom::Error) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 fn count_shards(wanted: usize) -> u8 {

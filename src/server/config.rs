@@ -51,7 +51,8 @@ impl Default for Config {
             token: None,
             shards: 0,
             pin: false,
-            protocol: Settings::default(),
+            // A server that nobody has named takes a random name at its start.
+            protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![
                 ResourceConfig::new("echo", ResourceKind::Echo),
                 ResourceConfig::new("board", ResourceKind::Board),

@@ -70,7 +70,7 @@ pub static KEYS: [Key<Config>; 36] = [
     Key {
         path: "protocol.scs",
         place: Place::Text(|c| &mut c.protocol.scs, check_scs),
-        meaning: "This server's id, 1 to 32 of A-Z a-z 0-9 _ -",
+        meaning: "This server's id, 1 to 32 of A-Z a-z 0-9 _ -; empty for a random one at each start",
     },
     Key {
         path: "protocol.prefix",
@@ -250,7 +250,8 @@ pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
 
 fn check_scs(text: &str) -> Result<(), String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    let fits = (1..=32).contains(&text.len()) && text.bytes().all(legal);
+    // On the wire 0 says that there is none yet.
+    let fits = text.len() <= 32 && text.bytes().all(legal) && text != "0";
     fits.then_some(()).ok_or_else(|| format!("{text:?} is not 1 to 32 of A-Z a-z 0-9 _ -"))
 }
 
