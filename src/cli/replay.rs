@@ -14,6 +14,9 @@ use clap::Args;
 use crate::base::time::Span;
 use crate::cli::merge::{Merge, MergeError, Naming, Tick};
 use crate::cli::ticks::TickError;
+use crate::client::url::Server;
+use crate::resource::outcome::Fate;
+use crate::resource::post::{Publisher, Settings};
 
 /// Payload bytes of one batch at most; what is due beyond that goes in the next.
 const BATCH_PAYLOAD_MAX: usize = 256 * 1024;
@@ -261,10 +264,53 @@ pub fn play(
     Ok(stats)
 }
 
+/// A server's private listener.
+#[derive(Debug)]
+pub struct PostSink {
+    publisher: Publisher,
+    line: u64,
+}
+
+impl PostSink {
+    /// A sink for the listener at `url`; it is connected to when there is something to publish.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn new(url: &str) -> Result<Self, String> {
+        let server = Server::parse(url, "/").map_err(|error| format!("{url}: {error}"))?;
+        let seed = u64::from(std::process::id());
+        Ok(Self { publisher: Publisher::new(server, Settings::default(), seed), line: 0 })
+    }
+}
+
+impl Sink for PostSink {
+    fn publish(&mut self, batch: &[Tick]) -> Result<(), String> {
+        for tick in batch {
+            self.line += 1;
+            let pushed = self.publisher.push(self.line, tick.name.as_str(), &tick.payload);
+            pushed.map_err(|error| error.to_string())?;
+        }
+        self.publisher.flush().map_err(|error| error.to_string())?;
+        for outcome in self.publisher.take_outcomes() {
+            let message = outcome.line;
+            match outcome.fate {
+                Fate::Taken(_) => {}
+                Fate::Refused { error, detail } => {
+                    return Err(format!("message {message} was refused: {error}, {detail}"));
+                }
+                Fate::Unknown(why) => {
+                    return Err(format!("nobody knows whether message {message} was taken: {why}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Runs the subcommand.
 pub fn run(replay: &Replay) -> ExitCode {
     let mut pacer = WallPacer::start();
-    let result = HttpSink::connect(&replay.url)
+    let result = PostSink::new(&replay.url)
         .map_err(ReplayError::Sink)
         .and_then(|mut sink| play_files(replay, &mut pacer, &mut sink));
     match result {
@@ -290,21 +336,5 @@ fn play_files(
         }
         let next = pacer.now() + PAUSE_BETWEEN_PASSES;
         pacer.wait_until(next);
-    }
-}
-
-/// The private listener of a server.
-#[derive(Debug)]
-pub struct HttpSink;
-
-impl HttpSink {
-    fn connect(_url: &str) -> Result<Self, String> {
-        Err("not wired".into())
-    }
-}
-
-impl Sink for HttpSink {
-    fn publish(&mut self, _batch: &[Tick]) -> Result<(), String> {
-        Ok(())
     }
 }
