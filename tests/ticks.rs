@@ -1,6 +1,6 @@
 //! Recorded ticks: reading, merging, copying and playing them.
 //!
-//! The samples in `tests/ticks` are real lines. With `AHM_TICKS=FOLDER` the whole of every
+//! The samples in `tests/ticks` are real lines. With `TEST_TICKS=FOLDER` the whole of every
 //! recording in that folder is compared as well.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is wrong")]
@@ -253,7 +253,7 @@ fn speed_zero_does_not_wait() {
 
 #[test]
 fn whole_recordings_come_unchanged_where_they_are_at_hand() {
-    let Some(folder) = std::env::var_os("AHM_TICKS") else { return };
+    let Some(folder) = std::env::var_os("TEST_TICKS") else { return };
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "gz") {

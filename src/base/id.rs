@@ -1,6 +1,7 @@
 //! Identifiers: each a newtype, so that no two kinds are mixed up.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// One reactor thread of the process, counted from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +30,7 @@ pub type ConnKey = Key;
 /// A session: a non-zero integer below 2^53, opaque to clients. Inside it, from the highest bit:
 /// 24 bits of generation, 21 bits of slab slot, 8 bits of shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mid(u64);
+pub struct Mid(NonZeroU64);
 
 impl Mid {
     const SHARD_BITS: u32 = 8;
@@ -44,34 +45,33 @@ impl Mid {
         let fits = key.slot < Self::SLOT_END
             && key.generation > 0
             && key.generation < Self::GENERATION_END;
-        fits.then(|| {
-            let high = u64::from(key.generation) << (Self::SLOT_BITS + Self::SHARD_BITS);
-            Self(high | u64::from(key.slot) << Self::SHARD_BITS | u64::from(shard.0))
-        })
+        let high = u64::from(key.generation) << (Self::SLOT_BITS + Self::SHARD_BITS);
+        let number = high | u64::from(key.slot) << Self::SHARD_BITS | u64::from(shard.0);
+        NonZeroU64::new(number).filter(|_| fits).map(Self)
     }
 
     /// Reads the decimal form; `None` for zero, 2^53 and above, or anything but digits.
     pub fn parse(text: &str) -> Option<Self> {
         let number = parse_decimal(text)?;
-        (number > 0 && number < 1 << 53).then_some(Self(number))
+        NonZeroU64::new(number).filter(|number| number.get() < 1 << 53).map(Self)
     }
 
     /// The shard that holds the session.
     pub const fn shard(self) -> ShardId {
-        ShardId((self.0 & 0xff) as u8)
+        ShardId((self.get() & 0xff) as u8)
     }
 
     /// The session's place in its shard's slab.
     pub const fn key(self) -> Key {
         Key {
-            slot: (self.0 >> Self::SHARD_BITS) as u32 & (Self::SLOT_END - 1),
-            generation: (self.0 >> (Self::SLOT_BITS + Self::SHARD_BITS)) as u32,
+            slot: (self.get() >> Self::SHARD_BITS) as u32 & (Self::SLOT_END - 1),
+            generation: (self.get() >> (Self::SLOT_BITS + Self::SHARD_BITS)) as u32,
         }
     }
 
     /// The number itself.
     pub const fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 

@@ -234,6 +234,7 @@ impl Hub {
             Ok(session) => session,
             Err(code) => return Answer::error(code, "no room for another session"),
         };
+        self.arm_session(session);
         let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
             return Answer::error(ErrorCode::Busy, "try again");
         };

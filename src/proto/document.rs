@@ -47,7 +47,8 @@ impl Cursor {
 #[derive(Debug, Default)]
 pub struct Ready {
     first: u64,
-    rest: Vec<u64>,
+    /// Boxed, because nearly no document has so many.
+    rest: Option<Box<Vec<u64>>>,
 }
 
 impl Ready {
@@ -58,24 +59,27 @@ impl Ready {
             return;
         }
         let word = index as usize / 64 - 1;
-        if word >= self.rest.len() {
-            self.rest.resize(word + 1, 0);
+        let rest = self.rest.get_or_insert_default();
+        if word >= rest.len() {
+            rest.resize(word + 1, 0);
         }
-        self.rest[word] |= 1 << (index % 64);
+        rest[word] |= 1 << (index % 64);
     }
 
     /// Clears the bit of cursor `index`.
     pub fn clear(&mut self, index: u32) {
         if index < 64 {
             self.first &= !(1 << index);
-        } else if let Some(word) = self.rest.get_mut(index as usize / 64 - 1) {
+        } else if let Some(rest) = &mut self.rest
+            && let Some(word) = rest.get_mut(index as usize / 64 - 1)
+        {
             *word &= !(1 << (index % 64));
         }
     }
 
     /// Whether no bit is set.
     pub fn is_empty(&self) -> bool {
-        self.first == 0 && self.rest.iter().all(|&word| word == 0)
+        self.first == 0 && self.rest().iter().all(|&word| word == 0)
     }
 
     /// The first set bit at or after `from`, else the first set bit of all.
@@ -85,7 +89,11 @@ impl Ready {
 
     /// Memory beside the struct itself, in bytes.
     pub fn bytes(&self) -> usize {
-        self.rest.capacity() * 8
+        self.rest.as_ref().map_or(0, |rest| size_of_val(rest) + rest.capacity() * 8)
+    }
+
+    fn rest(&self) -> &[u64] {
+        self.rest.as_ref().map_or(&[], |rest| rest.as_slice())
     }
 
     fn at_or_after(&self, from: u32) -> Option<u32> {
@@ -97,7 +105,7 @@ impl Ready {
         }
         let from = from.max(64);
         let first_word = from as usize / 64 - 1;
-        self.rest.iter().enumerate().skip(first_word).find_map(|(at, &word)| {
+        self.rest().iter().enumerate().skip(first_word).find_map(|(at, &word)| {
             let mask = if at == first_word { u64::MAX << (from % 64) } else { u64::MAX };
             let word = word & mask;
             (word != 0).then(|| (at as u32 + 1) * 64 + word.trailing_zeros())

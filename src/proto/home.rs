@@ -28,12 +28,15 @@ impl Homes {
 
     /// The home of a topic.
     pub fn of(&self, name: &TopicName) -> ShardId {
-        // FNV-1a over the seeded state; the upper half, whose bits mix best, picks the shard.
+        // FNV-1a over the seeded state, then MurmurHash3's finaliser, without which names that
+        // differ in their last letters would share their upper bits.
         let mut hash = self.seed ^ 0xcbf2_9ce4_8422_2325;
         for byte in name.as_str().bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        hash ^= hash >> 29;
+        hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^= hash >> 33;
         ShardId((((hash >> 32) * u64::from(self.shards)) >> 32) as u8)
     }
 }

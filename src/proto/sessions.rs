@@ -8,7 +8,7 @@ use crate::proto::session::{ChannelState, NONE, Session};
 use crate::proto::topic::Role;
 
 impl Hub {
-    /// Makes a session.
+    /// Makes a session. Whoever gives it no document at once arms its timer.
     pub(crate) fn begin_session(&mut self) -> Result<Key, ErrorCode> {
         if self.sessions.len() >= self.settings.sessions_max {
             return Err(ErrorCode::TooMany);
@@ -17,7 +17,6 @@ impl Hub {
         self.random.fill(&mut key);
         let session = self.sessions.insert(Session::new(key, self.now));
         self.stats.sessions += 1;
-        self.arm_session(session);
         Ok(session)
     }
 

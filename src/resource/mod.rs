@@ -1,5 +1,10 @@
 //! Publisher side: the resources that ship with the server, and the publisher client.
 
+pub mod batch;
 pub mod board;
+pub mod caller;
 pub mod echo;
 pub mod feed;
+pub mod outcome;
+pub mod post;
+pub mod single;

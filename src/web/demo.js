@@ -426,63 +426,60 @@ setInterval(() => {
 
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 
-function addLine(payload, isOld) {
+/** A line of the board; `before` is the line that it stands above, `null` for the end. */
+function addLine(payload, when, before = null) {
   const lines = $('lines');
   const wasAtEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
   lines.querySelector('.empty')?.remove();
   const at = payload.indexOf(': ');
   const named = at > 0 && at <= 24;
-  const head = [element('b', { text: named ? payload.slice(0, at) : 'somebody' })];
-  head.push(element('time', { text: isOld ? 'earlier' : clock.format(new Date()) }));
+  const who = element('b', { text: named ? payload.slice(0, at) : 'somebody' });
   const text = element('p', { text: named ? payload.slice(at + 2) : payload });
-  lines.append(element('li', { children: [...head, text] }));
+  const children = [who, element('time', { text: when }), text];
+  lines.insertBefore(element('li', { children }), before);
   while (lines.childElementCount > LINES_MAX) lines.firstElementChild.remove();
   if (wasAtEnd) lines.scrollTop = lines.scrollHeight;
 }
 
-/** What was written before this page was opened, and the place where that ends. */
-async function earlierLines() {
+/** Shows above the others what was written before this page came, up to the offset `end`. */
+async function addEarlier(end) {
   const response = await fetch('/ahm/history?resource=board&subject=lobby&limit=30');
-  if (!response.ok) return undefined;
-  let place;
+  if (!response.ok) return;
+  const newest = $('lines').querySelector('li:not(.empty)');
   const decoder = new Decoder(({ kind, attributes, payload }) => {
-    if (kind === 'o' || kind === 'g') place = { ep: attributes.ep, n: Number(attributes.n) };
-    if (kind !== 'c' || 'b' in attributes) return;
-    if (place) place.n = Number(attributes.n);
-    addLine(unescape(payload), true);
+    const isText = kind === 'c' && !('b' in attributes);
+    if (isText && Number(attributes.n) <= end) addLine(unescape(payload), 'earlier', newest);
   });
   decoder.push(new Uint8Array(await response.arrayBuffer()));
-  return place;
 }
 
-async function openBoard() {
-  const since = await earlierLines().catch(() => undefined);
-  if ($('lines').childElementCount === 0) {
-    $('lines').append(element('li', { className: 'empty', text: 'Nobody has written yet.' }));
-  }
-  const onmessage = (message) => {
+const board = client.open('board/lobby', {
+  onmessage(message) {
     countOffset(message);
-    if (typeof message.data === 'string') addLine(message.data, false);
-  };
-  const board = client.open('board/lobby', { since, onmessage, onopen: caughtUp });
-  $('write').addEventListener('submit', async (event) => {
-    event.preventDefault();
-    const text = $('text').value.trim();
-    const name = $('name').value.trim().replaceAll(': ', ' ');
-    if (!text || !name) return;
-    $('text').value = '';
-    try {
-      await board.send(`${name}: ${text}`);
-    } catch (error) {
-      $('text').value ||= text;
-      put($('story'), `Not sent: ${error.message}`);
-    }
-  });
-}
+    if (typeof message.data === 'string') addLine(message.data, clock.format(new Date()));
+  },
+  onopen(place) {
+    caughtUp(place);
+    if (place.first) addEarlier(place.n).catch(console.error);
+  },
+});
+
+$('write').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const text = $('text').value.trim();
+  const name = $('name').value.trim().replaceAll(': ', ' ');
+  if (!text || !name) return;
+  $('text').value = '';
+  try {
+    await board.send(`${name}: ${text}`);
+  } catch (error) {
+    $('text').value ||= text;
+    put($('story'), `Not sent: ${error.message}`);
+  }
+});
 
 $('name').value = `guest-${100 + Math.floor(Math.random() * 900)}`;
 put($('curl'), `curl -N '${location.origin}/ahm/mux.html?open=fx/EURUSD'`);
 readPalette();
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', readPalette);
 requestAnimationFrame(frame);
-openBoard();

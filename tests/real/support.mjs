@@ -54,7 +54,7 @@ class Output {
 
 /** Starts `ahm` with `args`; ended with the test. */
 export function ahm(t, ...args) {
-  const child = spawn(process.env.AHM_BIN, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.env.TEST_AHM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const output = new Output(child, child.stdout);
   const said = new Output(child, child.stderr);
   t.after(async () => {

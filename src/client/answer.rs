@@ -1,0 +1,147 @@
+//! Reads the JSON answers of short commands.
+
+use serde_json::Value;
+
+use crate::base::id::{Cid, Epoch, Offset, parse_decimal};
+use crate::base::reason::{ErrorCode, SendOutcome};
+use crate::client::event::Failure;
+use crate::wire::command::Position;
+
+const CODES: [ErrorCode; 17] = [
+    ErrorCode::BadRequest,
+    ErrorCode::AuthRequired,
+    ErrorCode::Forbidden,
+    ErrorCode::NoSession,
+    ErrorCode::NoChannel,
+    ErrorCode::NoResource,
+    ErrorCode::NoCommand,
+    ErrorCode::BadMethod,
+    ErrorCode::OutOfWindow,
+    ErrorCode::Conflict,
+    ErrorCode::Skipped,
+    ErrorCode::TooLarge,
+    ErrorCode::WrongServer,
+    ErrorCode::TooMany,
+    ErrorCode::NoInstance,
+    ErrorCode::Draining,
+    ErrorCode::Busy,
+];
+
+/// The code that `word` stands for.
+pub fn error_code(word: &str) -> Option<ErrorCode> {
+    CODES.into_iter().find(|code| code.word() == word)
+}
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code, where the answer is one of the protocol.
+    pub code: Option<ErrorCode>,
+    /// The words of the server.
+    pub detail: String,
+}
+
+impl Refused {
+    /// Whether the same may work later.
+    pub const fn is_passing(&self) -> bool {
+        match self.code {
+            Some(code) => matches!(
+                code,
+                ErrorCode::NoResource
+                    | ErrorCode::NoInstance
+                    | ErrorCode::TooMany
+                    | ErrorCode::Draining
+                    | ErrorCode::Busy
+                    | ErrorCode::OutOfWindow
+            ),
+            None => true,
+        }
+    }
+
+    /// Whether it is the session that the server does not know.
+    pub const fn is_of_session(&self) -> bool {
+        matches!(self.code, Some(ErrorCode::NoSession | ErrorCode::WrongServer))
+    }
+
+    /// The same for the consumer.
+    pub fn into_failure(self) -> Failure {
+        Failure::Refused { code: self.code, status: self.status, detail: self.detail }
+    }
+}
+
+/// An answer, or one line of a batch's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer(Value);
+
+impl Answer {
+    /// Reads the answer with `status` and `body`.
+    ///
+    /// # Errors
+    /// The refusal in it; what is not JSON of the protocol is a refusal without a code.
+    pub fn parse(status: u16, body: &[u8]) -> Result<Self, Refused> {
+        let value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let word = |name: &str| value.get(name).and_then(Value::as_str);
+        if (status == 200 || status == 202) && value.get("ok") == Some(&Value::Bool(true)) {
+            return Ok(Self(value));
+        }
+        let code = word("error").and_then(error_code);
+        let said = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
+        let detail = word("detail").map_or_else(said, str::to_owned);
+        Err(Refused { status, code, detail })
+    }
+
+    /// A number below 2^53, written as a number or as text.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let value = self.0.get(name)?;
+        value.as_u64().or_else(|| parse_decimal(value.as_str()?))
+    }
+
+    /// The channel.
+    pub fn cid(&self) -> Option<Cid> {
+        u32::try_from(self.number("cid")?).ok().filter(|cid| *cid > 0).map(Cid)
+    }
+
+    /// Where a channel starts.
+    pub fn position(&self) -> Option<Position> {
+        let ep = Epoch::parse(self.0.get("ep")?.as_str()?)?;
+        let n = self.number("n").filter(|n| *n < Offset::END).map(Offset)?;
+        Some(Position { ep, n })
+    }
+
+    /// What became of a send: the one value that is an outcome's word.
+    pub fn outcome(&self) -> Option<SendOutcome> {
+        use SendOutcome::{Dup, Held, Skipped, Taken, Unknown};
+        let words = self.0.as_object()?.values().filter_map(Value::as_str);
+        words
+            .filter_map(|word| {
+                [Taken, Held, Dup, Skipped, Unknown].into_iter().find(|out| out.word() == word)
+            })
+            .next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_refusals_are_told_apart() {
+        let opened = Answer::parse(200, br#"{"ok":true,"cid":7,"n":"12","sn":1}"#).unwrap();
+        assert_eq!((opened.cid(), opened.number("n")), (Some(Cid(7)), Some(12)));
+        let taken = Answer::parse(200, br#"{"ok":true,"n":1,"e":"taken"}"#).unwrap();
+        assert_eq!(taken.outcome(), Some(SendOutcome::Taken));
+        let refused = Answer::parse(404, br#"{"ok":false,"error":"no-session","detail":"x"}"#);
+        let refused = refused.unwrap_err();
+        assert!(refused.is_of_session() && !refused.is_passing());
+        let foreign = Answer::parse(502, b"<html>bad gateway</html>").unwrap_err();
+        assert_eq!((foreign.code, foreign.is_passing()), (None, true));
+        assert!(Answer::parse(200, b"[1]").is_err());
+    }
+
+    #[test]
+    fn every_code_has_its_word() {
+        assert!(CODES.into_iter().all(|code| error_code(code.word()) == Some(code)));
+    }
+}

@@ -1,0 +1,99 @@
+//! One document as the agent sees it: its phase, and when it was last heard of.
+
+use crate::base::time::{Instant, Span};
+use crate::client::event::{ChannelKey, StreamId};
+use crate::client::settings::Settings;
+use crate::html::scan::Scanner;
+
+/// The life of a document: `Asked -> Begun -> Running`, or `Asked -> Refused`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The request is out; no answer yet.
+    Asked,
+    /// The answer is an error; its body is being collected.
+    Refused(u16),
+    /// The answer is a document; its identity frame has not come.
+    Begun,
+    /// The identity frame has come.
+    Running,
+}
+
+/// What a document was asked for as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The first of a new session.
+    Session,
+    /// One more of the session, after the last one ended.
+    Resume,
+    /// The successor of one that still runs.
+    Refresh,
+}
+
+/// One document.
+#[derive(Debug)]
+pub struct Document {
+    /// Its name between agent and link.
+    pub stream: StreamId,
+    /// How far it has come.
+    pub phase: Phase,
+    /// What it was asked for as.
+    pub purpose: Purpose,
+    /// The agent's count of sessions when its identity came (before: when it was asked for).
+    pub session: u32,
+    /// The channels asked for together with it.
+    pub opens: Vec<ChannelKey>,
+    /// When it was asked for; from `Running` on: when its identity came.
+    pub since: Instant,
+    /// When the last byte came.
+    pub last_byte: Instant,
+    /// The heartbeat interval that it promises.
+    pub heartbeat: Span,
+    /// Whether the consumer was warned since the last byte.
+    pub quiet: bool,
+    /// Taken out while it is at work.
+    pub scanner: Option<Scanner>,
+    /// The body of an error answer.
+    pub refusal: Vec<u8>,
+    /// How long the server asks to stay away.
+    pub retry_after: Span,
+}
+
+impl Document {
+    /// A document that is being asked for.
+    pub fn new(stream: StreamId, purpose: Purpose, settings: &Settings, now: Instant) -> Self {
+        Self {
+            stream,
+            phase: Phase::Asked,
+            purpose,
+            session: 0,
+            opens: Vec::new(),
+            since: now,
+            last_byte: now,
+            heartbeat: settings.heartbeat.unwrap_or(Span::from_secs(15)),
+            quiet: false,
+            scanner: Some(Scanner::new(settings.line_bytes_max)),
+            refusal: Vec::new(),
+            retry_after: Span::ZERO,
+        }
+    }
+
+    /// Whether its identity frame has come.
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// When the consumer is to be warned.
+    pub fn warn_at(&self, settings: &Settings) -> Option<Instant> {
+        let silence = self.heartbeat.times(u64::from(settings.warn_intervals));
+        (self.is_running() && !self.quiet).then(|| self.last_byte + silence)
+    }
+
+    /// When it is to be abandoned.
+    pub fn drop_at(&self, settings: &Settings) -> Instant {
+        if self.is_running() {
+            self.last_byte + self.heartbeat.times(u64::from(settings.drop_intervals))
+        } else {
+            self.since + settings.connect_timeout
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One TCP connection of a client: what is to be written, what was read, without blocking.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+
+use mio::{Registry, Token};
+
+use crate::client::exchange::{Part, ResponseReader};
+use crate::reactor::dialer;
+use crate::reactor::transport::{Io, Transport};
+
+/// Reads of one connection before the others have their turn.
+const READS_MAX: usize = 16;
+
+/// What a round of reading came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Everything there was; an edge will tell of more.
+    Blocked,
+    /// There may be more, and no edge will tell.
+    More,
+    /// The connection is over, for this reason.
+    Over(String),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Pipe {
+    transport: Transport,
+    connected: bool,
+    out: Vec<u8>,
+    written: usize,
+    reader: ResponseReader,
+}
+
+impl Pipe {
+    /// Begins to connect; `token` is told when something happens. Answers may have
+    /// `body_bytes_max` bytes of body.
+    ///
+    /// # Errors
+    /// From the operating system.
+    pub fn dial(
+        address: SocketAddr,
+        registry: &Registry,
+        token: Token,
+        body_bytes_max: u64,
+    ) -> io::Result<Self> {
+        let mut transport = dialer::dial(address)?;
+        transport.register(registry, token)?;
+        Ok(Self {
+            transport,
+            connected: false,
+            out: Vec::new(),
+            written: 0,
+            reader: ResponseReader::new(body_bytes_max),
+        })
+    }
+
+    /// Where to append what is to be written; [`Pipe::flush`] then writes it.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Whether everything was written.
+    pub fn is_flushed(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Whether the last answer was read to its end and no other has begun.
+    pub fn is_idle(&self) -> bool {
+        self.reader.is_idle()
+    }
+
+    /// Writes as much as goes.
+    ///
+    /// # Errors
+    /// Why the connection is over, in words.
+    pub fn flush(&mut self) -> Result<(), String> {
+        if !self.connected {
+            self.connected = dialer::finish(&self.transport).map_err(|error| error.to_string())?;
+            if !self.connected {
+                return Ok(());
+            }
+        }
+        while self.written < self.out.len() {
+            match self.transport.write_vectored(&[IoSlice::new(&self.out[self.written..])]) {
+                Io::Bytes(count) => self.written += count,
+                Io::Blocked => return Ok(()),
+                Io::Closed => return Err("the server closed the connection".into()),
+                Io::Failed(error) => return Err(error.to_string()),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Reads what there is, within bounds, and gives it piece by piece. `buffer` is scratch.
+    pub fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Part<'_>)) -> Read {
+        for _ in 0..READS_MAX {
+            match self.transport.read(buffer) {
+                Io::Bytes(count) => {
+                    if let Err(error) = self.reader.push(&buffer[..count], &mut each) {
+                        return Read::Over(error);
+                    }
+                }
+                Io::Blocked => return Read::Blocked,
+                Io::Closed if self.reader.ends_with_connection() => {
+                    each(Part::End);
+                    return Read::Over("the answer ended".into());
+                }
+                Io::Closed => return Read::Over("the server closed the connection".into()),
+                Io::Failed(error) => return Read::Over(error.to_string()),
+            }
+        }
+        Read::More
+    }
+}

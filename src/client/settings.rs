@@ -1,0 +1,55 @@
+//! How an agent behaves.
+
+use crate::base::limits;
+use crate::base::time::Span;
+use crate::client::backoff::Backoff;
+
+/// The settings of one agent; the default suits a consumer on the open internet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The heartbeat interval to ask for; `None`: the server's own.
+    pub heartbeat: Option<Span>,
+    /// How long the server may wait for more before it writes; `None`: not at all.
+    pub flush: Option<Span>,
+    /// The refresh period; `None`: what the server says in its identity frame.
+    pub refresh: Option<Span>,
+    /// After this many heartbeat intervals without a byte the consumer is warned.
+    pub warn_intervals: u32,
+    /// After this many heartbeat intervals without a byte the document is abandoned.
+    pub drop_intervals: u32,
+    /// A document must have begun this long after it was asked for.
+    pub connect_timeout: Span,
+    /// A channel asked for together with a document must be opened this long after the document's
+    /// first frame; else it is asked for by a command, whose answer tells what is wrong.
+    pub open_timeout: Span,
+    /// A document that lived this long was a success: the next wait is a short one.
+    pub settled_after: Span,
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// Bytes of one frame at most; beyond, the document is given up.
+    pub line_bytes_max: usize,
+    /// Numbered sends of one channel that may be undecided at a time; the rest wait here.
+    pub send_window: usize,
+    /// A send that is held at the server for this long is asked about again.
+    pub held_timeout: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            heartbeat: None,
+            flush: None,
+            refresh: None,
+            warn_intervals: 2,
+            drop_intervals: 4,
+            connect_timeout: Span::from_secs(10),
+            open_timeout: Span::from_secs(5),
+            settled_after: Span::from_secs(2),
+            backoff: Backoff::default(),
+            // The longest escape is five bytes for one.
+            line_bytes_max: 5 * limits::PAYLOAD_BYTES_MAX + 4096,
+            send_window: 32,
+            held_timeout: Span::from_secs(10),
+        }
+    }
+}
