@@ -1,1 +1,27 @@
-//! Documentation as modules.
+//! Documentation as modules: compiled, linked and versioned with the code.
+//!
+//! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
+//! [`embedding`] to put it into a program of your own.
+
+pub mod http_pitfalls;
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("changes.md")]
+pub mod changes {}
+
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
+
+#[doc = include_str!("lexicon.md")]
+pub mod lexicon {}
+
+#[doc = include_str!("lifecycle.md")]
+pub mod lifecycle {}
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
