@@ -21,8 +21,12 @@ pub const PIPELINE_MAX: usize = 64;
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Documents a session may have at a time.
 pub const DOCUMENTS_MAX: usize = 4;
-/// Channels a session may have.
+/// Channels a session may have at most, whatever is configured.
 pub const CHANNELS_MAX: usize = 10_000;
+/// Bytes of a document's own frames that may wait for its socket; beyond, it is dropped as stale.
+pub const NOTES_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Channel numbers of a session on which numbered sends are remembered.
+pub const INBOXES_MAX: usize = 16_384;
 /// Bytes of frames in one run, unless a single frame is larger.
 pub const RUN_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of frames that a document puts into one chunk, unless a single frame is larger.

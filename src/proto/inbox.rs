@@ -1,6 +1,9 @@
 //! Numbered sends of one session: put in order, each taken once, bounded together.
 
+use std::collections::BTreeMap;
+
 use crate::base::id::Cid;
+use crate::base::limits;
 use crate::base::time::{Instant, Span};
 use crate::mem::window::{Offer, Window};
 
@@ -25,7 +28,7 @@ pub struct Bounds {
 /// The numbered sends of one session, by channel number. A number goes on across close and reopen.
 #[derive(Debug, Default)]
 pub struct Inboxes {
-    windows: Vec<(Cid, Window<Sent>)>,
+    windows: BTreeMap<Cid, Window<Sent>>,
     held: u32,
     held_bytes: usize,
 }
@@ -33,10 +36,7 @@ pub struct Inboxes {
 impl Inboxes {
     /// The next number expected on `cid`.
     pub fn expected(&self, cid: Cid) -> u64 {
-        self.windows
-            .iter()
-            .find(|(other, _)| *other == cid)
-            .map_or(1, |(_, window)| window.expected())
+        self.windows.get(&cid).map_or(1, Window::expected)
     }
 
     /// Offers number `n` on `cid`; `None` if it lies beyond the window.
@@ -48,8 +48,10 @@ impl Inboxes {
         bounds: Bounds,
         now: Instant,
     ) -> Option<(Offer, Option<Sent>)> {
-        let index = self.index_of(cid);
-        let window = &mut self.windows[index].1;
+        if self.windows.len() >= limits::INBOXES_MAX && !self.windows.contains_key(&cid) {
+            return None;
+        }
+        let window = self.windows.entry(cid).or_default();
         let bytes = sent.payload.len();
         if n > window.expected() && !window.holds(n) {
             let ahead = n - window.expected();
@@ -65,8 +67,7 @@ impl Inboxes {
 
     /// The next held send on `cid` whose turn has come.
     pub fn next_ready(&mut self, cid: Cid) -> Option<(u64, Sent)> {
-        let index = self.index_of(cid);
-        let (n, sent) = self.windows[index].1.next_ready()?;
+        let (n, sent) = self.windows.get_mut(&cid)?.next_ready()?;
         self.held -= 1;
         self.held_bytes -= sent.payload.len();
         Some((n, sent))
@@ -74,7 +75,10 @@ impl Inboxes {
 
     /// When the first of the present gaps is given up.
     pub fn deadline(&self, skip: Span) -> Option<Instant> {
-        self.windows.iter().filter_map(|(_, window)| window.deadline(skip)).min()
+        if self.held == 0 {
+            return None;
+        }
+        self.windows.values().filter_map(|window| window.deadline(skip)).min()
     }
 
     /// Gives up one gap that is older than `skip`; what stood behind it is ready.
@@ -88,22 +92,14 @@ impl Inboxes {
 
     /// Takes out what waits on `cid`, whose channel has ended.
     pub fn drain(&mut self, cid: Cid) -> Vec<u64> {
-        let index = self.index_of(cid);
         let mut numbers = Vec::new();
-        for (n, sent) in self.windows[index].1.drain() {
+        let Some(window) = self.windows.get_mut(&cid) else { return numbers };
+        for (n, sent) in window.drain() {
             self.held -= 1;
             self.held_bytes -= sent.payload.len();
             numbers.push(n);
         }
         numbers
-    }
-
-    fn index_of(&mut self, cid: Cid) -> usize {
-        let found = self.windows.iter().position(|(other, _)| *other == cid);
-        found.unwrap_or_else(|| {
-            self.windows.push((cid, Window::new()));
-            self.windows.len() - 1
-        })
     }
 }
 

@@ -46,6 +46,10 @@ impl Hub {
         if request.cid.is_some_and(|cid| !cid.is_clients_choice()) {
             return fail(self, ErrorCode::BadRequest, "a client chooses cid from 1 to 1048575");
         }
+        if request.name.subject().ends_with('*') {
+            let detail = "this server takes no standing orders (a subject that ends in *)";
+            return fail(self, ErrorCode::BadRequest, detail);
+        }
         if let Some(index) = self.same_channel(session_key, request) {
             return self.open_again(session_key, index, reply);
         }

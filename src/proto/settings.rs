@@ -109,7 +109,7 @@ impl Default for Settings {
             connections_max: 20_000,
             sessions_max: 100_000,
             topics_max: 100_000,
-            channels_max: limits::CHANNELS_MAX,
+            channels_max: 1_000,
             private_hosts: Vec::new(),
             private_token: None,
             topic_grace: Span::from_secs(60),

@@ -1,7 +1,7 @@
 //! The life of documents and sessions: how they begin, what they leave behind.
 
 use crate::base::id::{ConnKey, Key};
-use crate::base::limits::DOCUMENTS_MAX;
+use crate::base::limits::{self, DOCUMENTS_MAX};
 use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
@@ -199,11 +199,16 @@ impl Hub {
     /// Names the document's connection, unless it is named or blocked.
     pub(crate) fn name_document(&mut self, slot: u32) {
         let Some(document) = self.documents.at_mut(slot) else { return };
+        let conn = document.conn;
+        if document.notes.len() > limits::NOTES_BYTES_MAX {
+            // Its client goes on asking and reads nothing.
+            self.close(conn, CloseReason::Stale);
+            return;
+        }
         if document.named || document.blocked {
             return;
         }
         document.named = true;
-        let conn = document.conn;
         self.name(conn);
     }
 
