@@ -11,3 +11,5 @@ mod link;
 mod model;
 #[path = "agent/script.rs"]
 mod script;
+#[path = "agent/served.rs"]
+mod served;

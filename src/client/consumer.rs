@@ -3,11 +3,16 @@
 use std::fmt;
 
 use crate::base::limits;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
+use crate::client::backoff::Backoff;
 use crate::client::channel::{Channel, Status};
 use crate::client::event::{ChannelKey, SendId};
 use crate::wire::command::OpenRequest;
+
+/// A channel whose resource is not there is asked for again at least this often: the question is
+/// short, and whoever starts the resource wants to see its consumers.
+const CHANNEL_WAIT_MAX: Span = Span::from_secs(5);
 
 /// Why a command to the agent was not taken: the caller's mistake, or the agent has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +85,9 @@ impl Agent {
         let key = ChannelKey(self.last_channel);
         self.merge.add(key, Channel::folds(&request), request.since);
         self.names.insert(request.name.clone(), key);
-        self.channels.insert(key, Channel::new(request, self.settings.backoff, now));
+        let cap = self.settings.backoff.cap.min(CHANNEL_WAIT_MAX);
+        let backoff = Backoff { cap, ..self.settings.backoff };
+        self.channels.insert(key, Channel::new(request, backoff, now));
         self.channels_at = self.channels_at.min(now);
         Ok(key)
     }

@@ -17,13 +17,16 @@ use crate::client::settings::Settings;
 use crate::client::url::Server;
 use crate::reactor::clock::Clock;
 use crate::reactor::poller::Poller;
+use crate::reactor::signals::Signals;
 
 /// Wakes the loop from another thread.
 const WAKER: Token = Token(0);
 /// The kept connection for commands.
 const CALLS: Token = Token(1);
+/// Signals of the process.
+const SIGNALS: Token = Token(2);
 /// Added to the number of a stream.
-const STREAMS: usize = 2;
+const STREAMS: usize = 3;
 
 /// Commands on the wire at a time.
 const CALLS_MAX: usize = 32;
@@ -83,6 +86,8 @@ pub struct Link {
     again: Vec<Token>,
     ready: Vec<(Token, bool, bool)>,
     buffer: Vec<u8>,
+    signals: Option<Signals>,
+    interrupted: bool,
 }
 
 impl Link {
@@ -103,6 +108,8 @@ impl Link {
             again: Vec::new(),
             ready: Vec::new(),
             buffer: vec![0; 64 * 1024],
+            signals: None,
+            interrupted: false,
         })
     }
 
@@ -122,6 +129,22 @@ impl Link {
     /// From the operating system. Only one can be made.
     pub fn waker(&self) -> io::Result<Arc<Waker>> {
         self.poller.waker(WAKER)
+    }
+
+    /// Has SIGINT, SIGTERM and SIGHUP of the process stop the agent instead of killing the process.
+    ///
+    /// # Errors
+    /// From the operating system.
+    pub fn watch_signals(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        signals.register(self.poller.registry(), SIGNALS)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// Whether a signal has stopped the agent.
+    pub fn was_interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// Runs until `each` breaks or the agent has stopped; then ends the session.
@@ -183,6 +206,7 @@ impl Link {
         for (token, readable, writable) in ready.drain(..) {
             match token {
                 WAKER => {}
+                SIGNALS => self.take_signals(now),
                 CALLS => self.calls_ready(readable, writable, now),
                 Token(number) => {
                     let stream = StreamId((number - STREAMS) as u64);
@@ -200,6 +224,14 @@ impl Link {
         }
         self.drain(now);
         Ok(())
+    }
+
+    fn take_signals(&mut self, now: Instant) {
+        let Some(signals) = &mut self.signals else { return };
+        if signals.pending().count() > 0 {
+            self.interrupted = true;
+            self.agent.stop(now);
+        }
     }
 
     /// Does what the agent asks for.

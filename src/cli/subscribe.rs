@@ -1,0 +1,172 @@
+//! `ahm subscribe`: prints messages as they come, and survives cuts and restarts of the server.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use crate::base::name::TopicName;
+use crate::base::time::Span;
+use crate::cli::print::{Format, Printer};
+use crate::cli::terminal::{complain, fail};
+use crate::client::event::{ChannelKey, parse_topic};
+use crate::client::link::Link;
+use crate::client::settings::Settings;
+use crate::client::url::Server;
+use crate::wire::command::{Mode, OpenRequest, Position};
+
+const EXAMPLES: &str = "\
+Examples:
+  ahm subscribe http://127.0.0.1:8080 board/lobby
+  ahm subscribe http://127.0.0.1:8080 fx/EURUSD fx/USDJPY --with-offsets
+  ahm subscribe http://[::1]:8080 fx/EURUSD --mode latest --rate 2
+  ahm subscribe http://127.0.0.1:8080 fx/EURUSD --json | jq .payload
+  ahm subscribe http://127.0.0.1:8080 fx/EURUSD --since 9f3a71:1041 --count 100
+  ahm subscribe http://example.org/live/ahm/ fx/EURUSD --raw
+
+Output, one line a message:
+  RESOURCE/SUBJECT <TAB> payload              with \\ LF CR as \\\\ \\n \\r, and other bytes that are
+                                              not text as \\xNN
+  RESOURCE/SUBJECT <TAB> EP:N <TAB> payload   with --with-offsets
+  payload                                     with --raw, every byte as it came
+  {\"name\":..,\"ep\":..,\"n\":..,\"payload\":..}   with --json; \"base64\":true where the payload is not
+                                              UTF-8, \"folded\":K where K messages were folded
+                                              into this one; gaps and ends as \"event\":\"gap\"
+
+Every message comes once and in order, over cuts, refreshes and restarts of the server. Where
+messages are missing, a line on the standard error says so (with --json also one among the
+messages). Ctrl-C ends the session at the server.";
+
+/// Prints messages as they come.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The server: http://HOST:PORT, with the prefix of its commands where that is not /ahm/
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// What to subscribe to
+    #[arg(required = true, value_name = "RESOURCE/SUBJECT")]
+    pub topics: Vec<String>,
+    /// `queue`: every message; `latest`: who is behind goes on with the newest
+    #[arg(long, default_value = "queue", value_parser = parse_mode)]
+    pub mode: Mode,
+    /// At most N messages a second, the newest each time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// End the channel rather than go on after a gap
+    #[arg(long)]
+    pub strict: bool,
+    /// Begin after this place (epoch and offset); for one topic
+    #[arg(long, value_name = "EP:N", value_parser = parse_place)]
+    pub since: Option<Position>,
+    /// End after N messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "raw")]
+    pub json: bool,
+    /// The payload alone, every byte as it came, and a line end
+    #[arg(long, conflicts_with = "with_offsets")]
+    pub raw: bool,
+    /// Print epoch and offset of each message
+    #[arg(long)]
+    pub with_offsets: bool,
+    /// The heartbeat interval to ask the server for
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub heartbeat: Option<u64>,
+    /// Do not tell of connections and sessions on the standard error; of gaps it is told
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+fn parse_mode(word: &str) -> Result<Mode, String> {
+    let modes = [Mode::Queue, Mode::Latest];
+    let found = modes.into_iter().find(|mode| mode.word() == word);
+    found.ok_or_else(|| "`queue` or `latest`".into())
+}
+
+fn parse_place(text: &str) -> Result<Position, String> {
+    Position::parse(text).ok_or_else(|| "EP:N as --with-offsets prints it".into())
+}
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> ExitCode {
+    let (server, requests) = match check(args) {
+        Ok(checked) => checked,
+        Err(problem) => return complain("subscribe", &problem),
+    };
+    match subscribe(args, server, requests) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => fail("subscribe", &problem),
+    }
+}
+
+fn check(args: &Args) -> Result<(Server, Vec<OpenRequest>), String> {
+    let server = Server::parse(&args.url, "/ahm/").map_err(|e| format!("{}: {e}", args.url))?;
+    if args.since.is_some() && args.topics.len() > 1 {
+        return Err("--since is for one topic: epochs differ between topics".into());
+    }
+    let requests = args.topics.iter().map(|topic| {
+        Ok(OpenRequest {
+            mode: args.mode,
+            rate: args.rate,
+            strict: args.strict,
+            since: args.since,
+            ..OpenRequest::new(parse_topic(topic)?)
+        })
+    });
+    Ok((server, requests.collect::<Result<_, String>>()?))
+}
+
+fn subscribe(args: &Args, server: Server, requests: Vec<OpenRequest>) -> Result<(), String> {
+    let settings =
+        Settings { heartbeat: args.heartbeat.map(Span::from_secs), ..Settings::default() };
+    let seed = getrandom::u64().map_err(|error| error.to_string())?;
+    let mut link = Link::new(server, settings, seed).map_err(|error| error.to_string())?;
+    link.watch_signals().map_err(|error| error.to_string())?;
+    let topics: Vec<TopicName> = requests.iter().map(|request| request.name.clone()).collect();
+    let now = link.now();
+    let keys = link.agent().subscribe_all(requests, now).map_err(|error| error.to_string())?;
+    let names: HashMap<ChannelKey, TopicName> = keys.into_iter().zip(topics).collect();
+    let format = match (args.json, args.raw) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Raw,
+        _ => Format::Text { offsets: args.with_offsets },
+    };
+    let out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let mut printer = Printer::new(format, args.quiet, names, out, io::stderr().lock());
+    let result = pump(&mut link, &mut printer, args.count.unwrap_or(u64::MAX));
+    // Whatever ended it, the session at the server need not linger.
+    let _ = link.close(Span::from_secs(1));
+    result
+}
+
+fn pump<O: Write, E: Write>(
+    link: &mut Link,
+    printer: &mut Printer<O, E>,
+    count: u64,
+) -> Result<(), String> {
+    loop {
+        let now = link.now();
+        while let Some(event) = link.agent().poll_event() {
+            match printer.print(&event, now) {
+                // Whoever read our output has left, as `head` does.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(format!("standard output: {error}")),
+                Ok(()) => {}
+            }
+            if printer.messages() >= count {
+                return printer.flush();
+            }
+        }
+        if let Err(error) = printer.flush() {
+            return if printer.is_broken_pipe() { Ok(()) } else { Err(error) };
+        }
+        if link.was_interrupted() {
+            return Ok(());
+        }
+        if let Some(reason) = printer.over() {
+            return Err(reason);
+        }
+        link.turn(None).map_err(|error| error.to_string())?;
+    }
+}
