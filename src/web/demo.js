@@ -406,7 +406,8 @@ setInterval(() => {
   }
   Object.assign(document.body.dataset, {
     messages: tally.messages, lost: tally.lost, repeated: tally.repeated, cuts,
-    resumes: client.stats.resumes, refreshes: client.stats.refreshes, epochs: client.stats.gaps,
+    resumes: client.stats.resumes, refreshes: client.stats.refreshes, gaps: client.stats.gaps,
+    sessions: client.stats.sessions,
   });
   tellCut();
   if (!client.beatAt) return;

@@ -19,9 +19,8 @@ async function moves(page, selector) {
   await page.waitForFunction(moved, [selector, before]);
 }
 
-function withoutLoss({ lost, repeated, epochs }) {
-  assert.deepEqual({ lost: +lost, repeated: +repeated, epochs: +epochs },
-    { lost: 0, repeated: 0, epochs: 0 });
+function withoutLoss({ lost, repeated, gaps }) {
+  assert.deepEqual({ lost, repeated, gaps }, { lost: 0, repeated: 0, gaps: 0 });
 }
 
 test('prices move', async (t) => {
@@ -54,6 +53,36 @@ test('a connection that is cut from outside is resumed without gap or repeat', a
   faultless();
 });
 
+test('documents are replaced by successors without gap or repeat', async (t) => {
+  const { listen } = await demo(t, { AHM_PROTOCOL_REFRESH: '1s' });
+  const { open, faultless } = await browser(t);
+  const page = await open(listen);
+  await reaches(page, 'refreshes', 5);
+  await reaches(page, 'messages', 2_000);
+  withoutLoss(await counters(page));
+  assert.equal((await counters(page)).state, 'open');
+  faultless();
+});
+
+test('when the server is started anew the page goes on in a new session', async (t) => {
+  const first = await demo(t);
+  const proxy = await cutter(t, first.listen);
+  const { open } = await browser(t);
+  const page = await open(proxy.address);
+  await reaches(page, 'messages', 300);
+  await first.end();
+  const second = await demo(t);
+  proxy.forward(second.listen);
+  await reaches(page, 'sessions', 2);
+  const { messages } = await counters(page);
+  await reaches(page, 'messages', messages + 500);
+  await live(page);
+  await moves(page, CRYPTO);
+  const { repeated, gaps } = await counters(page);
+  assert.equal(repeated, 0);
+  assert.ok(gaps > 0, 'that the numbering began anew is told');
+});
+
 test('the button cuts, and the page tells what it cost', async (t) => {
   const { listen } = await demo(t);
   const { open, faultless } = await browser(t);
@@ -71,7 +100,7 @@ test('what one page writes is on the board of another and in ahm subscribe', asy
   const { open, faultless } = await browser(t);
   const [one, two] = [await open(listen), await open(listen)];
   await Promise.all([live(one), live(two)]);
-  const subscriber = ahm(t, 'subscribe', listen, 'board/lobby');
+  const subscriber = ahm(t, ['subscribe', listen, 'board/lobby']);
   const write = async (page, text) => {
     await page.fill('#text', text);
     await page.click('#write button');

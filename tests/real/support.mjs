@@ -53,32 +53,35 @@ class Output {
 }
 
 /** Starts `ahm` with `args`; ended with the test. */
-export function ahm(t, ...args) {
-  const child = spawn(process.env.TEST_AHM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export function ahm(t, args, variables = {}) {
+  const env = { ...process.env, ...variables };
+  const child = spawn(process.env.TEST_AHM, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const output = new Output(child, child.stdout);
   const said = new Output(child, child.stderr);
-  t.after(async () => {
+  const end = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');
     await once(child, 'exit');
-  });
-  return { child, output, said };
+  };
+  t.after(end);
+  return { output, said, end };
 }
 
 /** A running demo: the addresses of its two listeners. */
-export async function demo(t) {
-  const { output } = ahm(t, 'demo', '--listen', '127.0.0.1:0', '--private', '127.0.0.1:0');
+export async function demo(t, variables = {}) {
+  const args = ['demo', '--listen', '127.0.0.1:0', '--private', '127.0.0.1:0'];
+  const { output, end } = ahm(t, args, variables);
   const [, listen] = await output.match(/^listening (http:\/\/\S+)/m, 'public listener');
   const [, inside] = await output.match(/^private (http:\/\/\S+)/m, 'private listener');
-  return { listen, inside };
+  return { listen, inside, end };
 }
 
-/** A proxy in front of `address` that can break what goes through it. */
+/** A proxy in front of `address` that can break what goes through it, or go elsewhere. */
 export async function cutter(t, address) {
-  const { hostname, port } = new URL(address);
+  let target = new URL(address);
   const pairs = new Set();
   const server = net.createServer((near) => {
-    const far = net.connect({ host: hostname, port: Number(port) });
+    const far = net.connect({ host: target.hostname, port: Number(target.port) });
     const pair = { near, far };
     pairs.add(pair);
     near.pipe(far);
@@ -107,7 +110,10 @@ export async function cutter(t, address) {
     cut();
     server.close();
   });
-  return { address: `http://127.0.0.1:${server.address().port}`, cut };
+  const forward = (elsewhere) => {
+    target = new URL(elsewhere);
+  };
+  return { address: `http://127.0.0.1:${server.address().port}`, cut, forward };
 }
 
 const FLAGS = [
@@ -144,7 +150,8 @@ export async function browser(t) {
 export function counters(page) {
   return page.evaluate(() => {
     const pairs = Object.entries(document.body.dataset);
-    return Object.fromEntries(pairs.map(([name, value]) => [name, Number(value) || value]));
+    const typed = (value) => (/^\d+$/.test(value) ? Number(value) : value);
+    return Object.fromEntries(pairs.map(([name, value]) => [name, typed(value)]));
   });
 }
 
