@@ -133,14 +133,14 @@ impl Loader {
     /// platforms put `AHM_SERVICE_HOST` and the like into the environment of each process.
     fn unknown_variable(&mut self, name: &str, origin: Origin) {
         let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-        let sections = KEYS.iter().map(|key| key.section().to_uppercase());
-        let in_section = |section: String| {
+        let in_section = |key: &Key<Config>| {
+            let section = key.section().to_uppercase();
             let rest = name.strip_prefix("AHM_").and_then(|rest| rest.strip_prefix(&section));
             !section.is_empty() && rest.is_some_and(|rest| rest.starts_with('_'))
         };
         match nearest(name, known.iter().map(String::as_str)) {
             Some(near) => self.problem(origin, format!("unknown variable; did you mean {near}?")),
-            None if sections.map(in_section).any(|ours| ours) => {
+            None if KEYS.iter().any(in_section) => {
                 self.problem(origin, "unknown variable");
             }
             None => {}
