@@ -237,6 +237,8 @@ fn variables_and_flags_are_named_in_their_own_words() {
     let variables = vec![
         ("AHM_SHARD".into(), "1".into()),
         ("AHM_PROTOCOL_LINGER".into(), "forever".into()),
+        ("AHM_LOG_DESTINATION".into(), "paper".into()),
+        ("AHM_SERVICE_HOST".into(), "a platform says so".into()),
         ("AHM_RESOURCE".into(), "fx".into()),
     ];
     let flags = vec![flag("shards", "many"), flag("protocol.lingr", "1s")];
@@ -245,12 +247,14 @@ fn variables_and_flags_are_named_in_their_own_words() {
     for wanted in [
         "AHM_SHARD: unknown variable; did you mean AHM_SHARDS?",
         "AHM_PROTOCOL_LINGER: protocol.linger: \"forever\" is not a length of time",
+        "AHM_LOG_DESTINATION: unknown variable",
         "AHM_RESOURCE: a resource needs a kind",
         "--shards: shards: \"many\" is not a whole number",
         "--protocol.lingr: unknown key protocol.lingr; did you mean linger?",
     ] {
         assert!(shown.contains(wanted), "{shown}\nlacks {wanted}");
     }
+    assert!(!shown.contains("AHM_SERVICE_HOST"), "{shown}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub static KEYS: [Key<Config>; 36] = [
     Key {
         path: "protocol.scs",
         place: Place::Text(|c| &mut c.protocol.scs, check_scs),
-        meaning: "This server's id, 1 to 32 of A-Z a-z 0-9 _ -; empty for a random one at each start",
+        meaning: "This server's id, 1 to 32 of A-Z a-z 0-9 _ -; empty: random at each start",
     },
     Key {
         path: "protocol.prefix",

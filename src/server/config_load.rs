@@ -126,10 +126,25 @@ impl Loader {
         if let Some(key) = KEYS.iter().find(|key| key.variable() == name) {
             return self.set(key.path, &value, origin);
         }
+        self.unknown_variable(name, origin);
+    }
+
+    /// A variable that looks like a slip of the pen is a mistake. Others are none of ours: some
+    /// platforms put `AHM_SERVICE_HOST` and the like into the environment of each process.
+    fn unknown_variable(&mut self, name: &str, origin: Origin) {
         let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-        let hint = nearest(name, known.iter().map(String::as_str))
-            .map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        self.problem(origin, format!("unknown variable{hint}"));
+        let in_section = |key: &Key<Config>| {
+            let section = key.section().to_uppercase();
+            let rest = name.strip_prefix("AHM_").and_then(|rest| rest.strip_prefix(&section));
+            !section.is_empty() && rest.is_some_and(|rest| rest.starts_with('_'))
+        };
+        match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => self.problem(origin, format!("unknown variable; did you mean {near}?")),
+            None if KEYS.iter().any(in_section) => {
+                self.problem(origin, "unknown variable");
+            }
+            None => {}
+        }
     }
 
     fn flags(&mut self, flags: &[Flag]) {

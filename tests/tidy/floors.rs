@@ -23,7 +23,7 @@ const ROOMS: [Room; 14] = [
     room("wire", 2, &["http", "html"]),
     room("proto", 3, &["reactor"]),
     room("reactor", 3, &["proto", "http", "html", "wire"]),
-    room("resource", 4, &["client"]),
+    room("resource", 4, &[]),
     room("client", 4, &["resource", "proto"]),
     room("shard", 5, &[]),
     room("server", 6, &[]),
