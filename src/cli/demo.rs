@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::base::time::Span;
 use crate::cli::config_args::variables;
 use crate::cli::demo_feed::DemoFeed;
 use crate::cli::pages;
 use crate::cli::replay::WallPacer;
 use crate::cli::serve::{addresses, wait};
 use crate::cli::terminal::{complain, fail, say, start_log};
+use crate::proto::settings::History;
+use crate::reactor::signals::Signals;
 use crate::server::builder::{Builder, Server};
 use crate::server::config::{Config, Level, Log, ResourceConfig, ResourceKind};
 use crate::server::config_load::{Flag, Sources, load_over};
@@ -59,8 +62,14 @@ impl Args {
 pub fn defaults() -> Config {
     let mut config =
         Config { log: Log { level: Level::Warn, ..Log::default() }, ..Config::default() };
+    // Long enough for a page that was cut off for some seconds in the busiest minute.
+    let history =
+        History { messages_max: 20_000, bytes_max: 2 * 1024 * 1024, age_max: Span::from_secs(60) };
     for name in ["fx", "crypto", "replay"] {
-        config.resources.push(ResourceConfig::new(name, ResourceKind::Feed));
+        let mut resource = ResourceConfig::new(name, ResourceKind::Feed);
+        resource.state = true;
+        resource.history = Some(history);
+        config.resources.push(resource);
     }
     config
 }
@@ -80,13 +89,13 @@ pub fn run(args: &Args) -> ExitCode {
     let mut builder = Builder::new(config);
     builder.pages([pages::CLIENT]);
     builder.pages(pages::DEMO);
-    match builder.start() {
-        Ok(server) => play(server, &prefix),
+    match Signals::new().and_then(|signals| Ok((signals, builder.start()?))) {
+        Ok((signals, server)) => play(server, signals, &prefix),
         Err(error) => fail("demo", &error),
     }
 }
 
-fn play(server: Server, prefix: &str) -> ExitCode {
+fn play(server: Server, signals: Signals, prefix: &str) -> ExitCode {
     let stop = Arc::new(AtomicBool::new(false));
     let (handle, stopped) = (server.handle(), Arc::clone(&stop));
     let thread = std::thread::Builder::new().name("recordings".into());
@@ -95,7 +104,7 @@ fn play(server: Server, prefix: &str) -> ExitCode {
         Err(error) => return fail("demo", &error),
     };
     say(&(addresses(&server) + &banner(&server, prefix)));
-    let code = wait("demo", server);
+    let code = wait("demo", server, signals);
     stop.store(true, Ordering::Relaxed);
     if feed.join().is_err() {
         log::error!("the recordings have failed");

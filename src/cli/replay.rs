@@ -58,7 +58,8 @@ pub struct Replay {
     #[arg(long = "loop")]
     pub endless: bool,
     /// Make N instruments of each one: itself and time-shifted copies NAME.2, NAME.3, ...
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub copies: u32,
     /// Each copy runs this much later than the one before
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = parse_shift)]

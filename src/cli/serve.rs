@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::pages;
 use crate::cli::terminal::{complain, fail, say, start_log};
+use crate::reactor::signals::Signals;
 use crate::server::builder::{Builder, Server};
 use crate::server::config_print::key_list;
 
@@ -47,10 +48,11 @@ pub fn run(args: &Args) -> ExitCode {
     start_log(config.log);
     let mut builder = Builder::new(config);
     builder.pages([pages::CLIENT]);
-    match builder.start() {
-        Ok(server) => {
+    // A signal that comes as soon as the addresses are told must find its handler.
+    match Signals::new().and_then(|signals| Ok((signals, builder.start()?))) {
+        Ok((signals, server)) => {
             say(&addresses(&server));
-            wait("serve", server)
+            wait("serve", server, signals)
         }
         Err(error) => fail("serve", &error),
     }
@@ -70,8 +72,8 @@ pub fn addresses(server: &Server) -> String {
 }
 
 /// Waits for a signal and stops the server.
-pub fn wait(subcommand: &str, server: Server) -> ExitCode {
-    match server.wait() {
+pub fn wait(subcommand: &str, server: Server, signals: Signals) -> ExitCode {
+    match server.wait_on(signals) {
         Ok(stats) => {
             log::info!("stopped: {stats}");
             ExitCode::SUCCESS

@@ -6,6 +6,11 @@ use crate::http::request::Version;
 use crate::http::response::ResponseHead;
 use crate::http::status::{Refusal, reason_phrase};
 
+/// What a built-in page may load: its own files and streams, nothing inline, nothing foreign.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
 /// The body of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -98,7 +103,10 @@ impl Answer {
                 head.field("Content-Type", content_type).field("X-Content-Type-Options", "nosniff");
         }
         head = match self.content {
-            Content::Page(..) => head.field("Cache-Control", "no-cache"),
+            Content::Page(..) => head
+                .field("Cache-Control", "no-cache")
+                .field("Content-Security-Policy", PAGE_POLICY)
+                .field("Referrer-Policy", "no-referrer"),
             _ => head.field("Cache-Control", "no-store"),
         };
         if let Some(origin) = &meta.origin {

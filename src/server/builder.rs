@@ -192,9 +192,18 @@ impl Server {
     ///
     /// When signals cannot be waited for; the server goes on until it is dropped.
     pub fn wait(self) -> io::Result<Stats> {
+        self.wait_on(Signals::new()?)
+    }
+
+    /// The same with signals that were caught from an earlier moment on: make them before the
+    /// server starts, and none can come between.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::wait`].
+    pub fn wait_on(self, mut signals: Signals) -> io::Result<Stats> {
         const SIGNALS: Token = Token(1);
         let mut poller = Poller::new(8)?;
-        let mut signals = Signals::new()?;
         signals.register(poller.registry(), SIGNALS)?;
         loop {
             poller.poll(None)?;
