@@ -7,14 +7,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 
-use crate::base::time::Span;
+use crate::base::time::{Instant, Span};
 use crate::cli::merge::{Merge, MergeError, Naming, Tick};
 use crate::cli::ticks::TickError;
 use crate::client::url::Server;
+use crate::reactor::clock::Clock;
 use crate::resource::outcome::Fate;
 use crate::resource::post::{Publisher, Settings};
 
@@ -119,25 +119,25 @@ pub trait Pacer {
 
 /// The real time.
 #[derive(Debug)]
-pub struct WallPacer(std::time::Instant);
+pub struct WallPacer(Clock);
 
 impl WallPacer {
     /// Begins now.
     pub fn start() -> Self {
-        Self(std::time::Instant::now())
+        Self(Clock::start())
     }
 }
 
 impl Pacer for WallPacer {
     fn now(&mut self) -> Span {
-        Span::from_nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.0.now().since(Instant::ZERO)
     }
 
     fn wait_until(&mut self, at: Span) {
         let wait = at - self.now();
         if wait > Span::ZERO {
             // pause: not to synchronise with anything; the wait is the product.
-            std::thread::sleep(Duration::from_nanos(wait.as_nanos()));
+            std::thread::sleep(wait.to_std());
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! | format | line | resource | subject | payload |
 //! | --- | --- | --- | --- | --- |
-//! | raw exchange feed | `<ns since 1970> <JSON>` | `crypto` | `usdm.BTCUSDT` | the JSON |
+//! | raw exchange feed | `<ns since 1970> <JSON>` | `crypto` | `usdm.BTCUSDT` | the JSON as it is |
 //! | quote CSV | `<ms since midnight>,<bid>,<ask>` | `fx` | `EURUSD` | `<bid> <ask>` |
 //!
 //! The first line tells the format, the first two bytes whether it is gzip. Instruments are named
