@@ -109,8 +109,8 @@ impl Hub {
         let reply = incoming.reply;
         let parsed = command::parse(name, head.target.query);
         let answer = match (&parsed, head.method) {
-            (Err(error), _) => Answer::error(error.code, &error.detail),
             (_, Method::Options) => preflight(),
+            (Err(error), _) => Answer::error(error.code, &error.detail),
             (Ok(_), _) if is_prefetch(head) => {
                 Answer::error(ErrorCode::Forbidden, "a prefetch creates nothing")
             }

@@ -179,3 +179,119 @@ fn numbers_of_a_publisher_are_kept_and_repeated_ones_taken_once() {
     assert!(seen[3].contains(" n=8>x"), "{seen:?}");
     assert!(seen[4].starts_with("<p o ") && seen[4].contains(" ep=k2 n=0 "), "{seen:?}");
 }
+
+#[test]
+fn sessions_of_before_a_restart_and_dead_ones_are_no_sessions() {
+    let before = server(2, |config| config.protocol.scs = "same".into());
+    let mut reader = Peer::connect(before.public_addrs()[0]);
+    reader.document("/ahm/mux.html?open=board/x");
+    let identity = reader.frame();
+    let session = format!("mid={}&k={}", attribute(&identity, "mid"), attribute(&identity, "k"));
+    before.stop();
+    let after = server(2, |config| config.protocol.scs = "same".into());
+    let mut peer = Peer::connect(after.public_addrs()[0]);
+    let mut others: Vec<_> = (0..8).map(|_| Peer::connect(after.public_addrs()[0])).collect();
+    for other in &mut others {
+        other.document("/ahm/mux.html?open=board/x");
+    }
+    for command in ["ping?t=1&", "send?cid=1048576&n=1&data=x&", "mux.html?", "logout?"] {
+        let answer = peer.get(&format!("/ahm/{command}{session}"));
+        assert_eq!(answer.status, 404, "{command}: {answer:?}");
+        assert!(answer.body.contains("\"error\":\"no-session\""), "{command}: {answer:?}");
+    }
+    let identity = others[0].frame();
+    let own = format!("mid={}&k={}", attribute(&identity, "mid"), attribute(&identity, "k"));
+    assert_eq!(peer.get(&format!("/ahm/logout?{own}")).status, 200);
+    assert_eq!(peer.get(&format!("/ahm/logout?{own}")).status, 404, "it is dead now");
+    while !others[0].frame().starts_with("<p z e=logout") {}
+}
+
+#[test]
+fn slow_heads_and_bodies_get_408_and_a_close() {
+    let server = server(1, |config| {
+        config.protocol.head_timeout = ahm::base::time::Span::from_millis(100);
+        config.protocol.body_timeout = ahm::base::time::Span::from_millis(100);
+    });
+    // Pitfall 12.
+    for part in
+        ["GET /ahm/pi", "POST /publish/fx/A HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"]
+    {
+        let mut peer = Peer::connect(server.public_addrs()[0]);
+        peer.send(part);
+        let answer = peer.answer();
+        assert_eq!(answer.status, 408, "{part}: {answer:?}");
+        assert_eq!(peer.rest(), "");
+    }
+}
+
+#[test]
+fn pages_of_other_origins_need_to_be_on_the_list() {
+    let server = server(1, |config| config.protocol.origins = vec!["https://good.example".into()]);
+    let mut peer = Peer::connect(server.public_addrs()[0]);
+    let mut ask = |method: &str, target: &str, origin: &str| {
+        peer.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: a:8080\r\nOrigin: {origin}\r\n\r\n"
+        ));
+        peer.answer()
+    };
+    let own = ask("GET", "/ahm/ping", "http://a:8080");
+    assert_eq!(own.status, 200, "{own:?}");
+    assert!(!own.head.contains("Access-Control"), "{own:?}");
+    let listed = ask("GET", "/ahm/ping", "https://good.example");
+    let field = "Access-Control-Allow-Origin: https://good.example\r\nVary: Origin\r\n";
+    assert!(listed.head.contains(field), "{listed:?}");
+    let asked = ask("OPTIONS", "/ahm/send", "https://good.example");
+    assert_eq!(asked.status, 204, "{asked:?}");
+    assert!(asked.head.contains("Access-Control-Allow-Headers: AHM-Key"), "{asked:?}");
+    for foreign in ["https://evil.example", "null", "http://a:8081", "http://good.example"] {
+        for target in ["/ahm/ping", "/ahm/login", "/ahm/mux.html"] {
+            let refused = ask("GET", target, foreign);
+            assert_eq!(refused.status, 403, "{foreign} {target}: {refused:?}");
+            assert!(!refused.head.contains("Access-Control"), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn head_and_prefetch_create_nothing() {
+    let server = server(1, |_| {});
+    let mut peer = Peer::connect(server.public_addrs()[0]);
+    peer.send("HEAD /ahm/mux.html?open=board/x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(peer.head().starts_with("HTTP/1.1 200 "));
+    peer.send("GET /ahm/mux.html HTTP/1.1\r\nHost: a\r\nSec-Purpose: prefetch;prerender\r\n\r\n");
+    assert_eq!(peer.answer().status, 403);
+    peer.send("HEAD /ahm/login HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(peer.head().starts_with("HTTP/1.1 405 "));
+    let stats = server.stop();
+    assert_eq!((stats.sessions, stats.documents), (0, 0));
+}
+
+#[test]
+fn a_batch_of_commands_is_answered_line_by_line() {
+    let server = server(2, |_| {});
+    let mut reader = Peer::connect(server.public_addrs()[0]);
+    reader.document("/ahm/mux.html?open=board/x");
+    let identity = reader.frame();
+    let cid = attribute(&reader.frame(), "c");
+    let session = format!("mid={}&k={}", attribute(&identity, "mid"), attribute(&identity, "k"));
+    let lines = format!(
+        "ping?t=1\nsend?cid={cid}&n=2&data=two\nsend?cid={cid}&n=1&data=one\nnothing?\nmux.html\n"
+    );
+    let answer =
+        Peer::connect(server.public_addrs()[0]).post(&format!("/ahm/batch?{session}"), lines);
+    let lines: Vec<&str> = answer.body.lines().collect();
+    assert_eq!(lines.len(), 5, "{answer:?}");
+    for (line, member) in lines.iter().zip([
+        "\"t\":\"1\"",
+        "\"outcome\":\"held\"",
+        "\"outcome\":\"taken\"",
+        "\"error\":\"no-command\"",
+        "\"error\":\"bad-request\"",
+    ]) {
+        assert!(line.contains(member), "{line} {member}");
+    }
+    let mut seen: Vec<String> = (0..3).map(|_| reader.frame()).collect();
+    seen.sort();
+    assert!(seen[0].starts_with(&format!("<p a c={cid} n=2 e=taken>")), "{seen:?}");
+    assert!(seen[1].ends_with(">one") && seen[2].ends_with(">two"), "{seen:?}");
+}
