@@ -18,6 +18,7 @@ pub mod home;
 pub mod hub;
 pub mod inbox;
 pub mod intake;
+mod invariants;
 pub mod log;
 pub mod opening;
 pub mod output;

@@ -1,0 +1,138 @@
+//! What must hold between any two inputs of a hub, for tests.
+
+use crate::proto::connection::Phase;
+use crate::proto::hub::Hub;
+use crate::proto::session::{ChannelState, NONE};
+use crate::proto::topic::Role;
+
+impl Hub {
+    /// Looks whether documents, sessions, channels, cursors and topics agree with each other. Costs
+    /// time in proportion to all of them.
+    ///
+    /// # Errors
+    ///
+    /// What does not agree.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_connections()?;
+        self.check_documents()?;
+        self.check_sessions()?;
+        self.check_topics()
+    }
+
+    fn check_connections(&self) -> Result<(), String> {
+        for key in self.conns.keys() {
+            let Some(connection) = self.conns.get(key) else { continue };
+            if let Phase::Stream(slot) = connection.phase {
+                let document = self.documents.at(slot).map(|document| document.conn);
+                if document != Some(key) {
+                    return Err(format!(
+                        "connection {key:?} carries {slot}, which has {document:?}"
+                    ));
+                }
+            } else if connection.exchanges.as_ref().is_some_and(|e| !e.unsent().is_empty())
+                && !connection.named
+                && !connection.blocked
+            {
+                return Err(format!("connection {key:?} has answers and nobody sends them"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_documents(&self) -> Result<(), String> {
+        for key in self.documents.keys() {
+            let Some(document) = self.documents.get(key) else { continue };
+            let fail = |what: &str| Err(format!("document {key:?}: {what}: {document:?}"));
+            let carried = self.conns.get(document.conn).map(|connection| &connection.phase);
+            if !matches!(carried, Some(Phase::Stream(slot)) if *slot == key.slot) {
+                return fail("its connection carries something else");
+            }
+            let waits = document.flush_at <= self.now || document.flush.as_nanos() == 0;
+            if document.has_output() && !document.named && !document.blocked && waits {
+                return fail("it has output and nobody sends it");
+            }
+            if document.session != NONE {
+                let session = self.sessions.at(document.session);
+                if !session.is_some_and(|session| session.documents.contains(&key.slot)) {
+                    return fail("its session does not know it");
+                }
+            }
+            for (index, cursor) in document.cursors.iter().enumerate() {
+                if cursor.topic == NONE {
+                    continue;
+                }
+                let topic = self.topics.slots.at(cursor.topic);
+                let back =
+                    topic.and_then(|topic| topic.subscribers.get(cursor.subscriber as usize));
+                if !back
+                    .is_some_and(|back| back.document == key.slot && back.cursor as usize == index)
+                {
+                    return fail("a cursor is not among its topic's subscribers");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_sessions(&self) -> Result<(), String> {
+        for key in self.sessions.keys() {
+            let Some(session) = self.sessions.get(key) else { continue };
+            let fail = |what: String| Err(format!("session {key:?}: {what}"));
+            for slot in session.document_slots() {
+                if self.documents.at(slot).map(|document| document.session) != Some(key.slot) {
+                    return fail(format!("document {slot} is another session's"));
+                }
+            }
+            for channel in &session.channels {
+                match channel.state {
+                    ChannelState::Vacant => {}
+                    ChannelState::Opening(ask) if self.openings.get(ask).is_some() => {}
+                    ChannelState::Open(slot) if self.topics.slots.at(slot).is_some() => {}
+                    _ => return fail(format!("a channel leads nowhere: {channel:?}")),
+                }
+            }
+            if session.timer_at < self.now && session.document_slots().next().is_none() {
+                return fail(format!("its timer is over, and it has no document: {session:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_topics(&self) -> Result<(), String> {
+        let mut history_bytes = 0;
+        for key in self.topics.slots.keys() {
+            let Some(topic) = self.topics.slots.get(key) else { continue };
+            let fail = |what: String| Err(format!("{}: {what}", topic.name));
+            if !topic.builder.is_empty() && !topic.touched {
+                return fail("has messages that nobody seals".into());
+            }
+            if topic.touched && !self.touched.contains(&key.slot) {
+                return fail("is touched and not among the touched".into());
+            }
+            for (at, subscriber) in topic.subscribers.iter().enumerate() {
+                let document = self.documents.at(subscriber.document);
+                let cursor = document.and_then(|d| d.cursors.get(subscriber.cursor as usize));
+                let Some(cursor) = cursor else {
+                    return fail(format!("{subscriber:?} is no cursor"));
+                };
+                if cursor.topic != key.slot || cursor.subscriber as usize != at {
+                    return fail(format!("{subscriber:?} is {cursor:?}"));
+                }
+            }
+            if let Role::Home { followers, .. } = &topic.role {
+                for follower in followers {
+                    if follower.sent < topic.log.end().place && !follower.waiting {
+                        return fail(format!("{follower:?} gets no more"));
+                    }
+                }
+            }
+            if !matches!(topic.role, Role::Follower(_)) {
+                history_bytes += topic.log.bytes();
+            }
+        }
+        if history_bytes != self.history_bytes {
+            return Err(format!("histories {history_bytes}, counted {}", self.history_bytes));
+        }
+        Ok(())
+    }
+}

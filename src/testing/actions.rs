@@ -1,0 +1,459 @@
+//! What a scripted client does: documents, channels, sends, and things that must fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::time::Span;
+use crate::proto::connection::Door;
+use crate::testing::document::Doc;
+use crate::testing::lines::Line;
+use crate::testing::model::At;
+use crate::testing::net::Side;
+use crate::testing::peer::{Asked, Peer, State, What};
+use crate::testing::probe::{BYE, sent_payload};
+use crate::testing::reader::Kind;
+use crate::testing::requests::Ask;
+use crate::testing::world::World;
+
+impl Peer {
+    /// Does something, perhaps.
+    pub fn act(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        self.trouble(world);
+        if self.session.is_none() {
+            if world.chance(20) {
+                self.start(shared, world);
+            }
+            return;
+        }
+        let live = self.docs.iter().filter(|doc| !doc.dup).count();
+        if live == 0 && !self.apart && world.chance(15) {
+            self.ask_document(false, world);
+        }
+        if live == 1 && world.chance(300) {
+            self.ask_document(false, world);
+        }
+        if self.docs.len() < 3 && world.chance(1_500) {
+            self.ask_document(true, world);
+        }
+        if world.chance(800) {
+            self.apart = !self.apart;
+        }
+        if world.chance(60) {
+            self.open_some(shared, world);
+        }
+        if world.chance(30) {
+            self.send_some(shared, world);
+        }
+        if world.chance(500) {
+            self.close_some(shared, world);
+        }
+        if world.chance(150) {
+            self.ask_about(shared, world);
+        }
+        if world.chance(4_000) {
+            let ask = Ask { name: "logout", ..Ask::default() };
+            self.command(ask, What::Logout, shared, world);
+            if let Some(session) = &mut self.session {
+                session.leaving = true;
+            }
+        }
+    }
+
+    fn trouble(&mut self, world: &mut World) {
+        if self.docs.is_empty() {
+            return;
+        }
+        let index = world.random.below(self.docs.len() as u64) as usize;
+        if world.chance(300) {
+            let side = [Side::Closed, Side::Reset, Side::Vanished];
+            let side = side[world.random.below(3) as usize];
+            self.drop_doc(index, side, world);
+        } else if world.chance(200) {
+            let span = Span::from_millis(world.pick(10, 3_000));
+            self.docs[index].stalled_until = world.now + span;
+        }
+        if world.chance(300) {
+            self.line.cut(world, Side::Reset);
+        }
+    }
+
+    fn start(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        if !self.docs.is_empty() || self.logging_in {
+            return;
+        }
+        if world.chance(3) {
+            self.logging_in = true;
+            let ask = Ask { name: "login", ..Ask::default() };
+            self.command(ask, What::Login, shared, world);
+        } else {
+            self.ask_document(false, world);
+        }
+    }
+
+    /// Sees to it that there is a session, a document on it, and every channel that was asked for.
+    pub fn settle(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        self.apart = false;
+        if self.session.is_none() {
+            return self.start(shared, world);
+        }
+        if self.docs.is_empty() {
+            self.ask_document(false, world);
+        }
+        for channel in 0..self.channels.len() {
+            let state = &self.channels[channel];
+            let old = world.now.since(state.asked_at) > Span::from_millis(1_500);
+            if state.state == State::Asked && old {
+                self.channels[channel].asks += 1;
+                self.channels[channel].asked_at = world.now;
+                self.ask_open(channel, shared, world);
+            }
+        }
+    }
+
+    /// Sends a command over its own line or a shared one.
+    pub fn command(
+        &mut self,
+        mut ask: Ask<'_>,
+        what: What,
+        shared: &mut [Line<Asked>],
+        world: &mut World,
+    ) {
+        let mid = self.session.as_ref().map_or(0, |session| session.mid);
+        if let Some(session) = &self.session {
+            ask.session = Some((mid.to_string(), session.key.clone()));
+        }
+        let bytes = ask.bytes(&mut world.random);
+        let asked = Asked { who: self.id, mid, at: world.now, what };
+        let line = match world.random.below(1 + shared.len() as u64) {
+            0 => &mut self.line,
+            other => &mut shared[other as usize - 1],
+        };
+        line.ask(world, &bytes, asked);
+    }
+
+    /// Asks for a document, in a new session if there is none.
+    pub fn ask_document(&mut self, dup: bool, world: &mut World) {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        let mut opens = BTreeSet::new();
+        for channel in 0..self.channels.len() {
+            if self.may_open(channel, world) && world.chance(3) {
+                opens.insert(channel);
+                pairs.push(("open", self.open_value(channel, world)));
+            }
+        }
+        if world.chance(2) {
+            pairs.push(("h", world.pick(100, 1_500).to_string()));
+        }
+        if world.chance(6) {
+            pairs.push(("flush", world.pick(0, 300).to_string()));
+        }
+        if world.chance(8) {
+            pairs.push(("pad", world.pick(0, 600).to_string()));
+        }
+        if world.chance(8) {
+            pairs.push(("length", "large".into()));
+        }
+        if dup {
+            pairs.push(("dup", "1".into()));
+        }
+        let mut named = BTreeMap::new();
+        let mut ask = Ask { name: "mux.html", pairs, ..Ask::default() };
+        if let Some(session) = &self.session {
+            ask.session = Some((session.mid.to_string(), session.key.clone()));
+            if !world.chance(12) {
+                named = self.positions(world);
+                let last: Vec<_> =
+                    named.iter().map(|(cid, (ep, n))| format!("{cid}:{ep}:{n}")).collect();
+                if world.chance(3) && !last.is_empty() {
+                    ask.body = Some(last.join(",").into_bytes());
+                } else {
+                    ask.pairs.push(("last", last.join(",")));
+                }
+                if !dup && world.chance(2) {
+                    ask.name = "refresh.html";
+                }
+            }
+        }
+        let wire = world.connect(Door::Public);
+        let bytes = ask.bytes(&mut world.random);
+        world.send(wire, &bytes);
+        let mut doc = Doc::new(wire, named, opens, world.now);
+        doc.dup = dup;
+        self.docs.push(doc);
+    }
+
+    fn positions(&mut self, world: &mut World) -> BTreeMap<u32, At> {
+        let mut named = BTreeMap::new();
+        for channel in &self.channels {
+            if let (State::Open, Some(cid), Some(pos)) = (channel.state, channel.cid, channel.pos)
+                && !world.chance(15)
+            {
+                named.insert(cid, pos);
+            }
+        }
+        named
+    }
+
+    /// Whether a channel stands still, and every document knows that.
+    fn may_open(&self, channel: usize, world: &World) -> bool {
+        let state = &self.channels[channel];
+        if state.state != State::Idle {
+            return false;
+        }
+        let Some(cid) = state.cid else { return true };
+        let knows = |doc: &Doc| {
+            doc.asked_at > state.over_at
+                || (doc.told_ended.contains(&cid) && !doc.readers.contains_key(&cid))
+        };
+        world.now > state.over_at && self.docs.iter().all(knows)
+    }
+
+    /// The value of `open=` for a channel, which counts as asked for from now on.
+    fn open_value(&mut self, channel: usize, world: &mut World) -> String {
+        let topic = self.channels[channel].topic.clone();
+        let options = self.open_options(channel, world);
+        let options: Vec<_> =
+            options.iter().map(|(name, value)| format!(";{name}={value}")).collect();
+        format!("{topic}{}", options.concat())
+    }
+
+    fn open_options(&mut self, channel: usize, world: &mut World) -> Vec<(&'static str, String)> {
+        let state = &mut self.channels[channel];
+        if state.asks == 0 {
+            state.asked_at = world.now;
+            state.cid = state.chosen;
+            state.since = state.resume.filter(|_| !world.chance(5));
+            if state.is_private() {
+                state.since = None;
+            }
+        }
+        state.asks += 1;
+        state.state = State::Asked;
+        for doc in &mut self.docs {
+            if let Some(cid) = state.cid {
+                doc.told_ended.remove(&cid);
+            }
+        }
+        let mut options = Vec::new();
+        match state.kind {
+            Kind::Queue => {}
+            Kind::Strict => options.push(("strict", "1".to_string())),
+            Kind::Latest => options.push(("mode", "latest".to_string())),
+            Kind::Rate(rate) => options.push(("rate", rate.to_string())),
+        }
+        if let Some(((ep, n), _)) = state.since {
+            options.push(("since", format!("{ep}:{n}")));
+        }
+        if let Some(cid) = state.chosen {
+            options.push(("cid", cid.to_string()));
+        }
+        options
+    }
+
+    fn open_some(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        let channel = world.random.below(self.channels.len() as u64) as usize;
+        if self.may_open(channel, world) {
+            self.ask_open(channel, shared, world);
+        }
+    }
+
+    /// Asks for a channel by the command `open`.
+    pub fn ask_open(&mut self, channel: usize, shared: &mut [Line<Asked>], world: &mut World) {
+        let topic = self.channels[channel].topic.clone();
+        let (resource, subject) = topic.split_once('/').unwrap_or_default();
+        let mut pairs = vec![("resource", resource.to_string()), ("subject", subject.to_string())];
+        pairs.extend(self.open_options(channel, world));
+        let ask = Ask { name: "open", pairs, ..Ask::default() };
+        self.command(ask, What::Open(channel), shared, world);
+    }
+
+    fn close_some(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        let channel = world.random.below(self.channels.len() as u64) as usize;
+        let state = &self.channels[channel];
+        let (State::Open, Some(cid)) = (state.state, state.cid) else { return };
+        if state.ending {
+            return;
+        }
+        let polite = state.is_private() && world.chance(2);
+        self.channels[channel].ending = true;
+        if polite && let Some(session) = &mut self.session {
+            let number = session.numbers.entry(cid).or_insert(1);
+            let n = *number;
+            *number += 1;
+            session.byes.insert((cid, n));
+            self.send_one(cid, n, shared, world);
+        } else {
+            let pairs = vec![("cid", cid.to_string())];
+            let ask = Ask { name: "close", pairs, ..Ask::default() };
+            self.command(ask, What::Close(channel), shared, world);
+        }
+    }
+
+    fn payload(&self, cid: u32, n: u64) -> Vec<u8> {
+        match &self.session {
+            Some(session) if session.byes.contains(&(cid, n)) => BYE.to_vec(),
+            Some(session) => sent_payload(session.mid, cid, n),
+            None => Vec::new(),
+        }
+    }
+
+    /// Sends one numbered message.
+    pub fn send_one(&mut self, cid: u32, n: u64, shared: &mut [Line<Asked>], world: &mut World) {
+        let payload = self.payload(cid, n);
+        let mut pairs = vec![("cid", cid.to_string()), ("n", n.to_string())];
+        let mut body = None;
+        if world.chance(2) {
+            body = Some(payload);
+        } else {
+            pairs.push(("data", String::from_utf8_lossy(&payload).into_owned()));
+        }
+        let ask = Ask { name: "send", pairs, body, ..Ask::default() };
+        self.command(ask, What::Send(cid, n), shared, world);
+    }
+
+    /// A few numbered messages: in any order, some twice, some over other lines, some in a batch.
+    fn send_some(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        let channel = world.random.below(self.channels.len() as u64) as usize;
+        let state = &self.channels[channel];
+        let (State::Open, Some(cid)) = (state.state, state.cid) else { return };
+        if !state.takes_messages() || state.ending {
+            return;
+        }
+        let Some(session) = &mut self.session else { return };
+        let mut numbers: Vec<(u32, u64)> = Vec::new();
+        if world.chance(2) {
+            numbers.append(&mut session.again);
+        }
+        let next = session.numbers.entry(cid).or_insert(1);
+        for _ in 0..world.pick(1, 6) {
+            numbers.push((cid, *next));
+            *next += 1;
+        }
+        if world.chance(25) {
+            // Never sent: it is given up when others have waited for it.
+            numbers.remove(0);
+        }
+        if world.chance(4) && !numbers.is_empty() {
+            let from = world.random.below(numbers.len() as u64) as usize;
+            numbers.extend_from_within(from..);
+        }
+        if world.chance(2) {
+            for at in (1..numbers.len()).rev() {
+                numbers.swap(at, world.random.below(at as u64 + 1) as usize);
+            }
+        }
+        if world.chance(4) && !numbers.is_empty() {
+            return self.send_batch(numbers, shared, world);
+        }
+        for (cid, n) in numbers {
+            self.send_one(cid, n, shared, world);
+        }
+    }
+
+    fn send_batch(
+        &mut self,
+        numbers: Vec<(u32, u64)>,
+        shared: &mut [Line<Asked>],
+        world: &mut World,
+    ) {
+        let mut body = String::new();
+        for &(cid, n) in &numbers {
+            let data = String::from_utf8_lossy(&self.payload(cid, n)).into_owned();
+            let pairs = vec![("cid", cid.to_string()), ("n", n.to_string()), ("data", data)];
+            body.push_str(&Ask { name: "send", pairs, ..Ask::default() }.line());
+        }
+        let ask = Ask { name: "batch", body: Some(body.into_bytes()), ..Ask::default() };
+        self.command(ask, What::Batch(numbers), shared, world);
+    }
+
+    fn ask_about(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        let ping = |t: String| Ask { name: "ping", pairs: vec![("t", t)], ..Ask::default() };
+        match world.random.below(6) {
+            0 | 1 => {
+                let channel = world.random.below(self.channels.len() as u64) as usize;
+                self.ask_history(channel, shared, world);
+            }
+            2 => {
+                let words = format!("t{}", world.random.below(1_000_000));
+                self.command(ping(words.clone()), What::Ping(words), shared, world);
+            }
+            3 => {
+                let pairs = vec![("cid", "999999".to_string()), ("n", "1".to_string())];
+                let ask = Ask { name: "send", pairs, body: Some(b"x".to_vec()), ..Ask::default() };
+                self.command(ask, What::Probe("no-channel"), shared, world);
+            }
+            4 => {
+                let pairs = vec![("resource", "nothing".to_string())];
+                let ask = Ask { name: "open", pairs, ..Ask::default() };
+                self.command(ask, What::Probe("no-resource"), shared, world);
+            }
+            _ => {
+                let Some(session) = &mut self.session else { return };
+                let key = std::mem::replace(&mut session.key, "x".repeat(22));
+                let mid = session.mid;
+                self.command(ping("1".into()), What::Probe("no-session"), shared, world);
+                if let Some(session) = self.session.as_mut().filter(|session| session.mid == mid) {
+                    session.key = key;
+                }
+            }
+        }
+    }
+
+    fn ask_history(&mut self, channel: usize, shared: &mut [Line<Asked>], world: &mut World) {
+        let state = &self.channels[channel];
+        if state.is_private() {
+            return;
+        }
+        let (resource, subject) = state.topic.split_once('/').unwrap_or_default();
+        let limit = world.random.below(20);
+        let mut pairs = vec![
+            ("resource", resource.to_string()),
+            ("subject", subject.to_string()),
+            ("limit", limit.to_string()),
+        ];
+        let life = self.session.as_ref().map_or(world.life, |session| session.life);
+        let since = match (state.pos, state.resume) {
+            (Some(pos), _) => Some((pos, life)),
+            (None, resume) => resume,
+        };
+        let since = since.filter(|_| world.random.below(2) == 0);
+        if let Some(((ep, n), _)) = since {
+            pairs.push(("since", format!("{ep}:{n}")));
+        }
+        let ask = Ask { name: "history", pairs, ..Ask::default() };
+        self.command(ask, What::History(channel, since, limit), shared, world);
+    }
+}
+
+impl Peer {
+    /// One more send on a private channel, after those that may have been lost, so that its last
+    /// answer is known.
+    pub fn last_word(&mut self, channel: usize, shared: &mut [Line<Asked>], world: &mut World) {
+        let state = &self.channels[channel];
+        let (State::Open, Some(cid)) = (state.state, state.cid) else { return };
+        if !state.is_private() || state.ending {
+            return;
+        }
+        let Some(session) = &mut self.session else { return };
+        let number = session.numbers.entry(cid).or_insert(1);
+        let n = *number;
+        *number += 1;
+        let first = n.saturating_sub(u64::from(world.settings.send_window)).max(1);
+        // The line keeps the order of what is sent now.
+        for n in first..=n {
+            self.send_one(cid, n, &mut shared[..0], world);
+        }
+    }
+
+    /// Leaves: some say so, some close, some just go.
+    pub fn leave(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        if self.session.is_some() && world.chance(2) {
+            let ask = Ask { name: "logout", ..Ask::default() };
+            self.command(ask, What::Logout, &mut shared[..0], world);
+        }
+        while !self.docs.is_empty() {
+            let side = [Side::Closed, Side::Reset, Side::Vanished];
+            let side = side[world.random.below(3) as usize];
+            self.drop_doc(0, side, world);
+        }
+    }
+}

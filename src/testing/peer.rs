@@ -1,0 +1,442 @@
+//! A scripted client: one session at a time, its channels, its documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::id::Epoch;
+use crate::base::reason::{ChannelEnd, SendOutcome};
+use crate::base::time::{Instant, Span};
+use crate::testing::document::{Doc, Seen};
+use crate::testing::lines::Line;
+use crate::testing::model::{At, Shared};
+use crate::testing::net::Side;
+use crate::testing::reader::{Kind, Reader, Start};
+use crate::testing::world::World;
+
+/// Where a channel stands, as its client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not open.
+    Idle,
+    /// Asked for.
+    Asked,
+    /// Open.
+    Open,
+}
+
+/// A channel at its client.
+#[derive(Debug)]
+pub struct Channel {
+    /// The topic.
+    pub topic: String,
+    /// How it is read.
+    pub kind: Kind,
+    /// The number that the client chooses, if it does.
+    pub chosen: Option<u32>,
+    /// Its number, once known.
+    pub cid: Option<u32>,
+    /// Where it stands.
+    pub state: State,
+    /// How often it was asked for since it stood still.
+    pub asks: u32,
+    /// When it was asked for first.
+    pub asked_at: Instant,
+    /// The `since` of that.
+    pub since: Option<(At, u32)>,
+    /// Where it was opened.
+    pub opened: Option<At>,
+    /// What its client has.
+    pub pos: Option<At>,
+    /// What its client had when it ended, and in which life of the server.
+    pub resume: Option<(At, u32)>,
+    /// Epochs that were seen since it was opened.
+    pub epochs: Vec<Epoch>,
+    /// Since when it stands still.
+    pub over_at: Instant,
+    /// Whether the client has asked for its end.
+    pub ending: bool,
+}
+
+/// A session at its client.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its number.
+    pub mid: u64,
+    /// Its key.
+    pub key: String,
+    /// The life of the server that made it.
+    pub life: u32,
+    /// When it had a document last.
+    pub attached_at: Instant,
+    /// Whether the client has asked for its end.
+    pub leaving: bool,
+    /// The next number of a send, by channel number.
+    pub numbers: BTreeMap<u32, u64>,
+    /// Sends that may be sent again.
+    pub again: Vec<(u32, u64)>,
+    /// Sends that ask the resource to end the channel.
+    pub byes: BTreeSet<(u32, u64)>,
+}
+
+/// What a command was for.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// `login`.
+    Login,
+    /// `open` of this channel.
+    Open(usize),
+    /// `send`.
+    Send(u32, u64),
+    /// `close` of this channel.
+    Close(usize),
+    /// `logout`.
+    Logout,
+    /// `ping` with these words.
+    Ping(String),
+    /// `history` of this channel's topic: `since` with its life, and the limit.
+    History(usize, Option<(At, u32)>, u64),
+    /// Sends on the lines of a batch.
+    Batch(Vec<(u32, u64)>),
+    /// Something that fails with this code.
+    Probe(&'static str),
+}
+
+/// A command that waits for its answer.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The client.
+    pub who: usize,
+    /// The session it was for; 0 for none.
+    pub mid: u64,
+    /// When it was asked.
+    pub at: Instant,
+    /// What for.
+    pub what: What,
+}
+
+/// A scripted client.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its number.
+    pub id: usize,
+    /// Its session.
+    pub session: Option<Session>,
+    /// Its channels.
+    pub channels: Vec<Channel>,
+    /// Its documents.
+    pub docs: Vec<Doc>,
+    /// Its own line for commands.
+    pub line: Line<Asked>,
+    /// Whether a `login` is under way.
+    pub logging_in: bool,
+    /// Whether it does without documents.
+    pub apart: bool,
+    /// The model.
+    pub model: Shared,
+}
+
+impl Peer {
+    /// A client that may open these topics in these ways.
+    pub fn new(id: usize, channels: Vec<Channel>, model: Shared) -> Self {
+        let line = Line::new(crate::proto::connection::Door::Public);
+        let (session, docs) = (None, Vec::new());
+        Self { id, session, channels, docs, line, logging_in: false, apart: false, model }
+    }
+
+    /// Whether its session may have ended without its knowing.
+    pub fn may_be_gone(&self, world: &World) -> bool {
+        self.session.as_ref().is_none_or(|session| {
+            let idle = world.now.since(session.attached_at);
+            session.life != world.life
+                || session.leaving
+                || idle + Span::from_millis(600) > world.settings.linger
+        })
+    }
+
+    /// Forgets the session; its shared channels resume in the next one.
+    pub fn forget_session(&mut self, world: &World) {
+        let life = self.session.as_ref().map_or(world.life, |session| session.life);
+        self.session = None;
+        for channel in &mut self.channels {
+            channel.stop(world.now, life);
+        }
+    }
+
+    /// Reads all documents; returns how many bytes' worth of frames came.
+    pub fn read(&mut self, world: &mut World) {
+        let mut attached = false;
+        for index in 0..self.docs.len() {
+            if world.rough && world.now < self.docs[index].stalled_until {
+                attached |= !world.wire(self.docs[index].wire).over;
+                continue;
+            }
+            let max = if world.rough && world.chance(3) {
+                world.pick(1, 300) as usize
+            } else {
+                usize::MAX
+            };
+            let seen = self.docs[index].read(world, max);
+            for frame in seen {
+                self.see(index, frame, world);
+            }
+            attached |= self.docs[index].is_live() && !world.wire(self.docs[index].wire).over;
+        }
+        if attached && let Some(session) = &mut self.session {
+            session.attached_at = world.now;
+        }
+        for index in (0..self.docs.len()).rev() {
+            if self.docs[index].is_over(world) {
+                self.end_doc(index, world);
+            }
+        }
+    }
+
+    fn end_doc(&mut self, index: usize, world: &mut World) {
+        let doc = self.docs.remove(index);
+        world.note(|| format!("peer {} has no document {:?} any more", self.id, doc.number));
+        if doc.readers.values().any(|reader| reader.owes()) && doc.ended.is_some() {
+            panic!("a document ended with a gap that was not told");
+        }
+        world.leave(doc.wire, Side::Closed);
+        let Some((status, body)) = &doc.refusal else { return self.after_doc(&doc) };
+        let text = String::from_utf8_lossy(body);
+        let error = error_of(body);
+        match (*status, error.as_str()) {
+            (404, "no-session") => {
+                assert!(self.may_be_gone(world), "peer {}: {text}", self.id);
+                self.forget_session(world);
+            }
+            (429, "too-many") => assert!(doc.dup, "peer {}: {text}", self.id),
+            (408, _) => {}
+            _ => panic!("peer {}: a document got {status} {text}", self.id),
+        }
+        self.after_doc(&doc);
+    }
+
+    fn after_doc(&mut self, doc: &Doc) {
+        if self.session.is_none() {
+            for &channel in &doc.opens {
+                self.channels[channel].state = State::Idle;
+                self.channels[channel].asks = 0;
+            }
+        }
+    }
+
+    /// Lets go of a document.
+    pub fn drop_doc(&mut self, index: usize, side: Side, world: &mut World) {
+        let doc = self.docs.remove(index);
+        world.leave(doc.wire, side);
+        self.after_doc(&doc);
+    }
+
+    fn see(&mut self, index: usize, frame: Seen, world: &mut World) {
+        world
+            .note(|| format!("peer {} document {:?}: {frame:?}", self.id, self.docs[index].number));
+        match frame {
+            Seen::Identity(mid, _, _, key) => {
+                self.docs[index].live_at = world.now;
+                match (&self.session, key) {
+                    (Some(session), _) => assert_eq!(session.mid, mid.get(), "another session"),
+                    (None, Some(key)) => self.begin_session(mid.get(), key, world),
+                    (None, None) => panic!("a new session without its key"),
+                }
+            }
+            Seen::Opened(c, topic, ep, n, head) => {
+                self.opened(index, c, &topic, (ep, n), head, world)
+            }
+            Seen::Closed(c, end) => self.closed(index, c, end, world),
+            Seen::Refused(cid, topic, end) => self.refused(cid, &topic, end),
+            Seen::Gap(c, ep, n, missing) => {
+                let model = self.model.lock();
+                self.docs[index].reader(c).gap(ep, n, missing, &model);
+                drop(model);
+                self.advance(index, c);
+            }
+            Seen::Message(c, n, snapshot, payload) => {
+                let mut model = self.model.lock();
+                self.docs[index].reader(c).message(n, snapshot, &payload, &mut model);
+                drop(model);
+                self.advance(index, c);
+            }
+            Seen::Outcome(c, n, outcome) => {
+                let Some(session) = &mut self.session else { panic!("an outcome for nobody") };
+                match outcome {
+                    SendOutcome::Unknown => session.again.push((c, n)),
+                    SendOutcome::Taken | SendOutcome::Skipped => {
+                        self.model.lock().told(session.mid, c, n, outcome.word());
+                    }
+                    _ => panic!("an `a` frame says {outcome:?}"),
+                }
+            }
+            Seen::End(_) => {}
+        }
+    }
+
+    /// A session was made.
+    pub fn begin_session(&mut self, mid: u64, key: String, world: &World) {
+        self.session = Some(Session {
+            mid,
+            key,
+            life: world.life,
+            attached_at: world.now,
+            leaving: false,
+            numbers: BTreeMap::new(),
+            again: Vec::new(),
+            byes: BTreeSet::new(),
+        });
+    }
+
+    fn opened(&mut self, doc: usize, c: u32, topic: &str, at: At, head: u64, world: &World) {
+        let found = self.channels.iter().position(|channel| channel.cid == Some(c));
+        let asked = || {
+            let mut channels = self.channels.iter();
+            channels.position(|channel| {
+                channel.topic == topic
+                    && channel.state == State::Asked
+                    && channel.chosen.is_none_or(|chosen| chosen == c)
+            })
+        };
+        let Some(channel) = found.or_else(asked) else {
+            panic!("peer {}: channel {c} on {topic}, which nobody asked for", self.id);
+        };
+        let life = world.life;
+        let document = &mut self.docs[doc];
+        let state = &mut self.channels[channel];
+        assert_eq!(state.topic, topic, "channel {c} is on another topic");
+        if !document.readers.contains_key(&c) {
+            let first_ask = state.asks == 1 && document.live_at < state.asked_at;
+            let of_this = document.opens.contains(&channel) && state.asks == 1;
+            let has = match document.named.get(&c) {
+                Some(named) => Some((*named, life)),
+                None if first_ask || of_this => state.since,
+                None => None,
+            };
+            let foreign = has.is_some_and(|(_, of)| of != life);
+            let start = Start { has: has.map(|(at, _)| at), foreign };
+            document.readers.insert(c, Reader::new(topic, state.kind, start, world.now));
+        }
+        document.reader(c).opened(at.0, at.1, head);
+        if state.state == State::Asked {
+            state.cid = Some(c);
+            state.state = State::Open;
+        }
+        if state.state == State::Open && state.opened.is_none() {
+            state.opened = Some(at);
+        }
+        self.advance(doc, c);
+    }
+
+    /// The client has what this document's reader has.
+    fn advance(&mut self, doc: usize, c: u32) {
+        let Some(at) = self.docs[doc].reader(c).have() else { return };
+        let found = self.channels.iter_mut().find(|channel| channel.cid == Some(c));
+        let Some(channel) = found.filter(|channel| channel.state == State::Open) else { return };
+        match channel.pos {
+            Some(pos) if pos.0 == at.0 => channel.pos = Some((at.0, pos.1.max(at.1))),
+            Some(_) if channel.epochs.contains(&at.0) => {}
+            _ => {
+                channel.epochs.push(at.0);
+                channel.pos = Some(at);
+            }
+        }
+    }
+
+    fn closed(&mut self, doc: usize, c: u32, end: ChannelEnd, world: &World) {
+        let document = &mut self.docs[doc];
+        document.told_ended.insert(c);
+        let reader = document.readers.remove(&c);
+        let found = self.channels.iter_mut().find(|channel| channel.cid == Some(c));
+        let Some(channel) = found.filter(|channel| channel.state == State::Open) else { return };
+        if reader.is_none() {
+            // Named in `last`, or begun after the end: it tells nothing about this channel.
+            return;
+        }
+        match end {
+            ChannelEnd::Overrun => assert_eq!(channel.kind, Kind::Strict, "{}", channel.topic),
+            ChannelEnd::Closed | ChannelEnd::Gone => {
+                assert!(channel.ending, "peer {}: {} ended {end:?}", self.id, channel.topic);
+            }
+            _ => panic!("{} ended {end:?}", channel.topic),
+        }
+        channel.stop(world.now, world.life);
+    }
+
+    fn refused(&mut self, cid: Option<u32>, topic: &str, end: ChannelEnd) {
+        let found = self.channels.iter_mut().find(|channel| {
+            channel.topic == topic && cid.is_none_or(|cid| channel.chosen == Some(cid))
+        });
+        let Some(channel) = found else { panic!("{topic} was refused to nobody") };
+        let known = topic.starts_with("raw/");
+        assert!(known && end == ChannelEnd::Gone, "peer {}: {topic} was refused {end:?}", self.id);
+        if channel.state == State::Asked {
+            channel.state = State::Idle;
+            channel.asks = 0;
+        }
+    }
+}
+
+impl Channel {
+    /// A channel that was not opened yet.
+    pub fn new(topic: &str, kind: Kind, chosen: Option<u32>) -> Self {
+        Self {
+            topic: topic.to_string(),
+            kind,
+            chosen,
+            cid: None,
+            state: State::Idle,
+            asks: 0,
+            asked_at: Instant::ZERO,
+            since: None,
+            opened: None,
+            pos: None,
+            resume: None,
+            epochs: Vec::new(),
+            over_at: Instant::ZERO,
+            ending: false,
+        }
+    }
+
+    /// It has ended.
+    pub fn stop(&mut self, now: Instant, life: u32) {
+        if self.state == State::Open
+            && let Some(pos) = self.pos
+        {
+            self.resume = Some((pos, life));
+        }
+        self.state = State::Idle;
+        self.asks = 0;
+        self.opened = None;
+        self.pos = None;
+        self.epochs.clear();
+        self.over_at = now;
+        self.ending = false;
+    }
+
+    /// Whether it is a conversation with one resource.
+    pub fn is_private(&self) -> bool {
+        self.topic.starts_with("echo/")
+    }
+
+    /// Whether its resource takes messages.
+    pub fn takes_messages(&self) -> bool {
+        self.is_private() || self.topic.starts_with("board/")
+    }
+}
+
+impl Doc {
+    /// The reader of channel `c`.
+    ///
+    /// # Panics
+    ///
+    /// If the channel was not opened on this document.
+    pub fn reader(&mut self, c: u32) -> &mut Reader {
+        let number = self.number;
+        let reader = self.readers.get_mut(&c);
+        reader.unwrap_or_else(|| panic!("document {number:?}: channel {c} was not opened"))
+    }
+}
+
+/// The code of an answer that failed; empty for any other.
+pub fn error_of(body: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    value["error"].as_str().unwrap_or_default().to_string()
+}
