@@ -1,5 +1,6 @@
 //! Words that every floor uses: identifiers, integer time, limits, reasons.
 
+pub mod backoff;
 pub mod id;
 pub mod limits;
 pub mod name;

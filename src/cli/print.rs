@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_message_is_one_line_whatever_is_in_it() {
         let odd = message(b"x\ty\\\n\r\0\xff\xc3\xa4", 0);
-        let (out, _) = printed(Format::Text { offsets: true }, &[odd.clone()]);
+        let (out, _) = printed(Format::Text { offsets: true }, std::slice::from_ref(&odd));
         assert_eq!(out, "a/b\t1z:5\tx\ty\\\\\\n\\r\\x00\\xffä\n");
         let (out, _) = printed(Format::Text { offsets: false }, &[message(b"1.1 1.2", 0)]);
         assert_eq!(out, "a/b\t1.1 1.2\n");

@@ -8,8 +8,8 @@ use std::thread;
 use crate::base::name::{TopicName, check_resource};
 use crate::base::time::Span;
 use crate::cli::terminal::{complain, fail};
-use crate::client::url::Server;
 use crate::reactor::clock::Clock;
+use crate::reactor::url::Server;
 use crate::resource::outcome::{Fate, PostError};
 use crate::resource::post::{Publisher, Settings};
 
@@ -53,7 +53,8 @@ pub struct Args {
     pub token: Option<String>,
     /// Requests written ahead of their answers; with more than 1 the order of lines is not kept
     /// when the server is pressed
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
     pub pipeline: u8,
     /// For how long one request is tried while the server is pressed or not there
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]

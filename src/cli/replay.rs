@@ -13,8 +13,8 @@ use clap::Args;
 use crate::base::time::{Instant, Span};
 use crate::cli::merge::{Merge, MergeError, Naming, Tick};
 use crate::cli::ticks::TickError;
-use crate::client::url::Server;
 use crate::reactor::clock::Clock;
+use crate::reactor::url::Server;
 use crate::resource::outcome::Fate;
 use crate::resource::post::{Publisher, Settings};
 

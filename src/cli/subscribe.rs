@@ -11,7 +11,7 @@ use crate::cli::terminal::{complain, fail};
 use crate::client::event::{ChannelKey, parse_topic};
 use crate::client::link::Link;
 use crate::client::settings::Settings;
-use crate::client::url::Server;
+use crate::reactor::url::Server;
 use crate::wire::command::{Mode, OpenRequest, Position};
 
 const EXAMPLES: &str = "\
@@ -24,13 +24,14 @@ Examples:
   ahm subscribe http://example.org/live/ahm/ fx/EURUSD --raw
 
 Output, one line a message:
-  RESOURCE/SUBJECT <TAB> payload              with \\ LF CR as \\\\ \\n \\r, and other bytes that are
-                                              not text as \\xNN
+  RESOURCE/SUBJECT <TAB> payload              with \\ LF CR as \\\\ \\n \\r, and what else is
+                                              no text as \\xNN
   RESOURCE/SUBJECT <TAB> EP:N <TAB> payload   with --with-offsets
   payload                                     with --raw, every byte as it came
-  {\"name\":..,\"ep\":..,\"n\":..,\"payload\":..}   with --json; \"base64\":true where the payload is not
-                                              UTF-8, \"folded\":K where K messages were folded
-                                              into this one; gaps and ends as \"event\":\"gap\"
+  {\"name\":..,\"ep\":..,\"n\":..,\"payload\":..}   with --json; \"base64\":true where the
+                                              payload is not UTF-8, \"folded\":K where
+                                              K messages were folded into this one;
+                                              gaps and ends have an \"event\"
 
 Every message comes once and in order, over cuts, refreshes and restarts of the server. Where
 messages are missing, a line on the standard error says so (with --json also one among the

@@ -26,12 +26,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
+use crate::base::backoff::Backoff;
 use crate::base::id::{Cid, Mid};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
 use crate::base::reason::ChannelEnd;
 use crate::base::time::{Instant, Span};
-use crate::client::backoff::Backoff;
 use crate::client::calls::Call;
 use crate::client::channel::Channel;
 use crate::client::document::{Document, Phase};

@@ -1,8 +1,8 @@
 //! One channel of the agent: what was asked for, and how far that has come in this session.
 
+use crate::base::backoff::Backoff;
 use crate::base::id::Cid;
 use crate::base::time::Instant;
-use crate::client::backoff::Backoff;
 use crate::client::outbox::Outbox;
 use crate::wire::command::{Mode, OpenRequest};
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use crate::base::backoff::Backoff;
 use crate::base::limits;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
-use crate::client::backoff::Backoff;
 use crate::client::channel::{Channel, Status};
 use crate::client::event::{ChannelKey, SendId};
 use crate::wire::command::OpenRequest;
@@ -116,6 +116,8 @@ impl Agent {
     /// it must be put on the wire; [`Event::Sent`] tells its fate. `word` reaches the resource with
     /// it, which can recognise a send by it beyond the life of a session.
     ///
+    /// [`Event::Sent`]: crate::client::event::Event::Sent
+    ///
     /// # Errors
     /// [`Misuse`] if there is no such channel, or the payload or the word is too long.
     pub fn send(
@@ -153,6 +155,8 @@ impl Agent {
     }
 
     /// Measures the time of a command's round trip: [`Event::RoundTrip`].
+    ///
+    /// [`Event::RoundTrip`]: crate::client::event::Event::RoundTrip
     pub fn ping(&mut self, now: Instant) {
         self.call_ping(now);
         self.drive(now);

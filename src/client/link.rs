@@ -11,13 +11,13 @@ use mio::{Token, Waker};
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::event::{CallId, Event, Output, Request, StreamId, StreamState};
-use crate::client::exchange::{Part, put_request};
-use crate::client::pipe::{Pipe, Read};
+use crate::client::pipe::{Pipe, Read, put_request};
 use crate::client::settings::Settings;
-use crate::client::url::Server;
+use crate::http::exchange::Part;
 use crate::reactor::clock::Clock;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::Signals;
+use crate::reactor::url::Server;
 
 /// Wakes the loop from another thread.
 const WAKER: Token = Token(0);
@@ -56,7 +56,7 @@ struct Calls {
 /// use ahm::client::event::{Event, parse_topic};
 /// use ahm::client::link::Link;
 /// use ahm::client::settings::Settings;
-/// use ahm::client::url::Server;
+/// use ahm::reactor::url::Server;
 /// use ahm::wire::command::OpenRequest;
 ///
 /// let server = Server::parse("http://127.0.0.1:8080", "/ahm/").unwrap();

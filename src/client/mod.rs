@@ -1,14 +1,12 @@
-//! Consumer side: the client agent without sockets, its link over TCP, its back-off.
+//! Consumer side: the client agent without sockets, its link over TCP.
 
 pub mod agent;
 pub mod answer;
-pub mod backoff;
 pub mod calls;
 pub mod channel;
 pub mod consumer;
 pub mod document;
 pub mod event;
-pub mod exchange;
 pub mod frames;
 pub mod link;
 pub mod merge;
@@ -17,4 +15,3 @@ pub mod pipe;
 pub mod session;
 pub mod settings;
 pub mod track;
-pub mod url;

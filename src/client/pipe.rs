@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use crate::client::exchange::{Part, ResponseReader};
+use crate::client::event::Request;
+use crate::http::exchange::{Part, ResponseReader, put_body, put_head};
 use crate::reactor::dialer;
 use crate::reactor::transport::{Io, Transport};
+use crate::reactor::url::Server;
 
 /// Reads of one connection before the others have their turn.
 const READS_MAX: usize = 16;
@@ -21,6 +23,16 @@ pub enum Read {
     More,
     /// The connection is over, for this reason.
     Over(String),
+}
+
+/// Appends `request` to `server` as HTTP/1.1.
+pub fn put_request(out: &mut Vec<u8>, server: &Server, request: &Request) {
+    let method = if request.body.is_some() { "POST" } else { "GET" };
+    put_head(out, method, &format!("{}{}", server.path(), request.target), server.authority());
+    if let Some(key) = &request.key {
+        out.extend_from_slice(format!("AHM-Key: {key}\r\n").as_bytes());
+    }
+    put_body(out, request.body.as_deref());
 }
 
 /// One connection.

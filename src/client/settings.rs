@@ -1,8 +1,8 @@
 //! How an agent behaves.
 
+use crate::base::backoff::Backoff;
 use crate::base::limits;
 use crate::base::time::Span;
-use crate::client::backoff::Backoff;
 
 /// The settings of one agent; the default suits a consumer on the open internet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod chunk;
 pub mod date;
+pub mod exchange;
 pub mod head;
 pub mod request;
 pub mod response;

@@ -13,3 +13,4 @@ pub mod poller;
 pub mod rlimit;
 pub mod signals;
 pub mod transport;
+pub mod url;

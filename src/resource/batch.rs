@@ -1,7 +1,7 @@
 //! A batch of messages on its way.
 
+use crate::base::backoff::Backoff;
 use crate::base::time::Instant;
-use crate::client::backoff::Backoff;
 
 /// Messages that travel in one request, one a line.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use crate::base::time::Span;
-use crate::client::exchange::{Part, ResponseReader};
-use crate::client::url::Server;
+use crate::http::exchange::{Part, ResponseReader};
+use crate::reactor::url::Server;
 
 /// Bytes of an answer at most: a line of a batch takes under 200 of them.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -19,9 +19,9 @@
 //!   no further request then;
 //! - it was refused as too large: it is sent again in two halves.
 //!
-//! With a `depth` of 1, the default, one batch is on its way at a time while the next fills, and the
-//! order of lines is the order in the logs, also over repetitions. A greater depth writes batches
-//! ahead of the answers: then a batch that is repeated comes after those written behind it.
+//! With a `depth` of 1, the default, one batch is on its way at a time while the next fills, and
+//! the order of lines is the order in the logs, also over repetitions. A greater depth writes
+//! batches ahead of the answers: then a batch that is repeated comes after those written behind it.
 //!
 //! A single message with an epoch and an offset of its own ([`Publisher::publish`]) can always be
 //! repeated: the server knows it by its number and takes it once.
@@ -30,12 +30,12 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use crate::base::backoff::Backoff;
 use crate::base::random::Random;
 use crate::base::time::Span;
-use crate::client::backoff::Backoff;
-use crate::client::exchange::{put_body, put_head};
-use crate::client::url::Server;
+use crate::http::exchange::{put_body, put_head};
 use crate::reactor::clock::Clock;
+use crate::reactor::url::Server;
 use crate::resource::batch::Batch;
 use crate::resource::caller::{Caller, Response};
 use crate::resource::outcome::{Fate, Outcome, PostError, Reply, position};
@@ -78,7 +78,7 @@ impl Default for Settings {
 ///
 /// ```no_run
 /// use ahm::base::name::TopicName;
-/// use ahm::client::url::Server;
+/// use ahm::reactor::url::Server;
 /// use ahm::resource::post::{Publisher, Settings};
 ///
 /// let server = Server::parse("http://127.0.0.1:8081", "/").unwrap();
@@ -307,6 +307,7 @@ impl Publisher {
         if now + wait > until {
             return Err(PostError::GaveUp(why.to_owned()));
         }
+        // pause: the caller blocks by contract, and the server asked for this time.
         std::thread::sleep(wait.to_std());
         Ok(())
     }

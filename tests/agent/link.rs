@@ -8,7 +8,7 @@ use std::thread;
 use ahm::client::event::{Event, parse_topic};
 use ahm::client::link::Link;
 use ahm::client::settings::Settings;
-use ahm::client::url::Server;
+use ahm::reactor::url::Server;
 use ahm::wire::command::OpenRequest;
 
 /// Accepts a connection and reads one request: its line, and its `AHM-Key`.

@@ -111,7 +111,7 @@ impl Server {
         let number = cid(&self.topics, &request.name);
         let head = topic.head();
         let session = self.sessions.get_mut(&mid).unwrap();
-        session.channels.entry(number).or_insert(Opened {
+        session.channels.entry(number).or_insert_with(|| Opened {
             name: request.name.clone(),
             from: request.since.unwrap_or(head),
             folds: Channel::folds(request),
@@ -505,7 +505,11 @@ impl World {
         let life = topic.lives.last_mut().unwrap();
         // Some have to be escaped, some are not text.
         let text = format!("{}\n<{number}>", life.head() + 1).into_bytes();
-        life.payloads.push(if number % 5 == 0 { number.to_le_bytes().to_vec() } else { text });
+        life.payloads.push(if number.is_multiple_of(5) {
+            number.to_le_bytes().to_vec()
+        } else {
+            text
+        });
     }
 
     fn carry(&mut self) {

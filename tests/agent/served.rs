@@ -7,7 +7,7 @@ use ahm::base::time::Span;
 use ahm::client::event::{Event, Fate as SendFate, parse_topic};
 use ahm::client::link::Link;
 use ahm::client::settings::Settings;
-use ahm::client::url::Server;
+use ahm::reactor::url::Server;
 use ahm::resource::outcome::Fate;
 use ahm::resource::post::{self, Publisher};
 use ahm::server::builder::{self, Builder};

@@ -2,20 +2,8 @@
 
 use crate::base::id::parse_decimal;
 use crate::base::time::Span;
-use crate::client::event::Request;
-use crate::client::url::Server;
 use crate::http::body::BodyDecoder;
 use crate::http::response::{ResponseFraming, parse_response};
-
-/// Appends `request` to `server` as HTTP/1.1.
-pub fn put_request(out: &mut Vec<u8>, server: &Server, request: &Request) {
-    let method = if request.body.is_some() { "POST" } else { "GET" };
-    put_head(out, method, &format!("{}{}", server.path(), request.target), server.authority());
-    if let Some(key) = &request.key {
-        out.extend_from_slice(format!("AHM-Key: {key}\r\n").as_bytes());
-    }
-    put_body(out, request.body.as_deref());
-}
 
 /// Appends the request line and the fields that every request has.
 pub fn put_head(out: &mut Vec<u8>, method: &str, target: &str, authority: &str) {
@@ -57,7 +45,7 @@ pub enum Part<'a> {
 /// Reads the answers of one connection, one after the other.
 ///
 /// ```
-/// use ahm::client::exchange::{Part, ResponseReader};
+/// use ahm::http::exchange::{Part, ResponseReader};
 /// let mut reader = ResponseReader::new(1000);
 /// let mut body = Vec::new();
 /// let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
@@ -196,17 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn requests_carry_key_and_body() {
-        let server = Server::parse("http://h:1/p", "/").unwrap();
-        let request = Request {
-            target: "send?n=1".into(),
-            key: Some("k".into()),
-            body: Some(b"hi".to_vec()),
-        };
+    fn a_request_says_how_long_its_body_is() {
         let mut out = Vec::new();
-        put_request(&mut out, &server, &request);
+        put_head(&mut out, "POST", "/p/send?n=1", "h:1");
+        put_body(&mut out, Some(b"hi"));
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("POST /p/send?n=1 HTTP/1.1\r\nHost: h:1\r\n"));
-        assert!(text.contains("\r\nAHM-Key: k\r\n") && text.ends_with("Length: 2\r\n\r\nhi"));
+        assert!(text.ends_with("Content-Length: 2\r\n\r\nhi"));
+        let mut out = Vec::new();
+        put_body(&mut out, None);
+        assert_eq!(out, b"\r\n");
     }
 }

@@ -33,7 +33,7 @@ impl std::error::Error for UrlError {}
 /// A server's place.
 ///
 /// ```
-/// use ahm::client::url::Server;
+/// use ahm::reactor::url::Server;
 /// let server = Server::parse("http://[::1]:8080", "/ahm/").unwrap();
 /// assert_eq!((server.authority(), server.path()), ("[::1]:8080", "/ahm/"));
 /// let server = Server::parse("http://example.org/live/ahm", "/ahm/").unwrap();

@@ -12,7 +12,7 @@ use crate::base::time::Span;
 /// ```
 /// use ahm::base::random::Random;
 /// use ahm::base::time::Span;
-/// use ahm::client::backoff::Backoff;
+/// use ahm::base::backoff::Backoff;
 ///
 /// let mut random = Random::from_number(1);
 /// let mut backoff = Backoff::default();
