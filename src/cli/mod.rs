@@ -8,8 +8,11 @@ pub mod demo_feed;
 pub mod merge;
 pub mod packed;
 pub mod pages;
+pub mod print;
+pub mod publish;
 pub mod replay;
 pub mod serve;
+pub mod subscribe;
 pub mod terminal;
 pub mod ticks;
 
@@ -42,6 +45,8 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Demo(demo::Args),
+    Subscribe(subscribe::Args),
+    Publish(publish::Args),
     Replay(replay::Replay),
     Bench(Box<bench::Args>),
     CheckConfig(Box<check_config::Args>),
@@ -62,6 +67,8 @@ pub fn run<I: IntoIterator<Item = OsString>>(args: I) -> ExitCode {
     match command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Subscribe(args) => subscribe::run(&args),
+        Command::Publish(args) => publish::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => {
             bench::run(&args).map_or_else(|error| fail("bench", &error), |()| ExitCode::SUCCESS)
