@@ -1,6 +1,5 @@
 //! What codecs and deliveries cost, by themselves: `cargo bench`.
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot begin has failed")]
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -48,7 +47,9 @@ fn requests(criterion: &mut Criterion) {
         AHM-Key: abcdefghijklmnopqrstuv\r\nAccept-Encoding: gzip, br\r\n\r\n";
     criterion.bench_function("request, head and command", |bencher| {
         bencher.iter(|| {
-            let (head, _) = parse_head(black_box(request), &Limits::default()).unwrap().unwrap();
+            let (head, _) = parse_head(black_box(request), &Limits::default())
+                .expect("the bench is set up right")
+                .expect("the bench is set up right");
             command::parse("send", head.target.query).is_ok()
         });
     });
@@ -83,12 +84,14 @@ fn world(readers: usize) -> World {
         unix_micros_at_zero: 0,
         now,
     });
-    let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
-    let publisher = hub.handle_accepted(peer, Door::Private, now).unwrap();
+    let peer: SocketAddr = "127.0.0.1:9".parse().expect("the bench is set up right");
+    let publisher =
+        hub.handle_accepted(peer, Door::Private, now).expect("the bench is set up right");
     let mut world = World { hub, now, publisher };
     world.publish();
     for _ in 0..readers {
-        let conn = world.hub.handle_accepted(peer, Door::Public, now).unwrap();
+        let conn =
+            world.hub.handle_accepted(peer, Door::Public, now).expect("the bench is set up right");
         let request = b"GET /ahm/mux.html?open=fx/A HTTP/1.1\r\nHost: a\r\n\r\n";
         world.hub.handle_received(conn, request, now);
         world.drain();

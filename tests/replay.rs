@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -164,4 +164,82 @@ fn a_listener_that_refuses_ends_the_replay_with_its_words() {
     assert!(played.unwrap_err().to_string().contains("was refused"));
     assert!(PostSink::new("ftp://127.0.0.1").is_err());
     server.stop();
+}
+
+/// A child that ends with the test.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks for the topic's history until there is one.
+fn wait_for_topic(url: &str, topic: &str) {
+    let (resource, subject) = topic.split_once('/').unwrap();
+    let address = url.strip_prefix("http://").unwrap();
+    let until = std::time::Instant::now() + PATIENCE;
+    loop {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let target = format!("/ahm/history?resource={resource}&subject={subject}");
+        write!(stream, "GET {target} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        if answer.starts_with("HTTP/1.1 200 ") {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{topic} was never opened");
+    }
+}
+
+fn ahm(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ahm"));
+    command.args(args).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    command
+}
+
+#[test]
+fn ahm_subscribe_prints_every_row_that_ahm_replay_publishes() {
+    let files = recordings();
+    let topics: Vec<String> = {
+        let merge = Merge::open(&files, &Naming::default()).unwrap();
+        merge.names().map(ToString::to_string).collect()
+    };
+    let rows: HashMap<_, _> =
+        topics.iter().zip(&files).map(|(topic, path)| (topic.clone(), expected(path))).collect();
+    let total: usize = rows.values().map(Vec::len).sum();
+    let feed = "feed:history.messages=1000000:history.bytes=512MiB:history.age=10m";
+    let mut serve = ahm(&["serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"]);
+    serve.args(["--shards", "2", "--set", "protocol.history_bytes_max=1GiB"]);
+    serve.args(["--resource", &format!("crypto:{feed}"), "--resource", &format!("fx:{feed}")]);
+    let mut serve = Child(serve.spawn().unwrap());
+    let mut lines = BufReader::new(serve.0.stdout.take().unwrap()).lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    let public = line().strip_prefix("listening ").unwrap().to_string();
+    let private = line().strip_prefix("private ").unwrap().to_string();
+
+    let count = total.to_string();
+    let mut subscribe = ahm(&["subscribe", "--count", &count, "--json", &public]);
+    let mut subscribe = Child(subscribe.args(&topics).spawn().unwrap());
+    let output = BufReader::new(subscribe.0.stdout.take().unwrap());
+    // A topic begins with its first open: from then on its reader misses nothing.
+    topics.iter().for_each(|topic| wait_for_topic(&public, topic));
+    let mut replay = ahm(&["replay", "--speed", "0", "--url", &private]);
+    let mut replay = Child(replay.args(&files).spawn().unwrap());
+
+    let mut next: HashMap<String, usize> = HashMap::new();
+    for line in output.lines() {
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let (name, payload) = (line["name"].as_str().unwrap(), &line["payload"]);
+        let at = next.entry(name.to_string()).or_default();
+        assert!(line["n"] == *at as u64 + 1, "{name}: row {at}: {line}");
+        let row = String::from_utf8_lossy(&rows[name][*at]);
+        assert!(payload.as_str() == Some(&row), "{name}: row {at}: {payload} is not {row}");
+        *at += 1;
+    }
+    assert_eq!(next.values().sum::<usize>(), total);
+    assert!(replay.0.wait().unwrap().success());
+    assert!(subscribe.0.wait().unwrap().success());
 }
