@@ -30,7 +30,9 @@ pub struct Ready {
 ///
 /// let mut poller = Poller::new(256)?;
 /// let waker = poller.waker(MAIL)?;
-/// std::thread::spawn(move || waker.wake());
+/// // The waker outlives the poll: with the last of its clones the edge would go too.
+/// let other = waker.clone();
+/// std::thread::spawn(move || other.wake());
 /// poller.poll(None)?;
 /// assert!(poller.events().all(|ready| ready.token == MAIL));
 /// poller.poll(Some(Span::ZERO))?;
