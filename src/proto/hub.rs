@@ -5,7 +5,7 @@
 //! `handle_*` calls the shell drains [`Hub::poll_output`] to the end. The same inputs give the same
 //! outputs: time, seed and randomness are passed in.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -105,8 +105,10 @@ pub struct Hub {
     /// Documents and cursors that have read their topic's end.
     pub(crate) read_out: Vec<(u32, u32, Option<ChannelEnd>)>,
     pub(crate) scratch: Scratch,
-    /// How many shared, and how many private, topics were numbered so far.
-    pub(crate) topics_numbered: (u32, u32),
+    /// Opens that wait for the answer of a topic's home, by topic.
+    pub(crate) asks: HashMap<TopicName, u32>,
+    /// How many topics were numbered so far.
+    topics_numbered: u32,
     pub(crate) history_bytes: usize,
     pub(crate) pinned_bytes: usize,
     pub(crate) sweep_at: u32,
@@ -148,7 +150,8 @@ impl Hub {
             touched: Vec::new(),
             read_out: Vec::new(),
             scratch: Scratch::default(),
-            topics_numbered: (0, 0),
+            asks: HashMap::new(),
+            topics_numbered: 0,
             history_bytes: 0,
             pinned_bytes: 0,
             sweep_at: 0,
@@ -382,15 +385,12 @@ impl Hub {
         Mid::new(self.shard, session)
     }
 
-    /// A number for a new topic.
-    pub(crate) fn number_topic(&mut self, private: bool) -> Cid {
-        let (counter, first) = match private {
-            false => (&mut self.topics_numbered.0, Cid::SHARED_FIRST),
-            true => (&mut self.topics_numbered.1, Cid::PRIVATE_FIRST),
-        };
-        let number = first + *counter * u32::from(self.shards) + u32::from(self.shard.0);
-        *counter += 1;
-        Cid(number)
+    /// A number for a new shared topic, never given before; `None` when all were.
+    pub(crate) fn number_topic(&mut self) -> Option<Cid> {
+        let offset = self.topics_numbered.checked_mul(u32::from(self.shards))?;
+        let number = Cid::SHARED_FIRST.checked_add(offset)? + u32::from(self.shard.0);
+        self.topics_numbered += 1;
+        (number < Cid::PRIVATE_FIRST).then_some(Cid(number))
     }
 
     /// The document in `slot`, which its caller found in an index of this hub.

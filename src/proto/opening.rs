@@ -102,35 +102,33 @@ impl Hub {
     fn ask_home(&mut self, ask: Key, session: Key, request: &OpenRequest, address: SocketAddr) {
         let found = self.topics.find(&request.name);
         if let Some(slot) = found
-            && let Some(topic) = self.topics.slots.at_mut(slot)
+            && let Some(topic) = self.topics.slots.at(slot)
+            && !topic.options.ask_each
+            && !topic.log.ended()
         {
-            if !topic.options.ask_each && !topic.log.ended() {
-                return self.settle_opening(ask, Ok(slot));
-            }
-            topic.opens_waiting += 1;
+            return self.settle_opening(ask, Ok(slot));
         }
         let Some(mid) = self.mid_of(session) else { return };
         let cid = request.cid.unwrap_or(Cid(0));
         let consumer = Consumer { session: mid, cid, address };
         let home = self.home_of(&request.name);
+        *self.asks.entry(request.name.clone()).or_default() += 1;
         let ask = Ask { shard: self.shard, ask, name: request.name.clone(), consumer };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 
     /// At the asking shard: the home has ruled.
     pub(crate) fn take_ruling(&mut self, ask: Key, name: &TopicName, ruling: Ruling) {
-        if let Some(slot) = self.topics.find(name)
-            && let Some(topic) = self.topics.slots.at_mut(slot)
-        {
-            topic.opens_waiting = topic.opens_waiting.saturating_sub(1);
+        if let Some(count) = self.asks.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.asks.remove(name);
+            }
         }
         match ruling {
             Ruling::Denied(code, detail) => self.settle_opening(ask, Err((code, detail))),
             Ruling::Private(options) => {
-                if self.openings.get(ask).is_none() {
-                    return;
-                }
-                let number = self.number_topic(true);
+                let Some(number) = self.number_private(ask) else { return };
                 let end = Place { place: 0, epoch: Epoch(self.random.next()), offset: Offset(1) };
                 let slot = self.add_topic(name.clone(), number, options, Role::Private, end);
                 self.settle_opening(ask, Ok(slot));
@@ -155,6 +153,14 @@ impl Hub {
                 self.settle_opening(ask, Ok(slot));
             }
         }
+    }
+
+    /// The number of a private topic, which only its session needs to tell from others.
+    fn number_private(&mut self, ask: Key) -> Option<Cid> {
+        let session = self.sessions.get_mut(self.openings.get(ask)?.session)?;
+        let number = Cid::PRIVATE_FIRST.checked_add(session.privates)?;
+        session.privates += 1;
+        Some(Cid(number))
     }
 
     /// The channel's topic is known, or why it has none.

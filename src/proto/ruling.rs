@@ -49,7 +49,7 @@ impl Hub {
         if self.topics.slots.len() >= self.settings.topics_max {
             return None;
         }
-        let number = self.number_topic(false);
+        let number = self.number_topic()?;
         let epoch = Epoch(self.random.next());
         let role = Role::Home { numbering: Numbering::Unset, followers: Vec::new() };
         let end = Place { place: 0, epoch, offset: Offset(1) };
@@ -73,7 +73,6 @@ impl Hub {
             builder: RunBuilder::default(),
             subscribers: Vec::new(),
             touched: false,
-            opens_waiting: 0,
             quiet_since: self.now,
         });
         self.start_sweep();

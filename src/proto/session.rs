@@ -60,6 +60,8 @@ pub struct Session {
     pub last_document: u32,
     /// Its channels; a document's cursors stand at the same indexes.
     pub channels: Vec<Channel>,
+    /// How many private topics it was given.
+    pub privates: u32,
     /// Numbered sends, from the first one on.
     pub inboxes: Option<Box<Inboxes>>,
     /// Since when it has had no document.
@@ -76,6 +78,7 @@ impl Session {
             documents: [NONE; DOCUMENTS_MAX],
             last_document: 0,
             channels: Vec::new(),
+            privates: 0,
             inboxes: None,
             idle_since: now,
             timer_at: Instant::NEVER,

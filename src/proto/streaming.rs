@@ -114,8 +114,9 @@ impl Hub {
         let now = self.now;
         let overlap = heartbeat.unwrap_or(self.settings.heartbeat).min(OVERLAP_MAX);
         let Some(session) = self.sessions.get(session) else { return };
-        let slots: Vec<u32> = session.document_slots().collect();
-        // Its place is needed at once where all are taken; the oldest stands first.
+        let mut slots: Vec<u32> = session.document_slots().collect();
+        slots.sort_by_key(|&slot| self.documents.at(slot).map(|document| document.number));
+        // Where all places are taken the oldest document goes at once.
         let crowded = slots.len() == DOCUMENTS_MAX;
         let mut dropped = !crowded;
         for slot in slots {

@@ -127,6 +127,11 @@ impl Hub {
         }
         if document.replaced_at <= now {
             document.replaced_at = Instant::NEVER;
+            if document.blocked {
+                // Its successor carries everything; nobody reads this one to its end.
+                self.close(conn, CloseReason::Refreshed);
+                return;
+            }
             self.end_document(key.slot, crate::base::reason::DocumentEnd::Refreshed);
         }
         let Some(document) = self.documents.get_mut(key) else { return };
@@ -214,7 +219,8 @@ impl Hub {
         topic.log.trim(&history, now);
         let trimmed = before - topic.log.bytes();
         let quiet = now.since(topic.quiet_since) >= self.settings.topic_grace;
-        let idle = quiet && !topic.is_wanted() && !topic.touched;
+        let asked = self.asks.contains_key(&topic.name);
+        let idle = quiet && !asked && !topic.is_wanted() && !topic.touched;
         match topic.role {
             Role::Follower(home) if idle => {
                 let number = topic.number;

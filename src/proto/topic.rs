@@ -82,17 +82,15 @@ pub struct Topic {
     pub subscribers: Vec<Subscriber>,
     /// True exactly when it waits to be sealed at the end of the turn.
     pub touched: bool,
-    /// Opens that wait for its home's answer.
-    pub opens_waiting: u32,
     /// Since when it has had no subscriber.
     pub quiet_since: Instant,
 }
 
 impl Topic {
-    /// Whether anybody reads it, here or on another shard, or is about to.
+    /// Whether anybody reads it, here or on another shard.
     pub fn is_wanted(&self) -> bool {
         let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
-        !self.subscribers.is_empty() || followed || self.opens_waiting > 0
+        !self.subscribers.is_empty() || followed
     }
 }
 
