@@ -1,0 +1,90 @@
+//! The binary itself: what it prints, what it serves, how it ends.
+
+#![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Nothing here takes so long unless it is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    public: String,
+}
+
+impl Server {
+    fn start(subcommand: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ahm"))
+            .args([subcommand, "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let public = lines.next().unwrap().unwrap();
+        let public = public.strip_prefix("listening http://").unwrap().to_string();
+        Self { child, lines, public }
+    }
+
+    fn get(&self, target: &str, version: &str) -> Lines<BufReader<TcpStream>> {
+        let mut stream = TcpStream::connect(&self.public).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {target} HTTP/{version}\r\nHost: localhost\r\n\r\n").unwrap();
+        BufReader::new(stream).lines()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn frames(lines: &mut Lines<BufReader<TcpStream>>) -> impl Iterator<Item = String> + use<'_> {
+    lines.map(Result::unwrap).filter(|line| line.starts_with("<p "))
+}
+
+#[test]
+fn the_demo_gives_live_quotes_to_one_get() {
+    let server = Server::start("demo");
+    for version in ["1.1", "1.0"] {
+        let mut lines = server.get("/ahm/mux.html?open=fx/EURUSD", version);
+        let mut frames = frames(&mut lines);
+        assert!(frames.next().unwrap().starts_with("<p i scs="), "identity comes first");
+        let opened = frames.next().unwrap();
+        assert!(opened.starts_with("<p o c=") && opened.contains(" u=fx/EURUSD "), "{opened}");
+        for _ in 0..3 {
+            let quote = frames.next().unwrap();
+            let (attributes, payload) = quote.split_once('>').unwrap();
+            assert!(attributes.starts_with("<p c="), "{quote}");
+            let prices: Vec<f64> = payload.split(' ').map(|price| price.parse().unwrap()).collect();
+            assert!(prices.iter().all(|price| (1.3..1.5).contains(price)), "{quote}");
+        }
+    }
+    for (path, start) in [("/", "<!doctype html>"), ("/ahm/client.js", "// @ts-check")] {
+        let mut lines = server.get(path, "1.0").map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "HTTP/1.1 200 OK", "{path}");
+        assert_eq!(lines.find(|line| line.starts_with(start)).as_deref(), Some(start), "{path}");
+    }
+}
+
+#[test]
+fn signals_end_the_server_cleanly() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start("serve");
+        let mut document = server.get("/ahm/mux.html", "1.1");
+        assert!(frames(&mut document).next().unwrap().starts_with("<p i "));
+        let id = server.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
+        assert!(sent.unwrap().success());
+        let last = frames(&mut document).next().unwrap();
+        assert!(last.starts_with("<p z e=shutdown w="), "{last}");
+        assert!(server.child.wait().unwrap().success(), "SIG{signal}");
+        assert!(server.lines.by_ref().all(|line| line.unwrap().starts_with("private ")));
+    }
+}
