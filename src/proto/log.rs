@@ -172,10 +172,12 @@ impl Log {
         }
     }
 
-    /// Drops the oldest run, unless it holds the newest message; says whether it did.
+    /// Drops the oldest run, unless it holds the newest message or is the last, which may be the
+    /// mark that the topic has ended; says whether it did.
     pub fn drop_oldest(&mut self) -> bool {
         let Some(front) = self.runs.front() else { return false };
-        if self.last_message.is_some_and(|place| place < front.end_place()) {
+        let newest = self.last_message.is_some_and(|place| place < front.end_place());
+        if newest || self.runs.len() == 1 {
             return false;
         }
         let Some(front) = self.runs.pop_front() else { return false };
@@ -352,6 +354,17 @@ mod tests {
         assert_eq!(log.runs().count(), 1);
         assert_eq!(log.fresh(true), 2);
         assert_eq!(log.fresh(false), 3);
+    }
+
+    #[test]
+    fn the_end_of_a_topic_without_messages_stays_to_be_read() {
+        let mut log = Log::new(place(0, 1, 1));
+        mark(&mut log, place(0, 1, 1), Mark::Gap { after: Offset(4), missing: 4 });
+        mark(&mut log, place(1, 1, 5), Mark::End(crate::base::reason::ChannelEnd::Gone));
+        let none = History { messages_max: 0, bytes_max: 0, age_max: Span::ZERO };
+        log.trim(&none, Instant::from_nanos(9));
+        assert_eq!(log.seek(0), Some((0, 1)));
+        assert!(log.ended());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::io::{IoSlice, Write as _};
 
-use crate::base::id::{Cid, ConnKey, Offset};
+use crate::base::id::{Cid, ConnKey};
 use crate::base::limits;
 use crate::base::reason::{ChannelEnd, CloseReason};
 use crate::base::time::{Instant, Span};
@@ -259,15 +259,11 @@ fn declare_gap(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch
 
 /// Sets the cursor to `place`, telling the reader of an epoch that began in between.
 fn skip_to(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &mut Scratch) {
-    if topic.log.missed_between(cursor.place, place) == Missed::Unknown
-        && let Some((index, _)) = topic.log.seek(place)
-    {
-        let run = topic.log.run(index);
-        let before = topic.log.position_before(place);
-        let n =
-            if run.kind == Kind::Messages { Offset(run.offset_at(place).0 - 1) } else { before.n };
-        let head = if run.epoch == topic.log.end().epoch { topic.log.head() } else { n };
-        frame::opened(&mut scratch.bytes, cid, &topic.name, run.epoch, n, head);
+    let log = &topic.log;
+    if log.missed_between(cursor.place, place) == Missed::Unknown {
+        let before = log.position_before(place);
+        let head = if before.ep == log.end().epoch { log.head() } else { before.n };
+        frame::opened(&mut scratch.bytes, cid, &topic.name, before.ep, before.n, head);
     }
     cursor.place = place;
 }
