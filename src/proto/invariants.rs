@@ -43,12 +43,15 @@ impl Hub {
         for key in self.documents.keys() {
             let Some(document) = self.documents.get(key) else { continue };
             let fail = |what: &str| Err(format!("document {key:?}: {what}: {document:?}"));
-            let carried = self.conns.get(document.conn).map(|connection| &connection.phase);
-            if !matches!(carried, Some(Phase::Stream(slot)) if *slot == key.slot) {
+            let Some(connection) = self.conns.get(document.conn) else {
+                return fail("it has no connection");
+            };
+            if !matches!(connection.phase, Phase::Stream(slot) if slot == key.slot) {
                 return fail("its connection carries something else");
             }
+            let sent = connection.named || connection.blocked || document.blocked;
             let waits = document.flush_at <= self.now || document.flush.as_nanos() == 0;
-            if document.has_output() && !document.named && !document.blocked && waits {
+            if document.has_output() && !sent && waits {
                 return fail("it has output and nobody sends it");
             }
             if document.session != NONE {

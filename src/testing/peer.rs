@@ -158,6 +158,7 @@ impl Peer {
         self.session = None;
         for channel in &mut self.channels {
             channel.stop(world.now, life);
+            channel.cid = None;
         }
     }
 
@@ -286,7 +287,10 @@ impl Peer {
     }
 
     fn opened(&mut self, doc: usize, c: u32, topic: &str, at: At, head: u64, world: &World) {
-        let found = self.channels.iter().position(|channel| channel.cid == Some(c));
+        let found = self
+            .channels
+            .iter()
+            .position(|channel| channel.cid == Some(c) && channel.topic == topic);
         let asked = || {
             let mut channels = self.channels.iter();
             channels.position(|channel| {
@@ -312,7 +316,7 @@ impl Peer {
             };
             let foreign = has.is_some_and(|(_, of)| of != life);
             let start = Start { has: has.map(|(at, _)| at), foreign };
-            document.readers.insert(c, Reader::new(topic, state.kind, start, world.now));
+            document.readers.insert(c, Reader::new(topic, state.kind, start, document.asked_at));
         }
         document.reader(c).opened(at.0, at.1, head);
         if state.state == State::Asked {

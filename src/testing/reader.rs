@@ -48,6 +48,8 @@ pub struct Reader {
     behind: bool,
     opened: bool,
     claim: Option<(At, At)>,
+    /// Nothing is known of where it began, so that the first gap counts from an unknown place.
+    adrift: bool,
     first_at: Instant,
     count: u64,
     /// The last payload.
@@ -56,7 +58,7 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of which no frame was seen.
-    pub fn new(topic: &str, kind: Kind, start: Start, now: Instant) -> Self {
+    pub fn new(topic: &str, kind: Kind, start: Start, asked_at: Instant) -> Self {
         Self {
             topic: topic.to_string(),
             kind,
@@ -67,7 +69,8 @@ impl Reader {
             behind: false,
             opened: false,
             claim: None,
-            first_at: now,
+            adrift: false,
+            first_at: asked_at,
             count: 0,
             last_payload: Vec::new(),
         }
@@ -102,7 +105,10 @@ impl Reader {
             return;
         }
         match self.have {
-            None => self.base = Some((ep, n)),
+            None => {
+                self.base = Some((ep, n));
+                self.adrift = true;
+            }
             Some(_) if self.kind.conflates() => self.base = Some((ep, n)),
             Some(have) if have.0 == ep && have.1 == n => {}
             Some(have) if have.0 == ep && n < have.1 => {
@@ -113,10 +119,7 @@ impl Reader {
                 self.behind = true;
                 return;
             }
-            Some(have) if have.0 == ep => {
-                assert!(first || self.owed, "{topic}: led from {have:?} to {n} without a reason");
-                self.owed = true;
-            }
+            Some(have) if have.0 == ep => self.owed = true,
             Some(_) if first => self.owed = true,
             Some(have) if !self.owed => self.claim = Some((have, (ep, n))),
             Some(_) => {}
@@ -136,7 +139,12 @@ impl Reader {
         };
         assert_eq!(have.0, ep, "{topic}: a gap in another epoch than the one before");
         let base = self.claim.take().map_or(base, |(left, _)| left);
-        if !self.kind.conflates() && base.0 == ep {
+        if self.adrift {
+            let from = n - missing.unwrap_or_default();
+            if from < n {
+                model.check_gap(topic, ep, from, n);
+            }
+        } else if !self.kind.conflates() && base.0 == ep {
             assert!(n >= base.1, "{topic}: a gap back from {base:?} to {n}");
             if let Some(missing) = missing {
                 assert_eq!(
@@ -152,6 +160,7 @@ impl Reader {
             assert!(n > base.1 || missing.is_none(), "{topic}: a gap of nothing at {n}");
         }
         self.owed = false;
+        self.adrift = false;
         self.foreign = false;
         self.have = Some((ep, n));
         self.base = self.have;
@@ -183,6 +192,7 @@ impl Reader {
         }
         self.foreign = false;
         self.behind = false;
+        self.adrift = false;
         self.have = Some((have.0, n));
         self.base = self.have;
         self.count += 1;

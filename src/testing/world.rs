@@ -18,6 +18,8 @@ use crate::testing::net::{Segment, Side, Wire};
 const PRESSURE: usize = 48;
 /// Lines of the trace that are kept.
 const TRACE_MAX: usize = 600;
+/// Characters of one line of it.
+const TRACE_LINE_MAX: usize = 260;
 
 #[derive(Debug)]
 enum Load {
@@ -99,7 +101,8 @@ impl World {
                 trace.pop_front();
             }
             let micros = self.now.as_nanos() / 1_000;
-            trace.push_back(format!("{:>10}us {}", micros, line()));
+            let line: String = line().chars().take(TRACE_LINE_MAX).collect();
+            trace.push_back(format!("{micros:>10}us {line}"));
         }
     }
 
