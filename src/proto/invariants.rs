@@ -1,9 +1,13 @@
 //! What must hold between any two inputs of a hub, for tests.
 
+use crate::base::time::Span;
 use crate::proto::connection::Phase;
 use crate::proto::hub::Hub;
 use crate::proto::session::{ChannelState, NONE};
 use crate::proto::topic::Role;
+
+/// How late a timer may be, a turn of the shell included.
+const LATE: Span = Span::from_millis(5);
 
 impl Hub {
     /// Looks whether documents, sessions, channels, cursors and topics agree with each other. Costs
@@ -50,7 +54,7 @@ impl Hub {
                 return fail("its connection carries something else");
             }
             let sent = connection.named || connection.blocked || document.blocked;
-            let waits = document.flush_at <= self.now || document.flush.as_nanos() == 0;
+            let waits = document.flush_at + LATE < self.now || document.flush.as_nanos() == 0;
             if document.has_output() && !sent && waits {
                 return fail("it has output and nobody sends it");
             }
@@ -94,7 +98,7 @@ impl Hub {
                     _ => return fail(format!("a channel leads nowhere: {channel:?}")),
                 }
             }
-            if session.timer_at < self.now && session.document_slots().next().is_none() {
+            if session.timer_at + LATE < self.now && session.document_slots().next().is_none() {
                 return fail(format!("its timer is over, and it has no document: {session:?}"));
             }
         }
@@ -121,6 +125,12 @@ impl Hub {
                 if cursor.topic != key.slot || cursor.subscriber as usize != at {
                     return fail(format!("{subscriber:?} is {cursor:?}"));
                 }
+            }
+            let channels = self.sessions.keys().filter_map(|key| self.sessions.get(key));
+            let channels = channels.flat_map(|session| &session.channels);
+            let open = channels.filter(|channel| channel.topic() == Some(key.slot)).count();
+            if open != topic.channels as usize {
+                return fail(format!("{open} channels are open, counted {}", topic.channels));
             }
             if let Role::Home { followers, .. } = &topic.role {
                 for follower in followers {

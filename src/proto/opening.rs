@@ -189,6 +189,9 @@ impl Hub {
                     None => {
                         session.channels[index].cid = cid;
                         session.channels[index].state = ChannelState::Open(slot);
+                        if let Some(topic) = self.topics.slots.at_mut(slot) {
+                            topic.channels += 1;
+                        }
                         self.attach(opening.session, index, slot, opening.since);
                     }
                 }

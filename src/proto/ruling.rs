@@ -73,6 +73,7 @@ impl Hub {
             builder: RunBuilder::default(),
             subscribers: Vec::new(),
             touched: false,
+            channels: 0,
             quiet_since: self.now,
         });
         self.start_sweep();

@@ -81,8 +81,11 @@ impl Hub {
 
     /// A channel has left the topic; a private one goes with it.
     pub(crate) fn release_topic(&mut self, slot: u32) {
-        let private = self.topics.slots.at(slot).is_some_and(|topic| topic.role == Role::Private);
-        if private {
+        let now = self.now;
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
+        topic.channels -= 1;
+        topic.quiet_since = now;
+        if topic.role == Role::Private {
             self.remove_topic(slot);
         }
     }

@@ -208,3 +208,31 @@ fn a_document_beats_is_refreshed_and_its_session_lingers() {
     let third = pack.connect(0, Door::Public);
     assert!(pack.get(third, &target).contains("\"error\":\"no-session\""));
 }
+
+#[test]
+fn a_lingering_sessions_topics_stay() {
+    for shards in [1, 3] {
+        let grace = Span::from_secs(1);
+        let settings = Settings { topic_grace: grace, ..Settings::default() };
+        let mut pack = Pack::new(shards, settings, Directory::default());
+        let publisher = pack.connect(0, Door::Private);
+        pack.post(publisher, "/publish/fx/A", "1");
+        for shard in 0..usize::from(shards) {
+            let first = pack.connect(shard, Door::Public);
+            let opened = frames(&pack.get(first, "/ahm/mux.html?open=fx/A"));
+            let (mid, key) = (attribute(&opened, "mid"), attribute(&opened, "k"));
+            let (cid, ep) = (attribute(&opened, "c"), attribute(&opened, "ep"));
+            let n: u32 = attribute(&opened, "n").parse().unwrap();
+            let (at, conn) = pack.conns[first].take().unwrap();
+            pack.hubs[at].handle_failed(conn, pack.now);
+            pack.pass(Span::from_secs(20));
+            let second = pack.connect(shard, Door::Public);
+            let target = format!("/ahm/mux.html?mid={mid}&k={key}&last={cid}:{ep}:{n}");
+            let again = frames(&pack.get(second, &target));
+            assert!(again.iter().any(|frame| frame.contains(" u=fx/A ")), "{again:?}");
+            pack.post(publisher, "/publish/fx/A", "next");
+            let seen = frames(&pack.text(second));
+            assert!(seen.last().unwrap().ends_with(&format!(" n={}>next", n + 1)), "{seen:?}");
+        }
+    }
+}

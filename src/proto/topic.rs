@@ -82,6 +82,8 @@ pub struct Topic {
     pub subscribers: Vec<Subscriber>,
     /// True exactly when it waits to be sealed at the end of the turn.
     pub touched: bool,
+    /// Channels of this shard's sessions that are open on it, with a document or without.
+    pub channels: u32,
     /// Since when it has had no subscriber.
     pub quiet_since: Instant,
 }
@@ -90,7 +92,7 @@ impl Topic {
     /// Whether anybody reads it, here or on another shard.
     pub fn is_wanted(&self) -> bool {
         let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
-        !self.subscribers.is_empty() || followed
+        self.channels > 0 || !self.subscribers.is_empty() || followed
     }
 }
 
