@@ -29,6 +29,19 @@ pub enum Missed {
     Unknown,
 }
 
+impl Missed {
+    /// What is missed where one stretch follows another.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, other) => other,
+            (this, Self::Nothing) => this,
+            (Self::Messages(first), Self::Messages(second)) => Self::Messages(first + second),
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+        }
+    }
+}
+
 /// One append-only log with a bounded history. Home and followers hold the same runs; a follower
 /// that lagged may have holes, which readers meet as gaps.
 #[derive(Debug)]
@@ -236,6 +249,18 @@ impl Log {
         }
     }
 
+    /// The same for a reader for whom a place was found some time ago: what was trimmed since then,
+    /// or never came to this shard, is missed too.
+    pub fn still(&self, located: Located) -> Located {
+        match self.seek(located.place) {
+            Some((_, place)) if place > located.place => Located {
+                place,
+                missed: located.missed.and(self.missed_between(located.place, place)),
+            },
+            _ => located,
+        }
+    }
+
     /// The position a reader has who reads on at `place`: epoch, and the offset before it.
     pub fn position_before(&self, place: u64) -> Position {
         let Some((index, place)) = self.seek(place) else {
@@ -341,6 +366,10 @@ mod tests {
         log.trim(&history, Instant::ZERO);
         assert_eq!(log.locate(at(1, 2)), Located { place: 6, missed: Missed::Messages(4) });
         assert_eq!(log.seek(2), Some((0, 6)));
+        let opened = Located { place: 3, missed: Missed::Nothing };
+        assert_eq!(log.still(opened), Located { place: 6, missed: Missed::Messages(3) });
+        let unsaid = Located { place: 3, missed: Missed::Unknown };
+        assert_eq!(log.still(unsaid), Located { place: 6, missed: Missed::Unknown });
         assert_eq!(log.missed_between(2, 6), Missed::Messages(4));
     }
 

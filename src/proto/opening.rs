@@ -247,6 +247,8 @@ impl Hub {
         let channel = &session.channels[index];
         let Some(topic_slot) = channel.topic() else { return };
         let Some(topic) = self.topics.slots.at_mut(topic_slot) else { return };
+        // A strict channel that has fallen behind ends when it is read, as it would have otherwise.
+        let located = if channel.strict { located } else { topic.log.still(located) };
         if document.cursors.len() <= index {
             let more = index + 1 - document.cursors.len();
             document.cursors.reserve_exact(more.max(document.cursors.len() / 2));
