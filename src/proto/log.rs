@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::id::{Epoch, Offset};
+use crate::base::id::Offset;
 use crate::base::time::Instant;
 use crate::proto::run::{Kind, Mark, Place, Run};
 use crate::proto::settings::History;
@@ -268,28 +268,24 @@ impl Log {
         };
         let run = &self.runs[index];
         let before = index.checked_sub(1).map(|index| &self.runs[index]);
-        match before {
-            Some(before) if run.kind != Kind::Messages => {
+        let before = before.filter(|before| before.end_place() == place);
+        let n = match (run.kind, before) {
+            (Kind::Mark(Mark::Gap { after, missing }), _) => after.0 - missing,
+            (Kind::Mark(Mark::Epoch(_)), Some(before)) => {
                 let n = before.first_offset.0 + before.messages() - 1;
-                Position { ep: before.epoch, n: Offset(n) }
+                return Position { ep: before.epoch, n: Offset(n) };
             }
-            _ => {
-                let into = if run.kind == Kind::Messages { place - run.first_place } else { 0 };
-                Position { ep: run.epoch, n: Offset(run.first_offset.0 + into - 1) }
-            }
-        }
-    }
-
-    /// Whether `epoch` is one that kept runs belong to, or the present one.
-    pub fn knows_epoch(&self, epoch: Epoch) -> bool {
-        epoch == self.end.epoch || self.runs.iter().any(|run| run.epoch == epoch)
+            (Kind::Mark(_), _) => run.first_offset.0 - 1,
+            (Kind::Messages, _) => run.offset_at(place).0 - 1,
+        };
+        Position { ep: run.epoch, n: Offset(n) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::Cid;
+    use crate::base::id::{Cid, Epoch};
     use crate::base::name::TopicName;
     use crate::base::time::Span;
     use crate::proto::run::RunBuilder;
@@ -419,5 +415,8 @@ mod tests {
         assert_eq!(log.locate(at(1, 2)).place, 2);
         assert_eq!(log.locate(at(1, 4)).place, 2);
         assert_eq!(log.locate(at(1, 5)).place, 3);
+        assert_eq!(log.position_before(2), at(1, 2));
+        assert!(log.drop_oldest());
+        assert_eq!(log.position_before(2), at(1, 2), "the mark alone tells where it begins");
     }
 }
