@@ -211,38 +211,32 @@ impl Log {
 
     /// Where a reader begins that has everything up to `position`.
     pub fn locate(&self, position: Position) -> Located {
-        let found = |place| Located { place, missed: Missed::Nothing };
-        if position.ep == self.end.epoch && position.n.0 >= self.head().0 {
-            // Nothing new, or the reader is ahead of us: it will drop what it has by number.
-            return found(self.end.place);
+        let n = position.n.0;
+        let mut after = None;
+        for run in self.runs.iter().filter(|run| run.epoch == position.ep) {
+            let (from, to) = run.span();
+            if to <= n && !matches!(run.kind, Kind::Mark(Mark::End(_))) {
+                after = Some(run.end_place());
+                continue;
+            }
+            let (place, missing) = match run.kind {
+                Kind::Messages if from <= n => (run.first_place + (n - from), 0),
+                // The reader is inside the gap, or its epoch began elsewhere before it did here:
+                // the mark would tell it something else than what it misses.
+                Kind::Mark(Mark::Gap { .. }) if from < n => (run.end_place(), to - n),
+                Kind::Mark(Mark::Epoch(_)) => (run.end_place(), to - n),
+                _ => (run.first_place, from.saturating_sub(n)),
+            };
+            let missed = if missing > 0 { Missed::Messages(missing) } else { Missed::Nothing };
+            return Located { place, missed };
         }
-        let wanted = position.n.next();
-        let mut of_epoch = self.runs.iter().filter(|run| run.epoch == position.ep).peekable();
-        let first_kept = of_epoch.peek().map(|run| (run.first_place, run.first_offset));
-        let holder = of_epoch.find(|run| {
-            run.kind == Kind::Messages && run.first_offset.0 + run.messages() > wanted.0
-        });
-        match (holder, first_kept) {
-            (Some(run), _) if run.first_offset <= wanted => {
-                found(run.first_place + (wanted.0 - run.first_offset.0))
-            }
-            (Some(run), Some((first_place, _))) if run.first_place > first_place => {
-                // Between two runs of the epoch: a gap that came from upstream has its own mark.
-                let before =
-                    self.runs.iter().take_while(|other| other.end_place() <= run.first_place);
-                let marks_from = before.filter(|other| other.kind == Kind::Messages).last();
-                found(marks_from.map_or(first_place, |other| other.end_place()))
-            }
-            (Some(run), _) => Located {
-                place: run.first_place,
-                missed: Missed::Messages(run.first_offset.0 - wanted.0),
-            },
-            (None, Some(_)) => {
-                // All of an earlier epoch was read: what follows is the mark that ended it.
-                let after = self.runs.iter().rev().find(|run| run.epoch == position.ep);
-                found(after.map_or(self.end.place, |run| run.end_place()))
-            }
-            (None, None) => {
+        let found = |place| Located { place, missed: Missed::Nothing };
+        match after {
+            // Nothing new, or the reader is ahead of us: it will drop what it has by number.
+            _ if position.ep == self.end.epoch => found(self.end.place),
+            // All of an earlier epoch was read: what follows is the mark that ended it.
+            Some(after) => found(after),
+            None => {
                 let place = self.runs.front().map_or(self.end.place, |run| run.first_place);
                 Located { place, missed: Missed::Unknown }
             }
@@ -268,17 +262,15 @@ impl Log {
         };
         let run = &self.runs[index];
         let before = index.checked_sub(1).map(|index| &self.runs[index]);
-        let before = before.filter(|before| before.end_place() == place);
-        let n = match (run.kind, before) {
-            (Kind::Mark(Mark::Gap { after, missing }), _) => after.0 - missing,
+        match (run.kind, before) {
             (Kind::Mark(Mark::Epoch(_)), Some(before)) => {
-                let n = before.first_offset.0 + before.messages() - 1;
-                return Position { ep: before.epoch, n: Offset(n) };
+                Position { ep: before.epoch, n: Offset(before.span().1) }
             }
-            (Kind::Mark(_), _) => run.first_offset.0 - 1,
-            (Kind::Messages, _) => run.offset_at(place).0 - 1,
-        };
-        Position { ep: run.epoch, n: Offset(n) }
+            (Kind::Messages, _) => {
+                Position { ep: run.epoch, n: Offset(run.span().0 + (place - run.first_place)) }
+            }
+            (Kind::Mark(_), _) => Position { ep: run.epoch, n: Offset(run.span().0) },
+        }
     }
 }
 
@@ -412,11 +404,49 @@ mod tests {
         add(&mut log, 2, Instant::ZERO);
         mark(&mut log, place(2, 1, 6), Mark::Gap { after: Offset(5), missing: 3 });
         add(&mut log, 1, Instant::ZERO);
-        assert_eq!(log.locate(at(1, 2)).place, 2);
-        assert_eq!(log.locate(at(1, 4)).place, 2);
-        assert_eq!(log.locate(at(1, 5)).place, 3);
-        assert_eq!(log.position_before(2), at(1, 2));
-        assert!(log.drop_oldest());
-        assert_eq!(log.position_before(2), at(1, 2), "the mark alone tells where it begins");
+        assert_eq!(log.locate(at(1, 2)), Located { place: 2, missed: Missed::Nothing });
+        // Who has more than we had is missing less than the mark says.
+        assert_eq!(log.locate(at(1, 4)), Located { place: 3, missed: Missed::Messages(1) });
+        assert_eq!(log.locate(at(1, 5)), Located { place: 3, missed: Missed::Nothing });
+    }
+
+    #[test]
+    fn what_went_before_the_first_mark_that_is_kept_is_missing() {
+        let mut log = Log::new(place(10, 1, 100));
+        mark(&mut log, place(10, 1, 103), Mark::Gap { after: Offset(102), missing: 3 });
+        add(&mut log, 2, Instant::ZERO);
+        assert_eq!(log.locate(at(1, 90)), Located { place: 10, missed: Missed::Messages(9) });
+        assert_eq!(log.position_before(10), at(1, 99));
+        assert_eq!(log.position_before(11), at(1, 102));
+
+        // An epoch that went on elsewhere, and begins here in its middle.
+        let mut log = Log::new(place(0, 7, 1));
+        mark(&mut log, place(0, 1, 51), Mark::Epoch(Offset(50)));
+        add(&mut log, 2, Instant::ZERO);
+        assert_eq!(log.locate(at(1, 45)), Located { place: 1, missed: Missed::Messages(5) });
+        assert_eq!(log.locate(at(1, 50)), Located { place: 1, missed: Missed::Nothing });
+        assert_eq!(log.position_before(1), at(1, 50));
+    }
+
+    #[test]
+    fn a_place_in_a_hole_misses_only_the_rest_of_the_hole() {
+        let mut log = Log::new(place(0, 1, 1));
+        add(&mut log, 3, Instant::ZERO);
+        let mut builder = RunBuilder::default();
+        builder.add(Cid(1 << 20), Offset(7), false, b"x");
+        log.push(Arc::new(builder.seal(&place(6, 1, 7), Instant::ZERO)));
+        assert_eq!(log.locate(at(1, 4)), Located { place: 6, missed: Missed::Messages(2) });
+        assert_eq!(log.position_before(6), at(1, 6));
+        mark(&mut log, place(9, 1, 13), Mark::Gap { after: Offset(12), missing: 3 });
+        assert_eq!(log.position_before(9), at(1, 9));
+    }
+
+    #[test]
+    fn the_end_is_still_to_be_read_by_who_has_every_message() {
+        let mut log = Log::new(place(0, 1, 1));
+        add(&mut log, 2, Instant::ZERO);
+        mark(&mut log, place(2, 1, 3), Mark::End(crate::base::reason::ChannelEnd::Gone));
+        assert_eq!(log.locate(at(1, 2)), Located { place: 2, missed: Missed::Nothing });
+        assert_eq!(log.locate(at(1, 9)), Located { place: 2, missed: Missed::Nothing });
     }
 }

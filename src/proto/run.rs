@@ -91,6 +91,17 @@ impl Run {
         if self.kind == Kind::Messages { self.len() } else { 0 }
     }
 
+    /// The offset before its entries and the offset after them: who has everything up to the first
+    /// has everything up to the second when it has read the run.
+    pub fn span(&self) -> (u64, u64) {
+        match self.kind {
+            Kind::Messages => (self.first_offset.0 - 1, self.first_offset.0 - 1 + self.messages()),
+            Kind::Mark(Mark::Gap { after, missing }) => (after.0 - missing, after.0),
+            Kind::Mark(Mark::Epoch(before)) => (before.0, before.0),
+            Kind::Mark(Mark::End(_)) => (self.first_offset.0 - 1, self.first_offset.0 - 1),
+        }
+    }
+
     /// The offset of the message at `place`, which must lie in this run.
     pub fn offset_at(&self, place: u64) -> Offset {
         Offset(self.first_offset.0 + (place - self.first_place))

@@ -153,9 +153,12 @@ impl Peer {
     }
 
     /// Forgets the session; its shared channels resume in the next one.
-    pub fn forget_session(&mut self, world: &World) {
+    pub fn forget_session(&mut self, world: &mut World) {
         let life = self.session.as_ref().map_or(world.life, |session| session.life);
         self.session = None;
+        for doc in self.docs.drain(..) {
+            world.leave(doc.wire, Side::Closed);
+        }
         for channel in &mut self.channels {
             channel.stop(world.now, life);
             channel.cid = None;
@@ -184,10 +187,8 @@ impl Peer {
         if attached && let Some(session) = &mut self.session {
             session.attached_at = world.now;
         }
-        for index in (0..self.docs.len()).rev() {
-            if self.docs[index].is_over(world) {
-                self.end_doc(index, world);
-            }
+        while let Some(index) = self.docs.iter().position(|doc| doc.is_over(world)) {
+            self.end_doc(index, world);
         }
     }
 
