@@ -225,12 +225,11 @@ impl Document {
 
     /// Whether there is anything to write.
     pub fn has_output(&self) -> bool {
-        !self.ended
-            && (self.unfinished.is_some()
-                || !self.notes.is_empty()
-                || self.heartbeat_due
-                || self.ending.is_some()
-                || !self.ready.is_empty())
+        let more = !self.notes.is_empty()
+            || self.heartbeat_due
+            || self.ending.is_some()
+            || !self.ready.is_empty();
+        self.unfinished.is_some() || (more && !self.ended)
     }
 
     /// When the next heartbeat is due if nothing else is sent: between 0.75 and 1.0 intervals after
