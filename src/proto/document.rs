@@ -225,12 +225,13 @@ impl Document {
 
     /// Whether there is anything to write.
     pub fn has_output(&self) -> bool {
-        !self.ended
-            && (self.unfinished.is_some()
-                || !self.notes.is_empty()
-                || self.heartbeat_due
-                || self.ending.is_some()
-                || !self.ready.is_empty())
+        // What a short write left of the end is still to be written after it.
+        self.unfinished.is_some()
+            || (!self.ended
+                && (!self.notes.is_empty()
+                    || self.heartbeat_due
+                    || self.ending.is_some()
+                    || !self.ready.is_empty()))
     }
 
     /// When the next heartbeat is due if nothing else is sent: between 0.75 and 1.0 intervals after
@@ -259,6 +260,17 @@ impl Document {
 mod tests {
     use super::*;
     use crate::base::random::Random;
+
+    #[test]
+    fn the_rest_of_the_end_is_output() {
+        let mut document = Document::new(Key::default(), 0, 1, Instant::ZERO);
+        document.ended = true;
+        assert!(!document.has_output());
+        let pieces = vec![Piece::Own(0, 1)];
+        let left = Unfinished { bytes: vec![b'\n'], pieces, pinned: 0 };
+        document.unfinished = Some(Box::new(left));
+        assert!(document.has_output());
+    }
 
     #[test]
     fn ready_bits_agree_with_a_plain_set() {
