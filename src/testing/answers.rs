@@ -82,6 +82,10 @@ impl Peer {
                 let mid = value["mid"].as_str().and_then(|mid| mid.parse().ok());
                 let key = value["k"].as_str().unwrap_or_default().to_string();
                 self.begin_session(mid.expect("a session has a number"), key, world);
+                if let Some(session) = &mut self.session {
+                    // It was made some time between; nobody knows when.
+                    session.attached_at = asked.at;
+                }
             }
             _ => self.answered_in_session(asked, body, world),
         }

@@ -141,6 +141,11 @@ impl Wire {
         segments
     }
 
+    /// Whether the client has read everything that the server has written so far.
+    pub fn is_drained(&self) -> bool {
+        self.down.is_empty()
+    }
+
     /// Whether the server has closed and all its bytes were read.
     pub fn is_read_out(&self) -> bool {
         self.finished && self.down.is_empty()

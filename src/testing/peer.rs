@@ -310,8 +310,8 @@ impl Peer {
         if !document.readers.contains_key(&c) {
             let first_ask = state.asks == 1 && document.live_at < state.asked_at;
             let of_this = document.opens.contains(&channel) && state.asks == 1;
-            let has = match document.named.get(&c) {
-                Some(named) => Some((*named, life)),
+            let has = match document.named.remove(&c) {
+                Some(named) => Some((named, life)),
                 None if first_ask || of_this => state.since,
                 None => None,
             };

@@ -173,6 +173,16 @@ impl World {
         &self.wires[id]
     }
 
+    /// What the server holds of a connection.
+    pub fn describe(&self, id: usize) -> String {
+        let Some((shard, conn)) = self.wires[id].at else { return "no connection".into() };
+        let hub = &self.hubs[shard];
+        let connection = hub.conns.get(conn);
+        let mut documents = hub.documents.keys().filter_map(|key| hub.documents.get(key));
+        let document = documents.find(|document| document.conn == conn);
+        format!("{:?} {connection:?} {document:?}", self.wires[id])
+    }
+
     /// The client sends bytes.
     pub fn send(&mut self, id: usize, bytes: &[u8]) {
         self.note(|| format!("wire {id} > {:?}", String::from_utf8_lossy(bytes)));
