@@ -45,10 +45,6 @@ impl Hub {
             self.seal(slot);
             any = true;
         }
-        for (document, cursor, end) in std::mem::take(&mut self.read_out) {
-            self.after_end(document, cursor, end);
-            any = true;
-        }
         any | self.post_runs()
     }
 

@@ -102,8 +102,8 @@ pub struct Hub {
     pub(crate) own_mail: VecDeque<Parcel>,
     /// Topics with messages that are not yet in their logs.
     pub(crate) touched: Vec<u32>,
-    /// Documents and cursors that have read their topic's end.
-    pub(crate) read_out: Vec<(u32, u32, Option<ChannelEnd>)>,
+    /// Cursors that have read their topic's end, or fell behind and may not; empty between writes.
+    pub(crate) read_out: Vec<(u32, Option<ChannelEnd>)>,
     pub(crate) scratch: Scratch,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,

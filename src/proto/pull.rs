@@ -90,6 +90,10 @@ impl Hub {
                     document.unfinished = Some(Box::new(left));
                 }
             }
+            // At once, before another document may take the slot.
+            while let Some((cursor, end)) = self.read_out.pop() {
+                self.after_end(slot, cursor, end);
+            }
             written
         };
         let Some(document) = self.documents.at_mut(slot) else { return };
@@ -134,7 +138,7 @@ impl Hub {
                 Turn::Done => document.ready.clear(index),
                 Turn::Ended(end) => {
                     document.ready.clear(index);
-                    self.read_out.push((slot, index, end));
+                    self.read_out.push((index, end));
                 }
             }
             document.turn = index + 1;

@@ -9,6 +9,7 @@ use crate::proto::connection::Door;
 use crate::proto::directory::Directory;
 use crate::proto::hub::{Hub, Setup};
 use crate::proto::output::{Output, Written};
+use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, TopicOptions};
 use crate::proto::settings::Settings;
 
 /// Some hubs whose parcels and moves are carried at once.
@@ -18,6 +19,8 @@ struct Pack {
     /// (shard, connection) of each peer, by its number.
     conns: Vec<Option<(usize, ConnKey)>>,
     received: Vec<Vec<u8>>,
+    /// Nothing is drained after a write to this peer.
+    drains_until: Option<usize>,
 }
 
 impl Pack {
@@ -36,7 +39,7 @@ impl Pack {
             })
         };
         let hubs = (0..shards).map(hub).collect();
-        Self { hubs, now, conns: Vec::new(), received: Vec::new() }
+        Self { hubs, now, conns: Vec::new(), received: Vec::new(), drains_until: None }
     }
 
     fn connect(&mut self, shard: usize, door: Door) -> usize {
@@ -95,6 +98,10 @@ impl Pack {
                 while let Some(output) = self.hubs[shard].poll_output() {
                     any = true;
                     self.obey(shard, output);
+                    let until = self.drains_until.map(|peer| &self.received[peer]);
+                    if until.is_some_and(|received| !received.is_empty()) {
+                        return;
+                    }
                 }
             }
         }
@@ -235,4 +242,48 @@ fn a_lingering_sessions_topics_stay() {
             assert!(seen.last().unwrap().ends_with(&format!(" n={}>next", n + 1)), "{seen:?}");
         }
     }
+}
+
+/// Answers once and ends the channel.
+#[derive(Debug)]
+struct Once;
+
+impl Resource for Once {
+    fn open(&self, _: &str, _: &Consumer) -> Decision {
+        Decision::Private(TopicOptions::default())
+    }
+
+    fn message(&self, _: &Message<'_>, actions: &mut Actions) {
+        actions.reply("that was all");
+        actions.end();
+    }
+}
+
+#[test]
+fn a_document_in_a_used_slot_keeps_its_channels() {
+    let mut directory = Directory::default();
+    directory.add("once", Arc::new(Once)).unwrap();
+    let mut pack = Pack::new(1, Settings::default(), directory);
+    let publisher = pack.connect(0, Door::Private);
+    pack.post(publisher, "/publish/fx/A", "1");
+    let other = pack.connect(0, Door::Public);
+    let opened = frames(&pack.get(other, "/ahm/mux.html?open=fx/A"));
+    let (mid, key) = (attribute(&opened, "mid"), attribute(&opened, "k"));
+    let talk = pack.connect(0, Door::Public);
+    let opened = frames(&pack.get(talk, "/ahm/mux.html?open=once/x;cid=7"));
+    let (talk_mid, talk_key) = (attribute(&opened, "mid"), attribute(&opened, "k"));
+    let line = pack.connect(0, Door::Public);
+    let target = format!("/ahm/send?mid={talk_mid}&k={talk_key}&cid=7&n=1&data=x");
+    pack.received[talk].clear();
+    pack.drains_until = Some(talk);
+    pack.get(line, &target);
+    pack.drains_until = None;
+    assert!(pack.text(talk).contains("<p x c=7 e=gone>"), "{}", pack.text(talk));
+    // Before anything else is drained the document goes, and another takes its slot.
+    let (_, conn) = pack.conns[talk].take().unwrap();
+    pack.hubs[0].handle_failed(conn, pack.now);
+    let successor = pack.connect(0, Door::Public);
+    pack.get(successor, &format!("/ahm/mux.html?mid={mid}&k={key}&last="));
+    pack.post(publisher, "/publish/fx/A", "2");
+    assert!(pack.text(successor).contains(">2"), "{}", pack.text(successor));
 }

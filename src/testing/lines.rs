@@ -24,6 +24,7 @@ pub struct Line<T> {
     wire: Option<usize>,
     decoder: Decoder,
     pending: VecDeque<T>,
+    lost: Vec<T>,
     current: Option<(u16, Vec<u8>)>,
 }
 
@@ -31,7 +32,8 @@ impl<T> Line<T> {
     /// A line that is not dialled yet.
     pub fn new(door: Door) -> Self {
         let decoder = Decoder::default();
-        Self { door, wire: None, decoder, pending: VecDeque::new(), current: None }
+        let (pending, lost) = (VecDeque::new(), Vec::new());
+        Self { door, wire: None, decoder, pending, lost, current: None }
     }
 
     /// Sends a request; `what` comes back with its fate.
@@ -50,7 +52,7 @@ impl<T> Line<T> {
 
     /// How many answers are waited for.
     pub fn waiting(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.lost.len()
     }
 
     /// The client lets go of it.
@@ -58,6 +60,7 @@ impl<T> Line<T> {
         if let Some(wire) = self.wire.take() {
             world.leave(wire, side);
         }
+        self.lost.extend(self.pending.drain(..));
     }
 
     /// What became of requests since the last call.
@@ -97,8 +100,9 @@ impl<T> Line<T> {
             }
         }
         if self.wire.is_none() {
-            fates.extend(self.pending.drain(..).map(Fate::Lost));
+            self.lost.extend(self.pending.drain(..));
         }
+        fates.extend(self.lost.drain(..).map(Fate::Lost));
         fates
     }
 }

@@ -52,6 +52,9 @@ pub struct Wire {
     pub window: usize,
     /// Bytes that one write takes at most.
     pub grain: usize,
+    /// How long the kernel waits for a client that acknowledges nothing.
+    pub patience: Span,
+    left_at: Instant,
     down: VecDeque<Segment>,
     in_flight: usize,
     blocked: bool,
@@ -72,6 +75,8 @@ impl Wire {
             written_at: now,
             window: 64 * 1024,
             grain: usize::MAX,
+            patience: Span::from_secs(100),
+            left_at: Instant::NEVER,
             down: VecDeque::new(),
             in_flight: 0,
             blocked: false,
@@ -151,10 +156,17 @@ impl Wire {
         self.finished && self.down.is_empty()
     }
 
+    /// Whether the kernel has given up on the client.
+    pub fn is_given_up(&self, now: Instant) -> bool {
+        let waits = self.side == Side::Vanished && self.in_flight > 0;
+        waits && now.since(self.left_at) > self.patience
+    }
+
     /// The client lets go of it: what is under way to it is lost.
-    pub fn leave(&mut self, side: Side, notice_at: Instant) {
+    pub fn leave(&mut self, side: Side, notice_at: Instant, now: Instant) {
         if self.side == Side::Open {
             self.side = side;
+            self.left_at = now;
             self.notice_at = notice_at;
             self.down.clear();
             if side != Side::Vanished {

@@ -348,14 +348,19 @@ impl Peer {
     fn closed(&mut self, doc: usize, c: u32, end: ChannelEnd, world: &World) {
         let document = &mut self.docs[doc];
         document.told_ended.insert(c);
+        let named = document.named.remove(&c).is_some();
         let reader = document.readers.remove(&c);
         let found = self.channels.iter_mut().find(|channel| channel.cid == Some(c));
         let Some(channel) = found.filter(|channel| channel.state == State::Open) else { return };
-        if reader.is_none() {
-            // Named in `last`, or begun after the end: it tells nothing about this channel.
+        if reader.is_none() && (!named || channel.asked_at > document.asked_at) {
+            // It was opened again since.
             return;
         }
+        let byes = self.session.as_ref().is_some_and(|session| session.has_bye(c));
         match end {
+            // It ended on a document that the client did not read to its end.
+            ChannelEnd::Closed if reader.is_none() && (channel.kind == Kind::Strict || byes) => {}
+            ChannelEnd::Gone if byes => {}
             ChannelEnd::Overrun => assert_eq!(channel.kind, Kind::Strict, "{}", channel.topic),
             ChannelEnd::Closed | ChannelEnd::Gone => {
                 assert!(channel.ending, "peer {}: {} ended {end:?}", self.id, channel.topic);
@@ -376,6 +381,13 @@ impl Peer {
             channel.state = State::Idle;
             channel.asks = 0;
         }
+    }
+}
+
+impl Session {
+    /// Whether the resource was asked to end channel `c`.
+    pub fn has_bye(&self, c: u32) -> bool {
+        self.byes.range((c, 0)..(c + 1, 0)).next().is_some()
     }
 }
 

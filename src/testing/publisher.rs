@@ -129,7 +129,9 @@ impl Publisher {
                 settled = false;
             } else if !self.topics[topic].again.is_empty() {
                 settled = false;
-                self.publish_numbered(topic, world);
+                while !self.topics[topic].again.is_empty() {
+                    self.publish_numbered(topic, world);
+                }
             }
         }
         if settled {

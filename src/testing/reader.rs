@@ -112,10 +112,8 @@ impl Reader {
             Some(_) if self.kind.conflates() => self.base = Some((ep, n)),
             Some(have) if have.0 == ep && have.1 == n => {}
             Some(have) if have.0 == ep && n < have.1 => {
-                assert!(
-                    self.foreign && head <= have.1,
-                    "{topic}: set back from {have:?} to {n} with head {head}"
-                );
+                // Only a server that does not know the place yet may begin before it.
+                assert!(head <= have.1, "{topic}: set back from {have:?} to {n} with head {head}");
                 self.behind = true;
                 return;
             }

@@ -210,7 +210,7 @@ impl World {
         let kept = self.wires[id].up.len() as u64;
         let kept = if side == Side::Closed { kept } else { self.random.below(kept + 1) };
         self.wires[id].up.truncate(kept as usize);
-        self.wires[id].leave(side, notice);
+        self.wires[id].leave(side, notice, self.now);
     }
 
     /// All lets go of the window limits and chunked writes: the network is as good as it gets.
@@ -291,7 +291,7 @@ impl World {
             self.hubs[shard].handle_writable(key, now);
         }
         let noticed = now >= self.wires[id].notice_at;
-        if noticed && self.wires[id].side == Side::Reset {
+        if (noticed && self.wires[id].side == Side::Reset) || self.wires[id].is_given_up(now) {
             return self.hubs[shard].handle_failed(key, now);
         }
         if !self.hubs[shard].wants_input(key) {
@@ -314,7 +314,12 @@ impl World {
         while let Some(output) = self.hubs[shard].poll_output() {
             match output {
                 Output::Send(conn) => self.named[shard].push_back(conn),
-                Output::Receive(_) | Output::Stream(..) => {}
+                Output::Receive(_) => {}
+                Output::Stream(conn, patience) => {
+                    if let Some(&id) = self.index.get(&(shard, conn)) {
+                        self.wires[id].patience = Span::from_millis(u64::from(patience));
+                    }
+                }
                 Output::Finish(conn) => {
                     if let Some(&id) = self.index.get(&(shard, conn)) {
                         self.wires[id].finished = true;
