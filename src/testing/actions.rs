@@ -218,6 +218,11 @@ impl Peer {
 
     fn open_options(&mut self, channel: usize, world: &mut World) -> Vec<(&'static str, String)> {
         let state = &mut self.channels[channel];
+        for doc in &mut self.docs {
+            if let Some(cid) = state.cid {
+                doc.told_ended.remove(&cid);
+            }
+        }
         if state.asks == 0 {
             state.asked_at = world.now;
             state.cid = state.chosen;
@@ -228,11 +233,6 @@ impl Peer {
         }
         state.asks += 1;
         state.state = State::Asked;
-        for doc in &mut self.docs {
-            if let Some(cid) = state.cid {
-                doc.told_ended.remove(&cid);
-            }
-        }
         let mut options = Vec::new();
         match state.kind {
             Kind::Queue => {}
@@ -437,9 +437,8 @@ impl Peer {
         let number = session.numbers.entry(cid).or_insert(1);
         let n = *number;
         *number += 1;
-        let first = n.saturating_sub(u64::from(world.settings.send_window)).max(1);
-        // The line keeps the order of what is sent now.
-        for n in first..=n {
+        // The line keeps the order of what is sent now, so that no window is too narrow for it.
+        for n in 1..=n {
             self.send_one(cid, n, &mut shared[..0], world);
         }
     }

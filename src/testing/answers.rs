@@ -182,7 +182,7 @@ impl Peer {
                         || channel.ending
                         || channel.over_at >= asked.at
                         || channel.kind == Kind::Strict
-                });
+                }) || self.session.as_ref().is_some_and(|session| session.has_bye(cid));
                 assert!(ended, "peer {}: channel {cid} is open: {value}", self.id);
                 self.send_again(&[(cid, n)]);
             }

@@ -170,7 +170,8 @@ impl Peer {
         let mut attached = false;
         for index in 0..self.docs.len() {
             if world.rough && world.now < self.docs[index].stalled_until {
-                attached |= !world.wire(self.docs[index].wire).over;
+                let doc = &self.docs[index];
+                attached |= doc.is_live() && !world.wire(doc.wire).over;
                 continue;
             }
             let max = if world.rough && world.chance(3) {

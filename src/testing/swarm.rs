@@ -236,7 +236,8 @@ fn check_channel(
     let Some(reader) = doc.readers.get(&cid) else {
         // It may have ended on a document that was cut before its client read so.
         let byes = peer.session.as_ref().is_some_and(|session| session.has_bye(cid));
-        assert!(channel.kind == Kind::Strict || byes, "{who}: channel {cid} is missing");
+        let ended = channel.kind == Kind::Strict || channel.ending || byes;
+        assert!(ended, "{who}: channel {cid} is missing");
         return;
     };
     if channel.is_private() {
@@ -250,7 +251,8 @@ fn check_channel(
         return;
     }
     let head = model.lock().head(&channel.topic);
-    assert_eq!(reader.have(), head, "{who} has not reached the head");
+    let server = world.describe(doc.wire);
+    assert_eq!(reader.have(), head, "{who} has not reached the head: {server}");
 }
 
 fn settings(plan: &mut crate::base::random::Random) -> Settings {

@@ -17,7 +17,7 @@ use crate::testing::net::{Segment, Side, Wire};
 /// Parcels under way from one shard before it reports pressure.
 const PRESSURE: usize = 48;
 /// Lines of the trace that are kept.
-const TRACE_MAX: usize = 20_000;
+const TRACE_MAX: usize = 200_000;
 /// Characters of one line of it.
 const TRACE_LINE_MAX: usize = 260;
 
