@@ -163,6 +163,16 @@ impl Hub {
         Some(Cid(number))
     }
 
+    /// The channel was closed, or its session ended, before the home has ruled.
+    pub(crate) fn drop_opening(&mut self, ask: Key) {
+        if let Some(opening) = self.openings.remove(ask)
+            && let Some(reply) = opening.reply
+        {
+            let detail = "it was closed before it was open";
+            self.give(reply, Answer::error(ErrorCode::NoChannel, detail));
+        }
+    }
+
     /// The channel's topic is known, or why it has none.
     fn settle_opening(&mut self, ask: Key, outcome: Result<u32, (ErrorCode, String)>) {
         let Some(opening) = self.openings.remove(ask) else { return };

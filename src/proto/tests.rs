@@ -287,3 +287,21 @@ fn a_document_in_a_used_slot_keeps_its_channels() {
     pack.post(publisher, "/publish/fx/A", "2");
     assert!(pack.text(successor).contains(">2"), "{}", pack.text(successor));
 }
+
+#[test]
+fn an_open_that_its_session_does_not_outlive_is_answered() {
+    for shards in [1, 2, 3] {
+        let mut pack = Pack::new(shards, Settings::default(), Directory::default());
+        let reader = pack.connect(0, Door::Public);
+        let opened = frames(&pack.get(reader, "/ahm/mux.html"));
+        let own = format!("mid={}&k={}", attribute(&opened, "mid"), attribute(&opened, "k"));
+        let commands = pack.connect(0, Door::Public);
+        let get = |target: &str| format!("GET /ahm/{target}&{own} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let opens: String =
+            (0..4).map(|n| get(&format!("open?resource=nowhere&subject={n}"))).collect();
+        pack.send(commands, &format!("{opens}{}", get("logout?")));
+        let text = pack.text(commands);
+        let answers = text.matches("HTTP/1.1 ").count();
+        assert_eq!(answers, 5, "{text}");
+    }
+}
