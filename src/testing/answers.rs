@@ -153,6 +153,7 @@ impl Peer {
         }
         if state.state == State::Asked {
             state.state = State::Open;
+            state.open_at = world.now;
             state.cid = Some(cid);
         }
     }
@@ -181,6 +182,7 @@ impl Peer {
                     channel.state != State::Open
                         || channel.ending
                         || channel.over_at >= asked.at
+                        || channel.open_at >= asked.at
                         || channel.kind == Kind::Strict
                 }) || self.session.as_ref().is_some_and(|session| session.has_bye(cid));
                 assert!(ended, "peer {}: channel {cid} is open: {value}", self.id);

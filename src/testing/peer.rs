@@ -52,6 +52,8 @@ pub struct Channel {
     pub epochs: Vec<Epoch>,
     /// Since when it stands still.
     pub over_at: Instant,
+    /// Since when its client knows that it is open.
+    pub open_at: Instant,
     /// Whether the client has asked for its end.
     pub ending: bool,
 }
@@ -171,7 +173,7 @@ impl Peer {
         for index in 0..self.docs.len() {
             if world.rough && world.now < self.docs[index].stalled_until {
                 let doc = &self.docs[index];
-                attached |= doc.is_live() && !world.wire(doc.wire).over;
+                attached |= doc.is_live() && world.carries_document(doc.wire);
                 continue;
             }
             let max = if world.rough && world.chance(3) {
@@ -183,7 +185,8 @@ impl Peer {
             for frame in seen {
                 self.see(index, frame, world);
             }
-            attached |= self.docs[index].is_live() && !world.wire(self.docs[index].wire).over;
+            let doc = &self.docs[index];
+            attached |= doc.is_live() && world.carries_document(doc.wire);
         }
         if attached && let Some(session) = &mut self.session {
             session.attached_at = world.now;
@@ -324,6 +327,7 @@ impl Peer {
         if state.state == State::Asked {
             state.cid = Some(c);
             state.state = State::Open;
+            state.open_at = world.now;
         }
         if state.state == State::Open && state.opened.is_none() {
             state.opened = Some(at);
@@ -409,6 +413,7 @@ impl Channel {
             resume: None,
             epochs: Vec::new(),
             over_at: Instant::ZERO,
+            open_at: Instant::ZERO,
             ending: false,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::id::{ConnKey, Key, ShardId};
 use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
-use crate::proto::connection::Door;
+use crate::proto::connection::{Door, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::hub::{Hub, Setup};
 use crate::proto::output::{Output, Traveller};
@@ -17,7 +17,7 @@ use crate::testing::net::{Segment, Side, Wire};
 /// Parcels under way from one shard before it reports pressure.
 const PRESSURE: usize = 48;
 /// Lines of the trace that are kept.
-const TRACE_MAX: usize = 200_000;
+const TRACE_MAX: usize = 3_000;
 /// Characters of one line of it.
 const TRACE_LINE_MAX: usize = 260;
 
@@ -181,6 +181,13 @@ impl World {
         let mut documents = hub.documents.keys().filter_map(|key| hub.documents.get(key));
         let document = documents.find(|document| document.conn == conn);
         format!("{:?} {connection:?} {document:?}", self.wires[id])
+    }
+
+    /// Whether the server has a document on a connection.
+    pub fn carries_document(&self, id: usize) -> bool {
+        let Some((shard, conn)) = self.wires[id].at else { return false };
+        let connection = self.hubs[shard].conns.get(conn);
+        connection.is_some_and(|connection| matches!(connection.phase, Phase::Stream(_)))
     }
 
     /// The client sends bytes.
