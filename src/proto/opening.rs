@@ -93,6 +93,16 @@ impl Hub {
         })
     }
 
+    /// The channel was closed, or its session ended, before the home has ruled.
+    pub(crate) fn call_off(&mut self, ask: Key) {
+        if let Some(opening) = self.openings.remove(ask)
+            && let Some(reply) = opening.reply
+        {
+            let detail = "the channel was closed before it was open";
+            self.give(reply, Answer::error(ErrorCode::NoChannel, detail));
+        }
+    }
+
     fn open_again(&mut self, session: Key, index: usize, reply: Option<ReplyTo>) {
         if let (Some(reply), Some(answer)) = (reply, self.open_answer(session, index)) {
             self.give(reply, answer);
