@@ -93,6 +93,16 @@ impl Hub {
         })
     }
 
+    /// The channel was closed, or its session ended, before the home has ruled.
+    pub(crate) fn call_off(&mut self, ask: Key) {
+        if let Some(opening) = self.openings.remove(ask)
+            && let Some(reply) = opening.reply
+        {
+            let detail = "the channel was closed before it was open";
+            self.give(reply, Answer::error(ErrorCode::NoChannel, detail));
+        }
+    }
+
     fn open_again(&mut self, session: Key, index: usize, reply: Option<ReplyTo>) {
         if let (Some(reply), Some(answer)) = (reply, self.open_answer(session, index)) {
             self.give(reply, answer);
@@ -161,16 +171,6 @@ impl Hub {
         let number = Cid::PRIVATE_FIRST.checked_add(session.privates)?;
         session.privates += 1;
         Some(Cid(number))
-    }
-
-    /// The channel was closed, or its session ended, before the home has ruled.
-    pub(crate) fn drop_opening(&mut self, ask: Key) {
-        if let Some(opening) = self.openings.remove(ask)
-            && let Some(reply) = opening.reply
-        {
-            let detail = "it was closed before it was open";
-            self.give(reply, Answer::error(ErrorCode::NoChannel, detail));
-        }
     }
 
     /// The channel's topic is known, or why it has none.

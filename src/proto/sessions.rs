@@ -72,7 +72,7 @@ impl Hub {
         self.forget_held(session_key, cid);
         match state {
             ChannelState::Open(topic) => self.release_topic(topic),
-            ChannelState::Opening(ask) => self.drop_opening(ask),
+            ChannelState::Opening(ask) => self.call_off(ask),
             ChannelState::Vacant => {}
         }
     }

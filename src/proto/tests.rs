@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::id::{ConnKey, ShardId};
+use crate::base::name::TopicName;
 use crate::base::time::{Instant, Span};
 use crate::proto::connection::Door;
 use crate::proto::directory::Directory;
@@ -289,19 +290,28 @@ fn a_document_in_a_used_slot_keeps_its_channels() {
 }
 
 #[test]
-fn an_open_that_its_session_does_not_outlive_is_answered() {
-    for shards in [1, 2, 3] {
-        let mut pack = Pack::new(shards, Settings::default(), Directory::default());
-        let reader = pack.connect(0, Door::Public);
-        let opened = frames(&pack.get(reader, "/ahm/mux.html"));
-        let own = format!("mid={}&k={}", attribute(&opened, "mid"), attribute(&opened, "k"));
-        let commands = pack.connect(0, Door::Public);
-        let get = |target: &str| format!("GET /ahm/{target}&{own} HTTP/1.1\r\nHost: a\r\n\r\n");
-        let opens: String =
-            (0..4).map(|n| get(&format!("open?resource=nowhere&subject={n}"))).collect();
-        pack.send(commands, &format!("{opens}{}", get("logout?")));
-        let text = pack.text(commands);
-        let answers = text.matches("HTTP/1.1 ").count();
-        assert_eq!(answers, 5, "{text}");
+fn an_open_that_is_called_off_is_answered() {
+    for calls_off in ["close?cid=5", "logout?x=1"] {
+        let mut pack = Pack::new(2, Settings::default(), Directory::default());
+        let name = TopicName::new("fx", "A").unwrap();
+        let home = pack.hubs[0].home_of(&name).index();
+        let publisher = pack.connect(0, Door::Private);
+        pack.post(publisher, "/publish/fx/A", "1");
+        // A session away from the topic's home, so that its open has to wait.
+        let reader = pack.connect(1 - home, Door::Public);
+        let opened = frames(&pack.get(reader, "/ahm/mux.html?h=1000"));
+        let session = format!("mid={}&k={}", attribute(&opened, "mid"), attribute(&opened, "k"));
+        let line = pack.connect(1 - home, Door::Public);
+        pack.get(line, &format!("/ahm/ping?{session}"));
+        pack.received[line].clear();
+        let (shard, conn) = pack.conns[line].unwrap();
+        let get = |what: &str| format!("GET /ahm/{what}&{session} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let both = get("open?resource=fx&subject=A&cid=5") + &get(calls_off);
+        pack.hubs[shard].handle_received(conn, both.as_bytes(), pack.now);
+        pack.drain();
+        let text = pack.text(line);
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 2, "{text}");
+        assert!(text.contains("\"error\":\"no-channel\""), "{text}");
+        assert!(text.ends_with("{\"ok\":true}"), "{text}");
     }
 }
