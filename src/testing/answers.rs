@@ -58,8 +58,8 @@ impl Peer {
             return self.check_history(channel, since, limit, status, body, world);
         }
         if let What::Probe(code) = asked.what {
-            let gone =
-                error == "no-session" && (!self.is_present(&asked) || self.may_be_gone(world));
+            let ended = !self.is_present(&asked) || self.may_be_gone(world);
+            let gone = ended && matches!(&error[..], "no-session" | "no-channel");
             assert!(error == code || gone, "a {code} got {status} {text}");
             return;
         }
