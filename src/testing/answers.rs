@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::base::id::{Cid, Epoch};
 use crate::html::scan::{Frame, Scanner};
+use crate::testing::channel::State;
 use crate::testing::lines::Fate;
 use crate::testing::model::At;
-use crate::testing::peer::{Asked, Peer, State, What, error_of};
+use crate::testing::peer::{Asked, Peer, What, error_of};
 use crate::testing::reader::{Kind, Reader, Start};
 use crate::testing::world::World;
 

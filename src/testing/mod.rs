@@ -5,8 +5,10 @@
 
 pub mod actions;
 pub mod answers;
+pub mod channel;
 pub mod decode;
 pub mod document;
+pub mod frames;
 pub mod lines;
 pub mod model;
 pub mod net;
@@ -15,5 +17,6 @@ pub mod probe;
 pub mod publisher;
 pub mod reader;
 pub mod requests;
+pub mod sends;
 pub mod swarm;
 pub mod world;

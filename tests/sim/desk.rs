@@ -63,8 +63,8 @@ impl Desk {
         let now = Instant::from_nanos(1);
         let settings = Settings { heartbeat: Span::from_secs(1), ..Settings::default() };
         let mut directory = Directory::default();
-        directory.add("echo", Arc::new(Echo)).unwrap();
-        directory.add("feed", Arc::new(Feed)).unwrap();
+        directory.add("echo", Arc::new(Echo)).expect("a name");
+        directory.add("feed", Arc::new(Feed)).expect("a name");
         let hub = Hub::new(Setup {
             settings: Arc::new(settings),
             directory: Arc::new(directory),
@@ -78,8 +78,8 @@ impl Desk {
     }
 
     pub fn connect(&mut self, door: Door) -> ConnKey {
-        let peer = "127.0.0.1:9".parse().unwrap();
-        let conn = self.hub.handle_accepted(peer, door, self.now).unwrap();
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+        let conn = self.hub.handle_accepted(peer, door, self.now).expect("room");
         self.received.insert(conn, Vec::new());
         conn
     }
@@ -119,7 +119,7 @@ impl Desk {
         let mut bodies: Vec<Vec<u8>> = Vec::new();
         Decoder::default().push(self.received(conn), |part| match part {
             Part::Head { .. } => bodies.push(Vec::new()),
-            Part::Body(bytes) => bodies.last_mut().unwrap().extend_from_slice(bytes),
+            Part::Body(bytes) => bodies.last_mut().expect("a head").extend_from_slice(bytes),
             Part::End => {}
         });
         bodies
@@ -147,9 +147,10 @@ impl Desk {
                     }
                     Written { bytes, blocked: full }
                 });
-                self.hub.check_invariants().unwrap();
             }
-            let Some(conn) = blocked.pop() else { return };
+            let Some(conn) = blocked.pop() else {
+                return self.hub.check_invariants().expect("invariants");
+            };
             self.hub.handle_writable(conn, self.now);
         }
     }
@@ -159,6 +160,6 @@ impl Desk {
 pub fn attribute(text: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(text);
     let start = format!(" {name}=");
-    let rest = &text[text.find(&start).unwrap() + start.len()..];
-    rest.split([' ', '>']).next().unwrap().to_string()
+    let rest = &text[text.find(&start).expect("the attribute") + start.len()..];
+    rest.split([' ', '>']).next().expect("a value").to_string()
 }

@@ -11,7 +11,8 @@ const PUBLIC: &[&str] = &[
     "GET /ahm/ping?t=1 HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/ping HTTP/1.0\r\n\r\n",
     "GET /ahm/ping?t=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n",
-    "\r\nGET /ahm/ping?{s} HTTP/1.1\r\nHost: a\r\n\r\nGET /ahm/ping?t=2 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "\r\nGET /ahm/ping?{s} HTTP/1.1\r\nHost: a\r\n\r\nGET /ahm/ping?t=2 HTTP/1.1\r\n\
+     Host: a\r\n\r\n",
     "HEAD /ahm/ping HTTP/1.1\r\nHost: a\r\n\r\n",
     "OPTIONS /ahm/send HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n",
     "GET /ahm/login HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -19,7 +20,8 @@ const PUBLIC: &[&str] = &[
     "GET /ahm/mux.html?open=feed/s1 HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/mux.html?open=feed/s1;since=0:0&length=large HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/mux.html?{s}&last= HTTP/1.1\r\nHost: a\r\n\r\n",
-    "POST /ahm/refresh.html?mid={m} HTTP/1.1\r\nHost: a\r\nAHM-Key: {k}\r\nContent-Length: 5\r\n\r\n7:1:1",
+    "POST /ahm/refresh.html?mid={m} HTTP/1.1\r\nHost: a\r\nAHM-Key: {k}\r\n\
+     Content-Length: 5\r\n\r\n7:1:1",
     "GET /ahm/refresh.html HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/open?resource=feed&subject=p1&cid=9&{s} HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/open?resource=none&{s} HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -37,7 +39,8 @@ const PUBLIC: &[&str] = &[
     "POST /ahm/batch?{s} HTTP/1.1\r\nHost: a\r\nContent-Length: 47\r\n\r\n\
      ping?t=1\r\n\nclose?cid=99\nmux.html\nsend?cid=8&n=1&data=x",
     "GET /ahm/close?cid=7&{s} HTTP/1.1\r\nHost: a\r\n\r\n",
-    "GET /ahm/logout?{s} HTTP/1.1\r\nHost: a\r\n\r\nGET /ahm/logout?{s} HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /ahm/logout?{s} HTTP/1.1\r\nHost: a\r\n\r\nGET /ahm/logout?{s} HTTP/1.1\r\n\
+     Host: a\r\n\r\n",
     "GET /ahm/logout?mid={m}&k=wrong HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/logout?mid={m}&k={k}&scs=other HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /ahm/history?resource=feed&subject=s1&limit=2 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -50,7 +53,8 @@ const PUBLIC: &[&str] = &[
     "GET /ahm/ping HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "GET /ahm/ping HTTP/2.0\r\nHost: a\r\n\r\n",
     "GET  /ahm/ping HTTP/1.1\r\nHost: a\r\n\r\n",
-    "POST /ahm/ping HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
+    "POST /ahm/ping HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\
+     \r\n0",
     "POST /ahm/batch HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "\u{16}\u{3}\u{1}garbage\r\n\r\n",
 ];
@@ -62,8 +66,10 @@ const PRIVATE: &[&str] = &[
     "POST /publish/raw/n?epoch=e1&n=7 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
     "POST /publish/feed/s1?epoch=e1&n=7 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
     "POST /publish/feed/s1?epoch=e1&n=7 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 1\r\n\r\nx",
-    "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 22\r\n\r\nfeed/a\t1\nbad\nfeed/b\t2\n",
-    "POST /publish/feed/s1 HTTP/1.1\r\nHost: localhost\r\nOrigin: http://x\r\nContent-Length: 1\r\n\r\nx",
+    "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 22\r\n\r\n\
+     feed/a\t1\nbad\nfeed/b\t2\n",
+    "POST /publish/feed/s1 HTTP/1.1\r\nHost: localhost\r\nOrigin: http://x\r\n\
+     Content-Length: 1\r\n\r\nx",
     "POST /publish/feed/s1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /publish/feed/s1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /ahm/ping HTTP/1.1\r\nHost: localhost\r\n\r\n",
