@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::time::Span;
 use crate::proto::connection::Door;
+use crate::testing::channel::State;
 use crate::testing::document::Doc;
 use crate::testing::lines::Line;
 use crate::testing::model::At;
 use crate::testing::net::Side;
-use crate::testing::peer::{Asked, Peer, State, What};
+use crate::testing::peer::{Asked, Peer, What};
 use crate::testing::reader::Kind;
 use crate::testing::requests::Ask;
 use crate::testing::world::World;
@@ -285,64 +286,6 @@ impl Peer {
             let ask = Ask { name: "close", pairs, ..Ask::default() };
             self.command(ask, What::Close(channel), shared, world);
         }
-    }
-
-    fn ask_about(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
-        let ping = |t: String| Ask { name: "ping", pairs: vec![("t", t)], ..Ask::default() };
-        match world.random.below(6) {
-            0 | 1 => {
-                let channel = world.random.below(self.channels.len() as u64) as usize;
-                self.ask_history(channel, shared, world);
-            }
-            2 => {
-                let words = format!("t{}", world.random.below(1_000_000));
-                self.command(ping(words.clone()), What::Ping(words), shared, world);
-            }
-            3 => {
-                let pairs = vec![("cid", "999999".to_string()), ("n", "1".to_string())];
-                let ask = Ask { name: "send", pairs, body: Some(b"x".to_vec()), ..Ask::default() };
-                self.command(ask, What::Probe("no-channel"), shared, world);
-            }
-            4 => {
-                let pairs = vec![("resource", "nothing".to_string())];
-                let ask = Ask { name: "open", pairs, ..Ask::default() };
-                self.command(ask, What::Probe("no-resource"), shared, world);
-            }
-            _ => {
-                let Some(session) = &mut self.session else { return };
-                let key = std::mem::replace(&mut session.key, "x".repeat(22));
-                let mid = session.mid;
-                self.command(ping("1".into()), What::Probe("no-session"), shared, world);
-                if let Some(session) = self.session.as_mut().filter(|session| session.mid == mid) {
-                    session.key = key;
-                }
-            }
-        }
-    }
-
-    fn ask_history(&mut self, channel: usize, shared: &mut [Line<Asked>], world: &mut World) {
-        let state = &self.channels[channel];
-        if state.is_private() {
-            return;
-        }
-        let (resource, subject) = state.topic.split_once('/').unwrap_or_default();
-        let limit = world.random.below(20);
-        let mut pairs = vec![
-            ("resource", resource.to_string()),
-            ("subject", subject.to_string()),
-            ("limit", limit.to_string()),
-        ];
-        let life = self.session.as_ref().map_or(world.life, |session| session.life);
-        let since = match (state.pos, state.resume) {
-            (Some(pos), _) => Some((pos, life)),
-            (None, resume) => resume,
-        };
-        let since = since.filter(|_| world.random.below(2) == 0);
-        if let Some(((ep, n), _)) = since {
-            pairs.push(("since", format!("{ep}:{n}")));
-        }
-        let ask = Ask { name: "history", pairs, ..Ask::default() };
-        self.command(ask, What::History(channel, since, limit), shared, world);
     }
 }
 

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::base::id::{Cid, Epoch};
 use crate::html::scan::{Frame, Scanner};
+use crate::testing::channel::State;
 use crate::testing::lines::Fate;
 use crate::testing::model::At;
-use crate::testing::peer::{Asked, Peer, State, What, error_of};
+use crate::testing::peer::{Asked, Peer, What, error_of};
 use crate::testing::reader::{Kind, Reader, Start};
 use crate::testing::world::World;
 
@@ -58,11 +59,9 @@ impl Peer {
             return self.check_history(channel, since, limit, status, body, world);
         }
         if let What::Probe(code) = asked.what {
-            let gone =
-                error == "no-session" && (!self.is_present(&asked) || self.may_be_gone(world));
-            // An open that its session did not outlive.
-            let dropped = code == "no-resource" && error == "no-channel";
-            assert!(error == code || gone || dropped, "a {code} got {status} {text}");
+            let ended = !self.is_present(&asked) || self.may_be_gone(world);
+            let gone = ended && matches!(&error[..], "no-session" | "no-channel");
+            assert!(error == code || gone, "a {code} got {status} {text}");
             return;
         }
         if let What::Batch(numbers) = &asked.what {
@@ -83,11 +82,8 @@ impl Peer {
                 self.logging_in = false;
                 let mid = value["mid"].as_str().and_then(|mid| mid.parse().ok());
                 let key = value["k"].as_str().unwrap_or_default().to_string();
-                self.begin_session(mid.expect("a session has a number"), key, world);
-                if let Some(session) = &mut self.session {
-                    // It was made some time between; nobody knows when.
-                    session.attached_at = asked.at;
-                }
+                let mid = mid.expect("a session has a number");
+                self.begin_session(mid, key, asked.at, world.life);
             }
             _ => self.answered_in_session(asked, body, world),
         }
@@ -127,12 +123,19 @@ impl Peer {
     }
 
     fn open_answered(&mut self, channel: usize, error: &str, value: &Value, world: &World) {
+        if error == "no-channel" && self.may_be_gone(world) {
+            // It was called off with the session.
+            return;
+        }
         let state = &mut self.channels[channel];
         match error {
             "" => {}
             "no-resource" if state.topic.starts_with("raw/") => {
                 if state.state == State::Asked {
-                    state.stop(world.now, world.life);
+                    state.asks -= 1;
+                    if state.asks == 0 {
+                        state.stop(world.now, world.life);
+                    }
                 }
                 return;
             }

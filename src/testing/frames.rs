@@ -1,14 +1,15 @@
 //! What a scripted client makes of the frames of its documents.
 
 use crate::base::reason::{ChannelEnd, SendOutcome};
+use crate::testing::channel::State;
 use crate::testing::document::Seen;
 use crate::testing::model::At;
+use crate::testing::peer::Peer;
 use crate::testing::reader::{Kind, Reader, Start};
 use crate::testing::world::World;
 
-use crate::testing::peer::{Peer, State};
-
 impl Peer {
+    /// A frame has come on the document at `index`.
     pub(crate) fn see(&mut self, index: usize, frame: Seen, world: &mut World) {
         world
             .note(|| format!("peer {} document {:?}: {frame:?}", self.id, self.docs[index].number));
@@ -17,7 +18,10 @@ impl Peer {
                 self.docs[index].live_at = world.now;
                 match (&self.session, key) {
                     (Some(session), _) => assert_eq!(session.mid, mid.get(), "another session"),
-                    (None, Some(key)) => self.begin_session(mid.get(), key, world),
+                    (None, Some(key)) => {
+                        let asked_at = self.docs[index].asked_at;
+                        self.begin_session(mid.get(), key, asked_at, world.life);
+                    }
                     (None, None) => panic!("a new session without its key"),
                 }
             }
@@ -144,8 +148,10 @@ impl Peer {
         let known = topic.starts_with("raw/");
         assert!(known && end == ChannelEnd::Gone, "peer {}: {topic} was refused {end:?}", self.id);
         if channel.state == State::Asked {
-            channel.state = State::Idle;
-            channel.asks = 0;
+            channel.asks -= 1;
+            if channel.asks == 0 {
+                channel.state = State::Idle;
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod answers;
+pub mod channel;
 pub mod decode;
 pub mod document;
 pub mod frames;
@@ -16,6 +17,6 @@ pub mod probe;
 pub mod publisher;
 pub mod reader;
 pub mod requests;
-pub mod sending;
+pub mod sends;
 pub mod swarm;
 pub mod world;

@@ -54,15 +54,14 @@ struct Claim {
 }
 
 /// What a resource got on one channel number of one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Received {
     next: u64,
     skipped: Vec<(u64, u64)>,
 }
 
-impl Received {
-    /// Nothing yet: the first number is expected.
-    const fn first() -> Self {
+impl Default for Received {
+    fn default() -> Self {
         Self { next: 1, skipped: Vec::new() }
     }
 }
@@ -177,14 +176,14 @@ impl Model {
 
     /// A message has reached a resource.
     pub fn receive(&mut self, mid: u64, cid: u32, n: u64) {
-        let received = self.received.entry((mid, cid)).or_insert_with(Received::first);
+        let received = self.received.entry((mid, cid)).or_default();
         assert_eq!(n, received.next, "{mid}/{cid}: sends out of order or repeated");
         received.next += 1;
     }
 
     /// A resource was told that numbers were given up.
     pub fn skip(&mut self, mid: u64, cid: u32, from: u64, to: u64) {
-        let received = self.received.entry((mid, cid)).or_insert_with(Received::first);
+        let received = self.received.entry((mid, cid)).or_default();
         assert_eq!(from, received.next, "{mid}/{cid}: numbers given up out of order");
         assert!(to >= from);
         received.skipped.push((from, to));

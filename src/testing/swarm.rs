@@ -4,10 +4,11 @@
 use crate::base::time::{Instant, Span};
 use crate::proto::connection::Door;
 use crate::proto::settings::{History, Settings};
+use crate::testing::channel::{Channel, State};
 use crate::testing::lines::{Fate, Line};
 use crate::testing::model::Shared;
 use crate::testing::net::Side;
-use crate::testing::peer::{Asked, Channel, Peer, State};
+use crate::testing::peer::{Asked, Peer};
 use crate::testing::probe::{directory, heard_payload};
 use crate::testing::publisher::Publisher;
 use crate::testing::reader::Kind;
@@ -55,7 +56,7 @@ impl Swarm {
         let peers =
             (0..count).map(|id| Peer::new(id, channels(&mut world), model.clone())).collect();
         let lines = (0..2).map(|_| Line::new(Door::Public)).collect();
-        let end = Instant::ZERO + Span::from_millis(world.pick(8_000, 20_000));
+        let end = Instant::ZERO + Span::from_millis(world.pick(6_000, 15_000));
         let mut restarts = Vec::new();
         for _ in 0..plan.below(3) {
             restarts.push(Instant::from_nanos(plan.below(end.as_nanos())));
@@ -195,7 +196,7 @@ impl Swarm {
         let span = settings.idle_timeout + settings.linger + settings.heartbeat_max.times(4);
         let until = self.world.now + span + Span::from_millis(4_000);
         while self.world.now < until {
-            self.world.step(Span::from_millis(20));
+            self.world.step(Span::from_millis(50));
             for peer in &mut self.peers {
                 peer.line.take(&mut self.world);
             }

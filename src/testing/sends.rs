@@ -1,13 +1,15 @@
-//! What a scripted client sends: numbered messages, repeated and out of order.
+//! What a scripted client sends and asks: numbered messages in any order, history, and things that
+//! must fail.
 
+use crate::testing::channel::State;
 use crate::testing::lines::Line;
-use crate::testing::peer::{Asked, Peer, State, What};
+use crate::testing::peer::{Asked, Peer, What};
 use crate::testing::probe::{BYE, sent_payload};
 use crate::testing::requests::Ask;
 use crate::testing::world::World;
 
 impl Peer {
-    pub(crate) fn payload(&self, cid: u32, n: u64) -> Vec<u8> {
+    fn payload(&self, cid: u32, n: u64) -> Vec<u8> {
         match &self.session {
             Some(session) if session.byes.contains(&(cid, n)) => BYE.to_vec(),
             Some(session) => sent_payload(session.mid, cid, n),
@@ -68,7 +70,7 @@ impl Peer {
         }
     }
 
-    pub(crate) fn send_batch(
+    fn send_batch(
         &mut self,
         numbers: Vec<(u32, u64)>,
         shared: &mut [Line<Asked>],
@@ -100,5 +102,64 @@ impl Peer {
         for n in 1..=n {
             self.send_one(cid, n, &mut shared[..0], world);
         }
+    }
+
+    /// A question, or a command that must fail.
+    pub(crate) fn ask_about(&mut self, shared: &mut [Line<Asked>], world: &mut World) {
+        let ping = |t: String| Ask { name: "ping", pairs: vec![("t", t)], ..Ask::default() };
+        match world.random.below(6) {
+            0 | 1 => {
+                let channel = world.random.below(self.channels.len() as u64) as usize;
+                self.ask_history(channel, shared, world);
+            }
+            2 => {
+                let words = format!("t{}", world.random.below(1_000_000));
+                self.command(ping(words.clone()), What::Ping(words), shared, world);
+            }
+            3 => {
+                let pairs = vec![("cid", "999999".to_string()), ("n", "1".to_string())];
+                let ask = Ask { name: "send", pairs, body: Some(b"x".to_vec()), ..Ask::default() };
+                self.command(ask, What::Probe("no-channel"), shared, world);
+            }
+            4 => {
+                let pairs = vec![("resource", "nothing".to_string())];
+                let ask = Ask { name: "open", pairs, ..Ask::default() };
+                self.command(ask, What::Probe("no-resource"), shared, world);
+            }
+            _ => {
+                let Some(session) = &mut self.session else { return };
+                let key = std::mem::replace(&mut session.key, "x".repeat(22));
+                let mid = session.mid;
+                self.command(ping("1".into()), What::Probe("no-session"), shared, world);
+                if let Some(session) = self.session.as_mut().filter(|session| session.mid == mid) {
+                    session.key = key;
+                }
+            }
+        }
+    }
+
+    fn ask_history(&mut self, channel: usize, shared: &mut [Line<Asked>], world: &mut World) {
+        let state = &self.channels[channel];
+        if state.is_private() {
+            return;
+        }
+        let (resource, subject) = state.topic.split_once('/').unwrap_or_default();
+        let limit = world.random.below(20);
+        let mut pairs = vec![
+            ("resource", resource.to_string()),
+            ("subject", subject.to_string()),
+            ("limit", limit.to_string()),
+        ];
+        let life = self.session.as_ref().map_or(world.life, |session| session.life);
+        let since = match (state.pos, state.resume) {
+            (Some(pos), _) => Some((pos, life)),
+            (None, resume) => resume,
+        };
+        let since = since.filter(|_| world.random.below(2) == 0);
+        if let Some(((ep, n), _)) = since {
+            pairs.push(("since", format!("{ep}:{n}")));
+        }
+        let ask = Ask { name: "history", pairs, ..Ask::default() };
+        self.command(ask, What::History(channel, since, limit), shared, world);
     }
 }
