@@ -419,6 +419,13 @@ fn documents() {
             DocumentRequest { dup: true, length_large: true, ..none() },
         ),
         (
+            "refresh.html",
+            "dup=1&d=3",
+            DocumentRequest { refresh: true, dup: true, succeeds: Some(3), ..none() },
+        ),
+        ("refresh.html", "d=3", DocumentRequest { refresh: true, ..none() }),
+        ("mux.html", "dup=1&d=x", DocumentRequest { dup: true, ..none() }),
+        (
             "mux.html",
             "h=500&flush=20&pad=65536",
             DocumentRequest {
@@ -524,6 +531,7 @@ const FAULTY: &[(&str, &str, &str)] = &[
     ("mux.html", "last=7:a:1,7:a:2", "`last` names a channel twice"),
     ("mux.html", "length=huge", "`length` must be"),
     ("mux.html", "pad=65537", "`pad` must be"),
+    ("refresh.html", "dup=1&d=0", "`d` must be"),
     ("refresh.html", "dup=2", "`dup` must be"),
     ("history", "subject=x", "`resource` is missing"),
     ("history", "resource=a&limit=x", "`limit` must be"),

@@ -22,6 +22,8 @@
 //! document every refresh period, or when the server asks for it, before it closes the old one;
 //! after a cut asks for a document of the same session from where it is; and where the session is
 //! gone opens a new one and asks for each channel since the place that the consumer has reached.
+//! With [`Settings::duplicates`] it keeps further documents that carry the same, so that the end of
+//! one of them is not noticed at all ([`crate::client::schedule`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -90,7 +92,7 @@ pub struct Agent {
     pub(crate) channels: BTreeMap<ChannelKey, Channel>,
     pub(crate) names: HashMap<TopicName, ChannelKey>,
     pub(crate) merge: Merge,
-    /// In the order they were asked for; at most one of them does not run yet.
+    /// In the order they were asked for; at most one main one and one duplicate do not run yet.
     pub(crate) documents: Vec<Document>,
     pub(crate) session: Option<Session>,
     /// Counts sessions, so that what belongs to an earlier one is known.
@@ -102,10 +104,12 @@ pub struct Agent {
     pub(crate) counters: Counters,
     pub(crate) backoff: Backoff,
     pub(crate) call_backoff: Backoff,
-    /// While no document runs: when the next is asked for.
-    pub(crate) retry_at: Instant,
-    /// While one runs: when its successor is asked for.
-    pub(crate) successor_at: Instant,
+    /// When the next main document is asked for: the first, the next after a loss, the successor
+    /// of the one that runs.
+    pub(crate) document_at: Instant,
+    /// No duplicate is asked for before this moment.
+    pub(crate) duplicate_at: Instant,
+    pub(crate) duplicate_backoff: Backoff,
     /// A document with channels was refused as a whole: ask for them one by one, to learn which.
     pub(crate) singly: bool,
     /// No channel is due before this moment.
@@ -136,8 +140,9 @@ impl Agent {
             counters: Counters::default(),
             backoff: settings.backoff,
             call_backoff: settings.backoff,
-            retry_at: Instant::ZERO,
-            successor_at: Instant::NEVER,
+            document_at: Instant::ZERO,
+            duplicate_at: Instant::ZERO,
+            duplicate_backoff: settings.backoff,
             singly: false,
             channels_at: Instant::NEVER,
             sending: BTreeSet::new(),
@@ -175,7 +180,7 @@ impl Agent {
         running.map(|document| now.since(document.last_byte)).min()
     }
 
-    /// Documents that run: two while one is being replaced.
+    /// Documents that run: the main one and the duplicates, and one more while one is replaced.
     pub fn documents_running(&self) -> usize {
         self.documents.iter().filter(|document| document.is_running()).count()
     }
@@ -188,37 +193,6 @@ impl Agent {
     /// The next thing to tell the consumer.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// When [`Agent::handle_timeout`] must be called at the latest, if nothing else happens.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.stopped {
-            return None;
-        }
-        let mut at = self.merge.poll_timeout().unwrap_or(Instant::NEVER);
-        for document in &self.documents {
-            at = at.min(document.drop_at(&self.settings));
-            at = at.min(document.warn_at(&self.settings).unwrap_or(Instant::NEVER));
-        }
-        if self.documents_running() > 1 {
-            at = at.min(self.retire_at());
-        }
-        if !self.is_asking() {
-            at = at.min(match self.documents_running() {
-                0 if self.channels.is_empty() => Instant::NEVER,
-                0 => self.retry_at,
-                _ => self.successor_at,
-            });
-        }
-        if self.can_call() {
-            at = at.min(self.channels_at);
-            let window = self.settings.send_window;
-            let ready = self.sending.iter().filter_map(|key| self.channels.get(key));
-            let sends = ready.filter(|channel| channel.cid.is_some());
-            let next = sends.filter_map(|channel| channel.outbox.next_at(window)).min();
-            at = at.min(next.unwrap_or(Instant::NEVER));
-        }
-        (at != Instant::NEVER).then_some(at)
     }
 
     /// Time has passed.

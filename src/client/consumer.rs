@@ -148,9 +148,15 @@ impl Agent {
         Ok(id)
     }
 
-    /// Opens a successor document now.
+    /// Opens successors of the documents that run now, one after the other.
     pub fn refresh(&mut self, now: Instant) {
-        self.successor_at = now;
+        let mut running = self.documents.iter().filter(|document| document.is_running());
+        if running.any(|document| !document.is_duplicate()) {
+            self.document_at = now;
+        }
+        for document in self.documents.iter_mut().filter(|document| document.is_running()) {
+            document.replace_at = now;
+        }
         self.drive(now);
     }
 

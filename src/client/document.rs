@@ -25,8 +25,10 @@ pub enum Purpose {
     Session,
     /// One more of the session, after the last one ended.
     Resume,
-    /// The successor of one that still runs.
+    /// The main one, while others of the session still run.
     Refresh,
+    /// A lasting duplicate.
+    Duplicate,
 }
 
 /// One document.
@@ -38,6 +40,12 @@ pub struct Document {
     pub phase: Phase,
     /// What it was asked for as.
     pub purpose: Purpose,
+    /// The duplicate whose place it takes.
+    pub succeeds: Option<StreamId>,
+    /// Its number in the session; 0 until its identity has come.
+    pub d: u32,
+    /// Of a duplicate: when it is to be replaced.
+    pub replace_at: Instant,
     /// The agent's count of sessions when its identity came (before: when it was asked for).
     pub session: u32,
     /// The channels asked for together with it.
@@ -65,6 +73,9 @@ impl Document {
             stream,
             phase: Phase::Asked,
             purpose,
+            succeeds: None,
+            d: 0,
+            replace_at: Instant::NEVER,
             session: 0,
             opens: Vec::new(),
             since: now,
@@ -80,6 +91,16 @@ impl Document {
     /// Whether its identity frame has come.
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running
+    }
+
+    /// Whether it is a lasting duplicate.
+    pub fn is_duplicate(&self) -> bool {
+        self.purpose == Purpose::Duplicate
+    }
+
+    /// When a document that it replaces is closed at the latest.
+    pub fn settled_at(&self) -> Instant {
+        self.since + self.heartbeat
     }
 
     /// When the consumer is to be warned.

@@ -69,7 +69,7 @@ impl Agent {
             Frame::Move { within, .. } => {
                 // Not all at once; three quarters leave time for the successor to begin.
                 let wait = self.random_below(within.unwrap_or(Span::ZERO).fraction(3, 4));
-                self.successor_at = self.successor_at.min(now + wait);
+                self.replace_by(stream, now + wait);
             }
             Frame::End { e, spread } => self.take_end(stream, e, spread, now),
             Frame::Identity { .. } | Frame::Routes { .. } | Frame::Unknown { .. } => {}
@@ -79,9 +79,14 @@ impl Agent {
     fn begin(&mut self, stream: StreamId, identity: &Identity<'_>, now: Instant) {
         let held = self.session.as_ref().map(|session| session.mid);
         let Some(document) = self.document(stream) else { return };
+        if document.is_duplicate() && held != Some(identity.mid) {
+            // The session that it was asked for is over.
+            return self.drop_document(stream, true, now);
+        }
         let new = document.purpose == Purpose::Session || held != Some(identity.mid);
         document.phase = Phase::Running;
         document.since = now;
+        document.d = identity.d;
         document.heartbeat = identity.heartbeat.max(Span::from_millis(1));
         let opens = std::mem::take(&mut document.opens);
         if new {
@@ -109,7 +114,11 @@ impl Agent {
         // A client that refreshes a little early at random does not meet all others doing so.
         let period = self.settings.refresh.unwrap_or(identity.refresh);
         let early = self.random_below(period.fraction(1, 10));
-        self.successor_at = now + (period - early);
+        if let Some(document) = self.document(stream).filter(|document| document.is_duplicate()) {
+            document.replace_at = now + (period - early);
+        } else {
+            self.document_at = now + (period - early);
+        }
         self.tell_state();
         self.events.push_back(Event::Session {
             scs: identity.scs.to_owned(),
@@ -241,13 +250,25 @@ impl Agent {
             self.lose_session();
         }
         let wait = self.random_below(spread.unwrap_or(Span::ZERO));
-        if end == DocumentEnd::Refreshed && self.documents_running() > 1 {
+        if end == DocumentEnd::Refreshed && self.is_followed(stream) {
             self.counters.refreshes += 1;
             self.drop_document(stream, true, now);
             return;
         }
+        if let Some(document) = self.document(stream) {
+            document.retry_after = wait;
+        }
         self.abandon(stream, Failure::Ended(end.word()), now);
-        self.retry_at = self.retry_at.max(now + wait);
+    }
+
+    /// The document is to have a successor at `at` or before.
+    fn replace_by(&mut self, stream: StreamId, at: Instant) {
+        let Some(document) = self.document(stream) else { return };
+        if document.is_duplicate() {
+            document.replace_at = document.replace_at.min(at);
+        } else {
+            self.document_at = self.document_at.min(at);
+        }
     }
 
     pub(crate) fn random_below(&mut self, span: Span) -> Span {

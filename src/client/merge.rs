@@ -4,57 +4,29 @@
 //! sees it. Every live document carries every channel, so a message may come on several lanes: what
 //! is not after the track's place (epoch and offset) was delivered before and is dropped. Where a
 //! lane has a gap, its frames wait while another lane may still bring what is missing: until that
-//! one is past the gap, has ended or has a gap itself, or for the time the caller sets.
+//! one is past the gap, has ended or has a gap as wide itself, or for the time the caller sets. Of
+//! several that wait, the narrowest gap is declared first: what lies behind it is in hand. So is
+//! what a document held back that has ended meanwhile.
 //!
 //! Offsets of different epochs cannot be compared. A lane that comes to a new epoch takes the track
 //! along, which always is a gap of unknown size; lanes of documents that were open at that moment
-//! and still carry the old epoch are late and are ignored until they have followed. A document
-//! opened later may bring an old epoch back (another server that counts for itself): that is a
-//! change of epoch like any other.
+//! and still carry the old epoch are late and are ignored until they have followed. A lane that has
+//! followed, or a document opened later, may bring an old epoch back (the first publisher after a
+//! restart, or another server that counts for itself): that is a change of epoch like any other,
+//! but nothing of it is delivered again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use crate::base::id::{Cid, Epoch, Offset};
 use crate::base::reason::ChannelEnd;
 use crate::base::time::Instant;
 use crate::client::event::{ChannelKey, Event, StreamId};
-use crate::client::track::{Item, LaneId, Sink, Track};
+use crate::client::lane::{Hold, Lane};
+use crate::client::track::{From, Item, LaneId, Sink, Track};
 use crate::wire::command::Position;
 
 /// Bytes of payload that a lane may hold back; beyond, the gap is declared at once.
 pub const HOLD_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-#[derive(Debug)]
-struct Hold {
-    until: Instant,
-    /// Never empty; the first is the one that showed the gap.
-    items: VecDeque<Item<'static>>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Lane {
-    channel: ChannelKey,
-    /// The life of the track that this lane belongs to; of a past life nothing is taken.
-    life: u32,
-    /// Where the document is on this channel.
-    place: Position,
-    /// True until the first frame has been taken.
-    fresh: bool,
-    /// Where the consumer was when this lane was asked for; until its first frame.
-    asked: Option<Position>,
-    /// The offset to which the last `o` frame jumped; a gap frame to the same offset explains that
-    /// jump and is no further gap.
-    jumped: Option<Offset>,
-    hold: Option<Hold>,
-}
-
-impl Lane {
-    fn new(channel: ChannelKey, track: &Track, place: Position) -> Self {
-        let (life, asked) = (track.life, track.asked);
-        Self { channel, life, place, fresh: true, asked, jumped: None, hold: None }
-    }
-}
 
 /// The merging of all lanes of one client.
 #[derive(Debug, Default)]
@@ -69,17 +41,7 @@ pub struct Merge {
 impl Merge {
     /// Starts a track. `folds`: the mode folds messages. `since`: the place after which to start.
     pub fn add(&mut self, channel: ChannelKey, folds: bool, since: Option<Position>) {
-        let track = Track {
-            place: since,
-            asked: since,
-            told: None,
-            past: Vec::new(),
-            folds,
-            life: 0,
-            open: false,
-            lanes: Vec::new(),
-        };
-        self.tracks.insert(channel, track);
+        self.tracks.insert(channel, Track::new(folds, since));
     }
 
     /// Forgets a track; frames for it are ignored from now on.
@@ -95,7 +57,7 @@ impl Merge {
     pub fn begin_stream(&mut self, stream: StreamId) {
         self.newest = self.newest.max(Some(stream));
         for track in self.tracks.values_mut() {
-            track.asked = track.place;
+            track.asked_with.push((stream, track.place));
         }
     }
 
@@ -112,6 +74,7 @@ impl Merge {
     pub fn begin_channel(&mut self, channel: ChannelKey) {
         if let Some(track) = self.tracks.get_mut(&channel) {
             track.asked = track.place;
+            track.asked_with.clear();
         }
     }
 
@@ -145,15 +108,58 @@ impl Merge {
         self.settle(sink);
     }
 
-    /// A document has ended or was abandoned. What it held back is dropped: only while another
-    /// document carries the same is anything held back.
+    /// A document has ended or was abandoned. What it held back waits for the others.
     pub fn end_stream(&mut self, stream: StreamId, sink: &mut Sink<'_>) {
-        self.held.retain(|(held, _)| *held != stream);
-        self.lanes.retain(|(lane, _), _| *lane != stream);
+        let mut stranded = Vec::new();
         for track in self.tracks.values_mut() {
-            track.lanes.retain(|(lane, _)| *lane != stream);
+            track.asked_with.retain(|(asked, _)| *asked != stream);
         }
+        self.lanes.retain(|(of, cid), lane| {
+            if *of == stream && lane.hold.is_some() {
+                lane.over = true;
+            } else if *of == stream {
+                let track = self.tracks.get_mut(&lane.channel);
+                if let Some(track) = track {
+                    track.lanes.retain(|other| *other != (stream, *cid));
+                    stranded.push(lane.channel);
+                }
+                return false;
+            }
+            true
+        });
         self.settle(sink);
+        for channel in stranded {
+            self.rejoin(channel, sink);
+        }
+    }
+
+    /// A document has ended. If nobody is left in the track's epoch, and some are in one that it
+    /// has not come to, it goes on there. Those in an earlier one follow by themselves.
+    fn rejoin(&mut self, channel: ChannelKey, sink: &mut Sink<'_>) {
+        let Some(track) = self.tracks.get_mut(&channel) else { return };
+        let lanes = track.lanes.iter().filter_map(|id| self.lanes.get(id));
+        let live = lanes.filter(|lane| lane.life == track.life && !lane.fresh);
+        if live.clone().any(|lane| lane.era == track.era) {
+            return;
+        }
+        if let Some(place) = live.map(|lane| lane.place).find(|place| !track.has_left(place.ep)) {
+            let newest = self.newest.unwrap_or(StreamId(0));
+            track.turn(channel, newest, (place.ep, place.n, place.n), sink);
+            self.gather(channel);
+        }
+    }
+
+    /// Whoever is in the track's epoch belongs to it from now on.
+    fn gather(&mut self, channel: ChannelKey) {
+        let Some(track) = self.tracks.get(&channel) else { return };
+        for id in &track.lanes {
+            if let Some(lane) = self.lanes.get_mut(id)
+                && !lane.fresh
+                && track.place.is_some_and(|place| place.ep == lane.place.ep)
+            {
+                lane.era = track.era;
+            }
+        }
     }
 
     /// An `o` frame: `stream` calls `channel` `cid` from here on.
@@ -171,7 +177,7 @@ impl Merge {
             let place = Position { ep, n };
             if let Some(track) = self.tracks.get_mut(&channel) {
                 track.lanes.push(id);
-                self.lanes.insert(id, Lane::new(channel, track, place));
+                self.lanes.insert(id, Lane::new(channel, id.0, track, place));
             }
         } else if let Some(lane) = self.lanes.get_mut(&id)
             && lane.hold.is_none()
@@ -193,7 +199,7 @@ impl Merge {
         self.lanes.entry(id).or_insert_with(|| {
             let place = track.place.unwrap_or(Position { ep: Epoch(0), n: Offset(0) });
             track.lanes.push(id);
-            Lane::new(channel, track, place)
+            Lane::new(channel, id.0, track, place)
         });
         self.handle(id, Item::Closed(end), sink);
     }
@@ -207,6 +213,7 @@ impl Merge {
     }
 
     fn take(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {
+        self.skip_earlier_epochs(id, &item, sink);
         let waits = self.must_wait(id, &item);
         let Some(lane) = self.lanes.get_mut(&id) else {
             sink.counters.strays += 1;
@@ -228,6 +235,21 @@ impl Merge {
         }
     }
 
+    /// A lane that waited in another epoch comes to the track's: it was in an earlier one.
+    fn skip_earlier_epochs(&mut self, id: LaneId, item: &Item<'_>, sink: &mut Sink<'_>) {
+        let Item::Opened { ep, .. } = item else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let place = self.tracks.get(&lane.channel).and_then(|track| track.place);
+        if lane.hold.is_some()
+            && place.is_some_and(|place| place.ep == *ep && lane.reach().ep != *ep)
+            && let Some(hold) = lane.hold.take()
+        {
+            self.held.retain(|held| *held != id);
+            let messages = hold.items.iter().filter(|item| matches!(item, Item::Message { .. }));
+            sink.counters.late += messages.count() as u64;
+        }
+    }
+
     /// Whether `item` on lane `id` shows a gap that another lane may still fill.
     fn must_wait(&self, id: LaneId, item: &Item<'_>) -> bool {
         let Some((lane, track, place)) = self.lanes.get(&id).and_then(|lane| {
@@ -236,43 +258,55 @@ impl Merge {
         }) else {
             return false;
         };
-        let to = match *item {
-            Item::Opened { ep, n, .. } | Item::Gap { ep, n, .. } => Position { ep, n },
-            Item::Message { n, .. } => {
-                Position { ep: lane.place.ep, n: Offset(n.0.saturating_sub(1)) }
-            }
-            Item::Closed(_) => return false,
-        };
-        if track.folds || lane.life != track.life {
+        let opens = matches!(item, Item::Opened { .. });
+        let late = !opens && lane.era != track.era;
+        if late || track.folds || lane.life != track.life || matches!(item, Item::Closed(_)) {
             return false;
         }
+        let to = lane.place_before(item);
         let others = track.lanes.iter().filter(|other| **other != id);
-        let mut ready = others.filter_map(|other| self.lanes.get(other)).filter(|other| {
-            other.hold.is_none() && other.life == track.life && other.place.ep == place.ep
-        });
+        let mut others = others
+            .filter_map(|other| self.lanes.get(other))
+            .filter(|other| other.life == track.life && other.era == track.era)
+            .filter(|other| other.reach().ep == place.ep);
         if to.ep == place.ep {
-            to.n > place.n && ready.any(|other| other.place.n < to.n)
+            to.n > place.n && others.any(|other| other.reach().n < to.n)
         } else {
-            lane.fresh && !track.is_past(to.ep, id.0) && ready.next().is_some()
+            let from = self.from(id, lane);
+            lane.fresh && track.late_era(to.ep, from).is_none() && others.next().is_some()
         }
     }
 
-    /// Ends the holds that need not wait any longer, in the order they began.
+    fn from(&self, id: LaneId, lane: &Lane) -> From {
+        let newest = self.newest.unwrap_or(id.0);
+        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era) }
+    }
+
+    /// Ends the holds that need not wait any longer.
     fn settle(&mut self, sink: &mut Sink<'_>) {
-        let mut at = 0;
-        while let Some(&id) = self.held.get(at) {
-            let hold = self.lanes.get(&id).and_then(|lane| lane.hold.as_ref());
-            let waits = hold.is_some_and(|hold| {
-                sink.now < hold.until && hold.items.front().is_some_and(|i| self.must_wait(id, i))
-            });
-            if waits {
-                at += 1;
-            } else {
-                self.held.remove(at);
-                self.release(id, sink);
-                at = 0; // what was released may be what an earlier hold waits for
-            }
+        while let Some(id) = self.next_release(sink.now) {
+            self.held.retain(|held| *held != id);
+            self.release(id, sink);
         }
+    }
+
+    fn next_release(&self, now: Instant) -> Option<LaneId> {
+        let is_due = |id: &&LaneId| {
+            let hold = self.lanes.get(id).and_then(|lane| lane.hold.as_ref());
+            hold.is_none_or(|hold| {
+                hold.until <= now || !hold.items.front().is_some_and(|i| self.must_wait(**id, i))
+            })
+        };
+        let due = self.held.iter().find(is_due)?;
+        let Some(lane) = self.lanes.get(due) else { return Some(*due) };
+        let Some(track) = self.tracks.get(&lane.channel) else { return Some(*due) };
+        // What another lane holds before it is in hand, and must not be passed over.
+        let held = self.held.iter().filter_map(|id| Some((id, self.lanes.get(id)?)));
+        let first = held
+            .filter(|(_, other)| other.channel == lane.channel && other.life == track.life)
+            .filter(|(_, other)| track.place.is_some_and(|place| place.ep == other.reach().ep))
+            .min_by_key(|(_, other)| other.reach().n);
+        Some(first.map_or(*due, |(id, _)| *id))
     }
 
     fn release(&mut self, id: LaneId, sink: &mut Sink<'_>) {
@@ -288,15 +322,22 @@ impl Merge {
         for item in items {
             self.take(id, item, sink);
         }
+        if self.lanes.get(&id).is_some_and(|lane| lane.over && lane.hold.is_none())
+            && let Some(lane) = self.forget_lane(id)
+        {
+            self.rejoin(lane.channel, sink);
+        }
     }
 
     fn apply(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {
         if let Item::Closed(end) = item {
             return self.apply_closed(id, end, sink);
         }
-        let newest = self.newest.unwrap_or(id.0);
+        let Some(from) = self.lanes.get(&id).map(|lane| self.from(id, lane)) else { return };
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        let Some(track) = self.tracks.get_mut(&lane.channel) else { return };
+        let channel = lane.channel;
+        let Some(track) = self.tracks.get_mut(&channel) else { return };
+        let era = track.era;
         lane.fresh = false;
         match item {
             Item::Opened { ep, n, head } => {
@@ -306,11 +347,11 @@ impl Merge {
                 };
                 lane.place = Position { ep, n };
                 lane.life = track.life;
-                track.open(lane.channel, id.0, newest, (ep, n, head), sink);
+                lane.era = track.open(lane.channel, from, (ep, n, head), sink);
             }
             Item::Message { n, snapshot, payload } => {
                 lane.place.n = n;
-                if lane.life != track.life {
+                if lane.life != track.life || lane.era != track.era {
                     sink.counters.late += 1;
                     return;
                 }
@@ -321,12 +362,16 @@ impl Merge {
                 let to = Position { ep, n };
                 let explained = lane.jumped.take() == Some(n);
                 let here = lane.place == to && !explained;
+                let moves = lane.place.ep != ep || lane.era == track.era;
                 lane.place = to;
-                if lane.life == track.life {
-                    track.pass(lane.channel, id.0, newest, (to, missing, here), sink);
+                if lane.life == track.life && moves {
+                    lane.era = track.pass(lane.channel, from, (to, missing, here), sink);
                 }
             }
             Item::Closed(_) => {}
+        }
+        if track.era != era {
+            self.gather(channel);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The agent opens, watches and replaces its documents.
+//! The agent asks for documents and acts on the end of documents and sessions.
 
 use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
@@ -6,44 +6,15 @@ use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
 use crate::client::channel::Status;
 use crate::client::document::{Document, Phase, Purpose};
-use crate::client::event::{ChannelKey, Failure, Output, Request, StreamId, StreamState};
-use crate::client::event::{Event, Fate, SendId};
+use crate::client::event::{
+    ChannelKey, Event, Failure, Fate, Output, Request, SendId, StreamId, StreamState,
+};
 use crate::wire::command::{OpenRequest, Positions, encode_query};
 
 /// Bytes of a target beyond which positions go in the body and further channels by commands.
 const TARGET_BYTES_MAX: usize = 4096;
 
 impl Agent {
-    /// After every input: whatever is due now is put out.
-    pub(crate) fn drive(&mut self, now: Instant) {
-        if self.stopped {
-            return;
-        }
-        self.watch(now);
-        self.retire(now);
-        if !self.is_asking() && !self.channels.is_empty() {
-            let (at, purpose) = match (self.documents_running(), &self.session) {
-                (0, None) => (self.retry_at, Purpose::Session),
-                (0, Some(_)) => (self.retry_at, Purpose::Resume),
-                (_, None) => (self.successor_at, Purpose::Session),
-                (_, Some(_)) => (self.successor_at, Purpose::Refresh),
-            };
-            if at <= now {
-                self.ask(purpose, now);
-            }
-        }
-        if self.can_call() {
-            self.call_opens(now);
-            self.call_sends(now);
-        }
-        self.tell_state();
-    }
-
-    /// Whether a document was asked for and does not run yet.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.documents.iter().any(|document| !document.is_running())
-    }
-
     /// Whether commands of the session make sense: one of its documents runs.
     pub(crate) fn can_call(&self) -> bool {
         let current = |d: &Document| d.is_running() && d.session == self.session_count;
@@ -56,48 +27,11 @@ impl Agent {
         running.map(|document| document.heartbeat).max().unwrap_or(Span::ZERO)
     }
 
-    /// Warns about documents that are silent, and abandons those that are so for too long.
-    fn watch(&mut self, now: Instant) {
-        let settings = &self.settings;
-        for document in &mut self.documents {
-            if document.warn_at(settings).is_some_and(|at| at <= now) {
-                document.quiet = true;
-            }
-        }
-        let due = |document: &&Document| document.drop_at(settings) <= now;
-        let dead: Vec<_> = self.documents.iter().filter(due).map(|d| (d.stream, d.phase)).collect();
-        for (stream, phase) in dead {
-            let failure = match phase {
-                Phase::Running => Failure::Silent,
-                _ => Failure::Broken("no answer in time".into()),
-            };
-            self.abandon(stream, failure, now);
-        }
-    }
-
-    /// When the older of two running documents is closed whatever the newer one carries.
-    pub(crate) fn retire_at(&self) -> Instant {
-        let newest = self.documents.iter().rev().find(|document| document.is_running());
-        newest.map_or(Instant::NEVER, |newest| newest.since + newest.heartbeat)
-    }
-
-    /// Closes documents that a newer one has replaced.
-    fn retire(&mut self, now: Instant) {
-        let running: Vec<StreamId> =
-            self.documents.iter().filter(|d| d.is_running()).map(|d| d.stream).collect();
-        let Some((newest, older)) = running.split_last() else { return };
-        for old in older {
-            if self.merge.covers(*newest, *old) || self.retire_at() <= now {
-                self.counters.refreshes += 1;
-                self.drop_document(*old, true, now);
-            }
-        }
-    }
-
     /// Asks for a document.
-    fn ask(&mut self, purpose: Purpose, now: Instant) {
+    pub(crate) fn ask(&mut self, purpose: Purpose, succeeds: Option<StreamId>, now: Instant) {
         let stream = StreamId(self.next_id());
         let mut document = Document::new(stream, purpose, &self.settings, now);
+        document.succeeds = succeeds;
         let session = self.session.clone().filter(|_| purpose != Purpose::Session);
         let mut pairs: Vec<(&str, String)> = Vec::new();
         let mut body = None;
@@ -120,16 +54,23 @@ impl Agent {
         if let Some(flush) = self.settings.flush {
             pairs.push(("flush", flush.as_millis().to_string()));
         }
-        if session.is_none() && !self.singly {
-            self.ask_channels(&mut document, &mut pairs);
+        let succeeded = succeeds.and_then(|stream| self.document(stream).map(|old| old.d));
+        if document.is_duplicate() {
+            pairs.push(("dup", "1".into()));
+            pairs.extend(succeeded.map(|d| ("d", d.to_string())));
+        } else {
+            if session.is_none() && !self.singly {
+                self.ask_channels(&mut document, &mut pairs);
+            }
+            self.singly = false;
+            self.document_at = Instant::NEVER;
         }
-        self.singly = false;
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let name = if purpose == Purpose::Refresh { "refresh.html" } else { "mux.html" };
+        let refreshes = purpose == Purpose::Refresh || succeeded.is_some();
+        let name = if refreshes { "refresh.html" } else { "mux.html" };
         let target = format!("{name}?{}", encode_query(&pairs));
         let key = session.and_then(|session| session.key);
         self.counters.documents += 1;
-        self.successor_at = Instant::NEVER;
         self.merge.begin_stream(stream);
         self.documents.push(document);
         self.outputs
@@ -185,12 +126,20 @@ impl Agent {
         };
         let (of_session, passing, code) =
             (refused.is_of_session(), refused.is_passing(), refused.code);
+        if purpose == Purpose::Duplicate {
+            // The main document runs: if its session is in doubt, its own successor will tell.
+            if code == Some(ErrorCode::NoSession) {
+                self.doubt_session(now);
+            }
+            self.lose(stream, refused.into_failure(), false, now);
+            return;
+        }
         if purpose != Purpose::Session && of_session {
             // Nothing is wrong but the session: a new one need not wait.
             self.drop_document(stream, false, now);
             self.lose_session();
             self.lose_event(refused.into_failure());
-            (self.retry_at, self.successor_at) = (now, now);
+            self.document_at = now;
             return;
         }
         let of_one = !matches!(code, Some(ErrorCode::TooMany | ErrorCode::AuthRequired));
@@ -209,20 +158,11 @@ impl Agent {
 
     /// A document is lost: the next attempt is set.
     fn lose(&mut self, stream: StreamId, failure: Failure, close: bool, now: Instant) {
-        let Some(document) = self.document(stream) else { return };
-        let lived = if document.is_running() { now.since(document.since) } else { Span::ZERO };
-        let retry_after = document.retry_after;
+        let Some(at) = self.documents.iter().position(|lost| lost.stream == stream) else { return };
+        let lost = self.documents.remove(at);
+        self.set_next(&lost, lost.retry_after, now);
         self.drop_document(stream, close, now);
         self.counters.cuts += 1;
-        if lived >= self.settings.settled_after {
-            self.backoff.reset();
-        }
-        let wait = self.backoff.wait(&mut self.random).max(retry_after);
-        if self.documents_running() == 0 {
-            self.retry_at = now + wait;
-        } else if !self.is_asking() {
-            self.successor_at = self.successor_at.min(now + wait);
-        }
         self.lose_event(failure);
     }
 
@@ -263,7 +203,7 @@ impl Agent {
     /// A command was answered as if the session were unknown: a successor document will tell.
     pub(crate) fn doubt_session(&mut self, now: Instant) {
         let wait = self.call_backoff.wait(&mut self.random);
-        self.successor_at = self.successor_at.min(now + wait);
+        self.document_at = self.document_at.min(now + wait);
     }
 
     /// Ends everything but what is to be put out still.
@@ -289,7 +229,7 @@ impl Agent {
         } else if self.channels.is_empty() {
             StreamState::Idle
         } else {
-            StreamState::Waiting(self.retry_at)
+            StreamState::Waiting(self.document_at)
         };
         if state != self.state {
             self.state = state;

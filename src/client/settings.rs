@@ -13,6 +13,9 @@ pub struct Settings {
     pub flush: Option<Span>,
     /// The refresh period; `None`: what the server says in its identity frame.
     pub refresh: Option<Span>,
+    /// Documents to keep beside the main one, 0 to 3: each carries everything, and each message is
+    /// delivered at its first copy.
+    pub duplicates: u8,
     /// After this many heartbeat intervals without a byte the consumer is warned.
     pub warn_intervals: u32,
     /// After this many heartbeat intervals without a byte the document is abandoned.
@@ -40,6 +43,7 @@ impl Default for Settings {
             heartbeat: None,
             flush: None,
             refresh: None,
+            duplicates: 0,
             warn_intervals: 2,
             drop_intervals: 4,
             connect_timeout: Span::from_secs(10),

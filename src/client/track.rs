@@ -81,17 +81,47 @@ impl Item<'_> {
 /// A channel of a document.
 pub(crate) type LaneId = (StreamId, Cid);
 
+/// Epochs that are over and are remembered.
+const PAST_MAX: usize = 8;
+
+/// An epoch that is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past {
+    ep: Epoch,
+    /// Its place in the order of the track's epochs.
+    era: u32,
+    /// The newest document that may still carry it.
+    newest: StreamId,
+    /// Up to here it was delivered.
+    reached: Offset,
+}
+
+/// The lane that a frame comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct From {
+    /// Its document.
+    pub(crate) stream: StreamId,
+    /// The newest document of all.
+    pub(crate) newest: StreamId,
+    /// The track's epoch that it has come to; `None` until its first frame.
+    pub(crate) era: Option<u32>,
+}
+
 /// One channel as the consumer sees it.
 #[derive(Debug)]
 pub(crate) struct Track {
     /// The last message delivered, or where the channel starts; `None` until it was opened.
     pub(crate) place: Option<Position>,
-    /// The place when it was last asked for.
+    /// The place when it was last asked for by itself.
     pub(crate) asked: Option<Position>,
+    /// The place when a document was asked for that has not come to it yet.
+    pub(crate) asked_with: Vec<(StreamId, Option<Position>)>,
     /// The place of the last gap that was declared.
     pub(crate) told: Option<Position>,
-    /// Epochs that are over, each with the newest document that may still carry it.
-    pub(crate) past: Vec<(Epoch, StreamId)>,
+    /// Counts the epochs.
+    pub(crate) era: u32,
+    /// Epochs that are over; the latest comes last.
+    pub(crate) past: Vec<Past>,
     /// Whether a jump in offsets is conflation and not a gap.
     pub(crate) folds: bool,
     /// Counts the times that the channel ended.
@@ -103,25 +133,58 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Whether `ep` is over for `stream`.
-    pub(crate) fn is_past(&self, ep: Epoch, stream: StreamId) -> bool {
-        self.past.iter().any(|(past, newest)| *past == ep && stream <= *newest)
+    /// A track that starts after `since`. `folds`: its mode folds messages.
+    pub(crate) fn new(folds: bool, since: Option<Position>) -> Self {
+        Self {
+            place: since,
+            asked: since,
+            asked_with: Vec::new(),
+            told: None,
+            era: 0,
+            past: Vec::new(),
+            folds,
+            life: 0,
+            open: false,
+            lanes: Vec::new(),
+        }
     }
 
-    /// An `o` frame of `stream`; `newest` is the newest document of all.
+    /// Where the consumer was when `stream` was asked for this channel.
+    pub(crate) fn take_asked(&mut self, stream: StreamId) -> Option<Position> {
+        let with = self.asked_with.iter().position(|(asked, _)| *asked == stream);
+        with.map_or(self.asked, |at| self.asked_with.swap_remove(at).1)
+    }
+
+    /// Which of the track's epochs a lane has come to that says `ep`, if it is late: its document
+    /// was open when that epoch ended and has not followed yet, or has not followed so far. Where
+    /// others have passed over an epoch, one that comes to it stays where it was.
+    pub(crate) fn late_era(&self, ep: Epoch, from: From) -> Option<u32> {
+        let past = self.past.iter().find(|past| past.ep == ep);
+        match (from.era, past) {
+            (None, Some(past)) => (from.stream <= past.newest).then_some(past.era),
+            (Some(era), Some(past)) => (era < past.era).then_some(past.era),
+            (Some(era), None) => (era < self.era).then_some(era),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether the track was in epoch `ep` and has left it.
+    pub(crate) fn has_left(&self, ep: Epoch) -> bool {
+        self.past.iter().any(|past| past.ep == ep)
+    }
+
+    /// An `o` frame; returns the era that its lane has come to.
     pub(crate) fn open(
         &mut self,
         channel: ChannelKey,
-        stream: StreamId,
-        newest: StreamId,
+        from: From,
         (ep, n, head): (Epoch, Offset, Offset),
         sink: &mut Sink<'_>,
-    ) {
-        let to = Position { ep, n };
+    ) -> u32 {
         let opened = Event::Opened { channel, ep, n, head };
         match self.place {
             None => {
-                self.place = Some(to);
+                self.place = Some(Position { ep, n });
                 self.open = true;
                 sink.events.push_back(opened);
             }
@@ -131,21 +194,39 @@ impl Track {
                     sink.events.push_back(opened);
                 }
                 if n > place.n && !self.folds {
-                    self.declare(channel, to, Some(n.0 - place.n.0), sink);
+                    self.declare(channel, Position { ep, n }, Some(n.0 - place.n.0), sink);
                 }
             }
-            Some(_) if self.is_past(ep, stream) => {}
-            Some(place) => {
-                self.past.retain(|(past, _)| *past != ep);
-                self.past.push((place.ep, newest));
-                if self.past.len() > 8 {
-                    self.past.remove(0);
-                }
-                self.open = true;
-                sink.events.push_back(opened);
-                self.declare(channel, to, None, sink);
+            Some(_) => match self.late_era(ep, from) {
+                Some(era) => return era,
+                None => self.turn(channel, from.newest, (ep, n, head), sink),
+            },
+        }
+        self.era
+    }
+
+    /// Another epoch begins.
+    pub(crate) fn turn(
+        &mut self,
+        channel: ChannelKey,
+        newest: StreamId,
+        (ep, n, head): (Epoch, Offset, Offset),
+        sink: &mut Sink<'_>,
+    ) {
+        let before = self.past.iter().position(|past| past.ep == ep);
+        // What was delivered before the epoch was left is not delivered again.
+        let reached = before.map_or(Offset(0), |at| self.past.remove(at).reached);
+        let n = n.max(reached);
+        if let Some(Position { ep, n: reached }) = self.place {
+            self.past.push(Past { ep, era: self.era, newest, reached });
+            if self.past.len() > PAST_MAX {
+                self.past.remove(0);
             }
         }
+        self.era += 1;
+        self.open = true;
+        sink.events.push_back(Event::Opened { channel, ep, n, head: head.max(n) });
+        self.declare(channel, Position { ep, n }, None, sink);
     }
 
     /// A message.
@@ -180,23 +261,29 @@ impl Track {
     }
 
     /// A gap frame to `to`; `here`: the lane was there already, so what is missing has no numbers.
+    /// Returns the era that the lane has come to.
     pub(crate) fn pass(
         &mut self,
         channel: ChannelKey,
-        stream: StreamId,
-        newest: StreamId,
+        from: From,
         (to, missing, here): (Position, Option<u64>, bool),
         sink: &mut Sink<'_>,
-    ) {
-        let Some(place) = self.place else { return };
-        if to.ep != place.ep {
-            self.open(channel, stream, newest, (to.ep, to.n, to.n), sink);
-        } else if to.n > place.n {
-            let missing = missing.map(|missing| missing.min(to.n.0 - place.n.0));
-            self.declare(channel, to, missing, sink);
-        } else if to.n == place.n && here && self.told != Some(to) {
-            self.declare(channel, to, missing, sink);
+    ) -> u32 {
+        match self.place {
+            None => {}
+            Some(place) if to.ep != place.ep => {
+                return self.open(channel, from, (to.ep, to.n, to.n), sink);
+            }
+            Some(place) if to.n > place.n => {
+                let missing = missing.map(|missing| missing.min(to.n.0 - place.n.0));
+                self.declare(channel, to, missing, sink);
+            }
+            Some(place) if to.n == place.n && here && self.told != Some(to) => {
+                self.declare(channel, to, missing, sink);
+            }
+            Some(_) => {}
         }
+        self.era
     }
 
     fn declare(

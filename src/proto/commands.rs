@@ -72,7 +72,7 @@ impl Hub {
             return made.map(|session| (session, true)).map_err(full);
         }
         let session = self.session_of(request, key)?;
-        if !self.has_room_for_document(session, document.dup) {
+        if !self.has_room_for_document(session, document) {
             let detail = "a session has at most 4 documents";
             return Err(Answer::error(ErrorCode::TooMany, detail));
         }

@@ -223,6 +223,11 @@ impl Document {
         }
     }
 
+    /// Whether its successor has begun, or it has been told to end.
+    pub fn is_succeeded(&self) -> bool {
+        self.replaced_at != Instant::NEVER || self.ending.is_some()
+    }
+
     /// Whether there is anything to write.
     pub fn has_output(&self) -> bool {
         let more = !self.notes.is_empty()

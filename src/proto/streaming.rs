@@ -22,13 +22,22 @@ const OVERLAP_MAX: Span = Span::from_secs(5);
 /// A `Content-Length` that no document reaches: for peers without chunks.
 const LARGE: u64 = 1 << 50;
 
+/// Whether the document asked for takes the place of `old`: one that is no duplicate that of all
+/// such, a duplicate that of the one it names.
+fn is_successor_of(request: &DocumentRequest, old: &Document) -> bool {
+    match request.dup {
+        false => !old.dup,
+        true => old.dup && request.succeeds == Some(old.number),
+    }
+}
+
 impl Hub {
-    /// Whether the session may have one more document.
-    pub(crate) fn has_room_for_document(&self, session: Key, dup: bool) -> bool {
+    /// Whether the session may have one more document: those that it succeeds, or that another
+    /// has succeeded already, give way.
+    pub(crate) fn has_room_for_document(&self, session: Key, request: &DocumentRequest) -> bool {
         let Some(session) = self.sessions.get(session) else { return false };
-        let kept = session
-            .document_slots()
-            .filter(|&slot| self.documents.at(slot).is_some_and(|document| document.dup || dup));
+        let documents = session.document_slots().filter_map(|slot| self.documents.at(slot));
+        let kept = documents.filter(|old| !old.is_succeeded() && !is_successor_of(request, old));
         kept.count() < DOCUMENTS_MAX
     }
 
@@ -45,9 +54,7 @@ impl Hub {
         let large = request.length_large || meta.version == Version::Http10;
         let coding = if large { Coding::Large } else { Coding::Chunked };
         self.put_document_head(conn, coding, meta);
-        if !request.dup {
-            self.replace_documents(session_key, request.heartbeat);
-        }
+        self.replace_documents(session_key, request);
         let heartbeat = request.heartbeat.unwrap_or(self.settings.heartbeat);
         let heartbeat = heartbeat.clamp(self.settings.heartbeat_min, self.settings.heartbeat_max);
         let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
@@ -109,29 +116,26 @@ impl Hub {
         connection.exchanges().put(&head);
     }
 
-    /// Documents that are no duplicates end soon: their successor begins now.
-    fn replace_documents(&mut self, session: Key, heartbeat: Option<Span>) {
+    /// Documents that the new one succeeds end soon. Where all places are taken, the oldest of
+    /// those that have a successor goes at once.
+    fn replace_documents(&mut self, session: Key, request: &DocumentRequest) {
         let now = self.now;
-        let overlap = heartbeat.unwrap_or(self.settings.heartbeat).min(OVERLAP_MAX);
+        let overlap = request.heartbeat.unwrap_or(self.settings.heartbeat).min(OVERLAP_MAX);
         let Some(session) = self.sessions.get(session) else { return };
         let mut slots: Vec<u32> = session.document_slots().collect();
         slots.sort_by_key(|&slot| self.documents.at(slot).map(|document| document.number));
-        // Where all places are taken the oldest document goes at once.
         let crowded = slots.len() == DOCUMENTS_MAX;
-        let mut dropped = !crowded;
-        for slot in slots {
+        for &slot in &slots {
             let Some(document) = self.documents.at_mut(slot) else { continue };
-            if document.dup {
-                continue;
+            if is_successor_of(request, document) {
+                document.replaced_at = document.replaced_at.min(now + overlap);
+                self.arm_document(slot);
             }
-            if !dropped {
-                dropped = true;
-                let conn = document.conn;
-                self.close(conn, CloseReason::Refreshed);
-                continue;
-            }
-            document.replaced_at = document.replaced_at.min(now + overlap);
-            self.arm_document(slot);
+        }
+        let mut documents = slots.iter().filter_map(|&slot| self.documents.at(slot));
+        if crowded && let Some(conn) = documents.find(|old| old.is_succeeded()).map(|old| old.conn)
+        {
+            self.close(conn, CloseReason::Refreshed);
         }
     }
 

@@ -315,3 +315,56 @@ fn an_open_that_is_called_off_is_answered() {
         assert!(text.ends_with("{\"ok\":true}"), "{text}");
     }
 }
+
+#[test]
+fn a_duplicate_is_succeeded_by_its_number_and_four_places_are_enough() {
+    let mut pack = Pack::new(1, Settings::default(), Directory::default());
+    let publisher = pack.connect(0, Door::Private);
+    pack.post(publisher, "/publish/fx/A", "1");
+    let mut documents = vec![pack.connect(0, Door::Public)];
+    let opened = frames(&pack.get(documents[0], "/ahm/mux.html?open=fx/A&h=1000"));
+    let (mid, key) = (attribute(&opened, "mid"), attribute(&opened, "k"));
+    let rest = format!("scs=ahm&mid={mid}&k={key}&h=1000");
+    for number in 2..=4 {
+        let conn = pack.connect(0, Door::Public);
+        let seen = frames(&pack.get(conn, &format!("/ahm/mux.html?{rest}&dup=1")));
+        assert_eq!(attribute(&seen, "d"), number.to_string());
+        documents.push(conn);
+    }
+    let conn = pack.connect(0, Door::Public);
+    let refused = pack.get(conn, &format!("/ahm/mux.html?{rest}&dup=1"));
+    assert!(refused.contains("too-many"), "{refused}");
+    // A successor of the third has room: that one goes at once, and no other.
+    let seen = frames(&pack.get(conn, &format!("/ahm/refresh.html?{rest}&dup=1&d=3")));
+    assert_eq!(attribute(&seen, "d"), "5");
+    assert!(pack.conns[documents[2]].is_none(), "no place is left for an overlap");
+    for number in [1, 2, 4] {
+        assert!(pack.conns[documents[number - 1]].is_some(), "document {number}");
+    }
+    // One that has gone already is succeeded by one more; there is a place for it no longer.
+    let late = pack.connect(0, Door::Public);
+    let refused = pack.get(late, &format!("/ahm/refresh.html?{rest}&dup=1&d=3"));
+    assert!(refused.contains("too-many"), "{refused}");
+    // The first is no duplicate, and no duplicate takes its place.
+    let refused = pack.get(late, &format!("/ahm/refresh.html?{rest}&dup=1&d=1"));
+    assert!(refused.contains("too-many"), "{refused}");
+    // With a place left both carry everything for the time of the overlap.
+    let (shard, gone) = pack.conns[documents[1]].take().unwrap();
+    pack.hubs[shard].handle_failed(gone, pack.now);
+    let seen = frames(&pack.get(late, &format!("/ahm/refresh.html?{rest}&dup=1&d=4")));
+    assert_eq!(attribute(&seen, "d"), "6");
+    pack.received[documents[3]].clear();
+    pack.received[late].clear();
+    pack.post(publisher, "/publish/fx/A", "2");
+    assert_eq!(frames(&pack.text(documents[3])), frames(&pack.text(late)));
+    // What has its successor gives way to one more duplicate before its time.
+    let more = pack.connect(0, Door::Public);
+    let seen = frames(&pack.get(more, &format!("/ahm/mux.html?{rest}&dup=1")));
+    assert_eq!(attribute(&seen, "d"), "7");
+    assert!(pack.conns[documents[3]].is_none());
+    pack.pass(Span::from_secs(3));
+    for conn in [documents[0], conn, late, more] {
+        let text = pack.text(conn);
+        assert!(!text.contains("<p z") && text.contains("<p h=1000 t=17"), "{text}");
+    }
+}

@@ -100,8 +100,10 @@ pub struct DocumentRequest {
     pub pad: Option<u32>,
     /// Delimit by a very large `Content-Length` instead of chunks.
     pub length_large: bool,
-    /// A lasting duplicate, not a successor.
+    /// A lasting duplicate, not a successor of the session's document.
     pub dup: bool,
+    /// The number of the duplicate that this duplicate succeeds; the others go on.
+    pub succeeds: Option<u32>,
 }
 
 /// A command with what says whose it is.
@@ -203,7 +205,8 @@ const MILLIS: &str = "a number of milliseconds";
 fn parameters(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "login" => &["resource"],
-        "mux.html" | "refresh.html" => &["last", "h", "flush", "pad", "length", "dup"],
+        "mux.html" => &["last", "h", "flush", "pad", "length", "dup"],
+        "refresh.html" => &["last", "h", "flush", "pad", "length", "dup", "d"],
         "send" => &["cid", "n", "data"],
         "close" => &["cid"],
         "history" => &["resource", "subject", "since", "limit"],
@@ -231,6 +234,13 @@ fn document(
     let last = params.text("last")?;
     let length = params.optional("length", "`large`", |word| (word == "large").then_some(()))?;
     let pad_expected = "a number of bytes up to 65536";
+    let dup = params.switch("dup")?;
+    let succeeds = if refresh {
+        let number = |text: &str| small(text).filter(|number| *number > 0);
+        params.optional("d", "a document's number", number)?
+    } else {
+        None
+    };
     Ok(DocumentRequest {
         refresh,
         opens: opens.map(|(_, value)| OpenRequest::parse(value)).collect::<Result<_, _>>()?,
@@ -241,7 +251,8 @@ fn document(
             small(text).filter(|bytes| *bytes <= PAD_BYTES_MAX)
         })?,
         length_large: length.is_some(),
-        dup: params.switch("dup")?,
+        dup,
+        succeeds: succeeds.filter(|_| dup),
     })
 }
 

@@ -1,6 +1,6 @@
 //! A seeded run: one agent, one model server, faults between them, and a check of every event.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ahm::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use ahm::base::name::TopicName;
@@ -14,7 +14,8 @@ use ahm::client::event::{
 };
 use ahm::client::settings::Settings;
 use ahm::html::frame;
-use ahm::wire::command::{self, Command, Mode, OpenRequest, Position, Positions};
+use ahm::html::scan::{Frame, Scanner};
+use ahm::wire::command::{self, Command, DocumentRequest, Mode, OpenRequest, Position, Positions};
 
 /// One life of a topic's numbering.
 struct Life {
@@ -69,6 +70,11 @@ struct Session {
 
 struct Document {
     mid: Mid,
+    number: u32,
+    dup: bool,
+    /// Reads what the agent was given, to know what has arrived.
+    scanner: Scanner,
+    epochs: HashMap<Cid, Epoch>,
     cursors: BTreeMap<Cid, Position>,
     /// Written, not yet received.
     bytes: Vec<u8>,
@@ -79,11 +85,47 @@ struct Document {
     ended: bool,
 }
 
+impl Document {
+    fn new(mid: Mid, number: u32, dup: bool, now: Instant) -> Self {
+        Self {
+            mid,
+            number,
+            dup,
+            scanner: Scanner::new(1 << 20),
+            epochs: HashMap::new(),
+            cursors: BTreeMap::new(),
+            bytes: frame::PREAMBLE.to_vec(),
+            begun: false,
+            stalled: false,
+            beat_at: now + BEAT.fraction(9, 10),
+            end_at: Instant::NEVER,
+            ended: false,
+        }
+    }
+
+    /// Whether its successor has begun.
+    fn is_succeeded(&self) -> bool {
+        self.end_at != Instant::NEVER || self.ended
+    }
+
+    fn hear(&mut self, bytes: &[u8], heard: &mut HashSet<(TopicName, Epoch, u64)>) {
+        let epochs = &mut self.epochs;
+        let note = |frame: Frame<'_>| match frame {
+            Frame::Opened { c, ep, .. } | Frame::Gap { c, ep, .. } => drop(epochs.insert(c, ep)),
+            Frame::Message { c, n, .. } => drop(heard.insert((topic_name(c), epochs[&c], n.0))),
+            _ => {}
+        };
+        self.scanner.push(bytes, note).unwrap();
+    }
+}
+
 struct Server {
     scs: String,
     topics: BTreeMap<TopicName, Topic>,
     sessions: HashMap<Mid, Session>,
     documents: BTreeMap<StreamId, Document>,
+    /// Documents that were closed, of which the agent does not know yet.
+    cut: Vec<StreamId>,
     /// Payloads that the resource got, in order.
     taken: Vec<Vec<u8>>,
     generation: u32,
@@ -146,6 +188,9 @@ impl Server {
             }
             None => self.mint(),
         };
+        if let Err(error) = self.make_room(mid, &asked, now) {
+            return refusal(error);
+        }
         for open in &asked.opens {
             if let Err(error) = self.open(mid, open) {
                 return refusal(error);
@@ -154,21 +199,9 @@ impl Server {
         let body = request.body.as_deref().map(|body| Positions::parse_body(body).unwrap());
         let last: HashMap<Cid, Position> =
             asked.last.or(body).unwrap_or_default().0.into_iter().collect();
-        for document in self.documents.values_mut().filter(|document| document.mid == mid) {
-            document.end_at = document.end_at.min(now + Span::from_secs(1));
-        }
         let session = self.sessions.get_mut(&mid).unwrap();
         session.documents += 1;
-        let mut document = Document {
-            mid,
-            cursors: BTreeMap::new(),
-            bytes: frame::PREAMBLE.to_vec(),
-            begun: false,
-            stalled: false,
-            beat_at: now + BEAT.fraction(9, 10),
-            end_at: Instant::NEVER,
-            ended: false,
-        };
+        let mut document = Document::new(mid, session.documents, asked.dup, now);
         let identity = frame::Identity {
             scs: &self.scs,
             mid,
@@ -185,6 +218,35 @@ impl Server {
         }
         self.documents.insert(stream, document);
         (200, Vec::new())
+    }
+
+    /// Ends what the new document succeeds; where all four places are taken, such a one goes at
+    /// once, and only where there is none the new one is refused.
+    fn make_room(
+        &mut self,
+        mid: Mid,
+        asked: &DocumentRequest,
+        now: Instant,
+    ) -> Result<(), &'static str> {
+        let of_session = |document: &&mut Document| document.mid == mid && !document.ended;
+        for document in self.documents.values_mut().filter(of_session) {
+            let succeeded = match asked.dup {
+                false => !document.dup,
+                true => document.dup && asked.succeeds == Some(document.number),
+            };
+            if succeeded {
+                document.end_at = document.end_at.min(now + Span::from_secs(1));
+            }
+        }
+        let mut documents = self.documents.iter().filter(|(_, document)| document.mid == mid);
+        if documents.clone().count() == 4 {
+            let gives_way = documents.find(|(_, document)| document.is_succeeded());
+            let (stream, _) = gives_way.ok_or("too-many")?;
+            let stream = *stream;
+            self.documents.remove(&stream);
+            self.cut.push(stream);
+        }
+        Ok(())
     }
 
     /// Writes what each document has not got, as far as it likes.
@@ -367,6 +429,7 @@ struct World {
     random: Random,
     now: Instant,
     agent: Agent,
+    duplicates: u8,
     server: Server,
     /// Whether anybody listens.
     up: bool,
@@ -374,6 +437,8 @@ struct World {
     seen: BTreeMap<ChannelKey, Seen>,
     fates: BTreeMap<SendId, Fate>,
     sent: BTreeMap<SendId, Vec<u8>>,
+    /// Messages of which a copy came with some document.
+    heard: HashSet<(TopicName, Epoch, u64)>,
     faults: bool,
 }
 
@@ -391,21 +456,25 @@ impl World {
             topics,
             sessions: HashMap::new(),
             documents: BTreeMap::new(),
+            cut: Vec::new(),
             taken: Vec::new(),
             generation: 7,
         };
-        let settings = Settings { heartbeat: Some(BEAT), ..Settings::default() };
+        let duplicates = (seed % 4) as u8;
+        let settings = Settings { heartbeat: Some(BEAT), duplicates, ..Settings::default() };
         let agent = Agent::new(settings, random.next());
         Self {
             random,
             now: Instant::from_nanos(1),
             agent,
+            duplicates,
             server,
             up: true,
             calls: Vec::new(),
             seen: BTreeMap::new(),
             fates: BTreeMap::new(),
             sent: BTreeMap::new(),
+            heard: HashSet::new(),
             faults: true,
         }
     }
@@ -482,6 +551,9 @@ impl World {
                     assert!(n > place.n || (n == place.n && seen.first), "a gap goes forward");
                     assert!(missing == Some(n.0 - place.n.0) || seen.first);
                     assert!(n.0 <= topic.lives[new].trimmed, "no gap that was not one");
+                    let mut missing = place.n.0 + 1..=n.0;
+                    let heard = |n| self.heard.contains(&(seen.name.clone(), ep, n));
+                    assert!(seen.folds || !missing.any(heard), "what came is not missing");
                 } else {
                     assert!(new > old, "epochs go forward");
                     assert_eq!(missing, None);
@@ -523,6 +595,7 @@ impl World {
             let begun = std::mem::replace(&mut document.begun, true);
             let len = document.bytes.len().min(part as usize);
             let bytes: Vec<u8> = document.bytes.drain(..len).collect();
+            document.hear(&bytes, &mut self.heard);
             let over = document.ended && document.bytes.is_empty();
             if over {
                 self.server.documents.remove(&stream);
@@ -641,6 +714,10 @@ impl World {
             let next = self.agent.poll_timeout();
             assert!(next.is_none_or(|at| at > self.now), "a timer that fires does something");
         }
+        for stream in std::mem::take(&mut self.server.cut) {
+            self.agent.handle_end(stream, "closed", self.now);
+            self.drain();
+        }
         if self.up {
             self.server.pull(&mut self.random, self.now);
             self.carry();
@@ -648,6 +725,12 @@ impl World {
             self.agent.handle_failure(call, self.now);
             self.drain();
         }
+    }
+
+    /// Whether the main document and every duplicate runs.
+    fn has_all_documents(&self) -> bool {
+        let wanted = 1 + usize::from(self.duplicates);
+        self.agent.documents_running() == wanted && self.agent.state() == StreamState::Live
     }
 
     fn is_caught_up(&self) -> bool {
@@ -678,13 +761,14 @@ fn run(seed: u64) -> World {
     world.faults = false;
     world.up = true;
     for _ in 0..4000 {
-        if world.is_caught_up() && world.agent.state() == StreamState::Live {
+        if world.is_caught_up() && world.has_all_documents() {
             break;
         }
         world.step();
     }
     assert!(world.is_caught_up(), "nothing is lost for good: {:?}", world.agent.state());
     assert_eq!(world.agent.state(), StreamState::Live);
+    assert!(world.has_all_documents(), "{} documents", world.agent.documents_running());
     check_sends(&world, &channels);
     world
 }
@@ -714,8 +798,9 @@ fn check_sends(world: &World, channels: &[ChannelKey]) {
 
 #[test]
 fn nothing_is_lost_repeated_or_out_of_order_whatever_breaks() {
-    let one = std::env::var("AHM_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = one.map_or(0..64, |seed: u64| seed..seed + 1);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let one = number("AHM_SEED");
+    let seeds = one.map_or_else(|| 0..number("AHM_SEEDS").unwrap_or(64), |seed| seed..seed + 1);
     let mut total = ahm::client::event::Counters::default();
     for seed in seeds {
         let result = std::panic::catch_unwind(|| run(seed).agent.counters());

@@ -1,0 +1,75 @@
+//! One channel as one document carries it, and what it holds back at a gap.
+
+use std::collections::VecDeque;
+
+use crate::base::id::Offset;
+use crate::base::time::Instant;
+use crate::client::event::{ChannelKey, StreamId};
+use crate::client::track::{Item, Track};
+use crate::wire::command::Position;
+
+/// Frames that wait behind a gap.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// The gap is declared at this moment at the latest.
+    pub(crate) until: Instant,
+    /// Never empty; the first is the one that showed the gap.
+    pub(crate) items: VecDeque<Item<'static>>,
+    /// The memory they take.
+    pub(crate) bytes: usize,
+}
+
+/// A channel of a document.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// The channel as the consumer knows it.
+    pub(crate) channel: ChannelKey,
+    /// The life of the track that this lane belongs to; of a past life nothing is taken.
+    pub(crate) life: u32,
+    /// The track's epoch that this lane has come to.
+    pub(crate) era: u32,
+    /// Where the document is on this channel.
+    pub(crate) place: Position,
+    /// True until the first frame has been taken.
+    pub(crate) fresh: bool,
+    /// Where the consumer was when this lane was asked for; until its first frame.
+    pub(crate) asked: Option<Position>,
+    /// The offset to which the last `o` frame jumped; a gap frame to the same offset explains that
+    /// jump and is no further gap.
+    pub(crate) jumped: Option<Offset>,
+    /// What waits; `None` where nothing does.
+    pub(crate) hold: Option<Hold>,
+    /// The document has ended; what it held back is still in hand.
+    pub(crate) over: bool,
+}
+
+impl Lane {
+    /// A lane before its first frame.
+    pub(crate) fn new(
+        channel: ChannelKey,
+        stream: StreamId,
+        track: &mut Track,
+        place: Position,
+    ) -> Self {
+        let (life, era, asked) = (track.life, track.era, track.take_asked(stream));
+        let (jumped, hold) = (None, None);
+        Self { channel, life, era, place, fresh: true, asked, jumped, hold, over: false }
+    }
+
+    /// The place before the message that `item` is, or leads to.
+    pub(crate) fn place_before(&self, item: &Item<'_>) -> Position {
+        match *item {
+            Item::Opened { ep, n, .. } | Item::Gap { ep, n, .. } => Position { ep, n },
+            Item::Message { n, .. } => {
+                Position { ep: self.place.ep, n: Offset(n.0.saturating_sub(1)) }
+            }
+            Item::Closed(_) => self.place,
+        }
+    }
+
+    /// The place after which this lane goes on.
+    pub(crate) fn reach(&self) -> Position {
+        let held = self.hold.as_ref().and_then(|hold| hold.items.front());
+        held.map_or(self.place, |item| self.place_before(item))
+    }
+}
