@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use crate::base::id::{ConnKey, ShardId};
+use crate::base::reason::CloseReason;
 use crate::base::time::Span;
 use crate::proto::output::{Output, Traveller, Written};
 use crate::reactor::transport::{Io, Transport};
@@ -29,6 +30,10 @@ impl Shard {
                 Output::Close(conn, reason) => {
                     log::debug!("connection {} closed: {}", conn.slot, reason.word());
                     if let Some(wire) = self.wires.remove(conn) {
+                        if reason == CloseReason::Stale {
+                            // Nobody takes what the kernel still holds for it.
+                            wire.transport.discard();
+                        }
                         self.closed.push(wire);
                     }
                 }
