@@ -6,11 +6,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ahm::cli::bench::record::Record;
+use ahm::cli::bench::scenario::{Scenario, Stalled, Storm};
 use ahm::cli::bench::table::table;
 use ahm::cli::bench::tally::Mode;
 use ahm::cli::bench::{Args, measure};
+use socket2::SockRef;
 
 /// What the server does wrong with one message, for every reader of its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,14 @@ enum Fault {
     Deny,
     /// The publisher's connection is cut instead of an answer.
     HangUp,
+    /// The last stream is reset.
+    Drop,
+    /// Who comes back is told what he has already.
+    TellTwice,
+    /// Who comes back goes on at the head, and nothing says so.
+    Forget,
+    /// Who comes back is refused the first time.
+    Busy,
 }
 
 /// The message of each topic, counted by the server, that the fault happens to.
@@ -50,18 +61,23 @@ struct Topic {
     count: u64,
     held: Option<(u64, String)>,
     readers: Vec<TcpStream>,
+    /// Offset and payload of every message.
+    past: Vec<(u64, String)>,
 }
 
 struct World {
     fault: Fault,
     topics: HashMap<String, Topic>,
     peers: BTreeSet<IpAddr>,
+    /// Requests of those who came back.
+    returns: u64,
 }
 
 impl World {
     fn topic(&mut self, name: &str) -> &mut Topic {
         let cid = CID_FIRST + self.topics.len() as u64;
-        let fresh = Topic { cid, n: 1000, count: 0, held: None, readers: Vec::new() };
+        let fresh =
+            Topic { cid, n: 1000, count: 0, held: None, readers: Vec::new(), past: Vec::new() };
         self.topics.entry(name.to_owned()).or_insert(fresh)
     }
 
@@ -77,6 +93,7 @@ impl World {
         }
         topic.n += if fault == Fault::Skip && number == AT { 2 } else { 1 };
         let n = topic.n;
+        topic.past.push((n, payload.clone()));
         let here = number == AT;
         match fault {
             Fault::Lose if here => {}
@@ -85,6 +102,11 @@ impl World {
             Fault::Swap | Fault::SwapPayloads if here => topic.held = Some((n, payload)),
             Fault::Cut if here => {
                 let _ = topic.readers[0].shutdown(Shutdown::Both);
+                topic.message(n, &payload);
+            }
+            Fault::Drop if here => {
+                let last = topic.readers.pop().unwrap();
+                SockRef::from(&last).set_linger(Some(Duration::ZERO)).unwrap();
                 topic.message(n, &payload);
             }
             _ => match topic.held.take() {
@@ -141,7 +163,8 @@ struct Fake {
 impl Fake {
     fn start(fault: Fault) -> Self {
         let topics = HashMap::new();
-        let world = Arc::new(Mutex::new(World { fault, topics, peers: BTreeSet::new() }));
+        let world =
+            Arc::new(Mutex::new(World { fault, topics, peers: BTreeSet::new(), returns: 0 }));
         let public = listen(&world, subscriber);
         let private = listen(&world, publisher);
         Self { public, private, world }
@@ -206,6 +229,9 @@ fn subscriber(mut stream: TcpStream, peer: SocketAddr, world: &Mutex<World>) {
         return;
     }
     let target = first.split(' ').nth(1).unwrap().strip_prefix("/ahm/mux.html?").unwrap();
+    if let Some((_, last)) = target.split_once("&last=") {
+        return resume(stream, target, last, &mut world);
+    }
     let mut text = "<!doctype html><meta charset=utf-8><title>mux</title><body>\n\
                     <p i scs=fake mid=77 d=1 k=0123456789012345678901 h=15000 r=240000 v=1>\n"
         .to_owned();
@@ -216,9 +242,40 @@ fn subscriber(mut stream: TcpStream, peer: SocketAddr, world: &Mutex<World>) {
         let (c, n) = (topic.cid, topic.n);
         text += &format!("<p o c={c} u={name} ep=1 n={n} head={n}>\n<p h=15000 t=1>\n");
     }
+    answer(stream, &text);
+}
+
+fn answer(mut stream: TcpStream, text: &str) {
     stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n").unwrap();
     stream.write_all(b"Content-Type: text/html; charset=utf-8\r\n\r\n").unwrap();
-    stream.write_all(&chunks(&text)).unwrap();
+    stream.write_all(&chunks(text)).unwrap();
+}
+
+/// A stream that comes back with the position `last`, as `CID:EP:N`.
+fn resume(mut stream: TcpStream, target: &str, last: &str, world: &mut World) {
+    assert!(target.starts_with("mid=77&scs=fake&k=0123456789012345678901&last="), "{target}");
+    world.returns += 1;
+    if world.fault == Fault::Busy && world.returns <= 3 {
+        stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").unwrap();
+        return;
+    }
+    let fault = world.fault;
+    let [cid, epoch, n] = last.split(':').collect::<Vec<_>>()[..] else { panic!("{last}") };
+    let (cid, mut n): (u64, u64) = (cid.parse().unwrap(), n.parse().unwrap());
+    assert_eq!(epoch, "1");
+    let (name, topic) = world.topics.iter_mut().find(|(_, topic)| topic.cid == cid).unwrap();
+    match fault {
+        Fault::Forget => n = topic.n,
+        Fault::TellTwice => n -= 1,
+        _ => {}
+    }
+    let mut text = "<p i scs=fake mid=77 d=2 h=15000 r=240000 v=1>\n".to_owned();
+    text += &format!("<p o c={cid} u={name} ep=1 n={n} head={}>\n", topic.n);
+    for (n, payload) in topic.past.iter().filter(|(past, _)| *past > n) {
+        text += &format!("<p c={cid} n={n}>{payload}\n");
+    }
+    topic.readers.push(stream.try_clone().unwrap());
+    answer(stream, &text);
 }
 
 fn publisher(mut stream: TcpStream, _: SocketAddr, world: &Mutex<World>) {
@@ -364,6 +421,95 @@ fn streams_that_read_nothing_are_opened_and_not_counted() {
     let record = run(Fault::None, |args| args.stalled = 5);
     assert_eq!(record.failures(), [""; 0]);
     assert_eq!((record.opening.streams, record.delivery.expected), (17, 2400));
+}
+
+fn stalled(record: &Record) -> Stalled {
+    let Some(Scenario::Stalled(stalled)) = record.scenario else { panic!("{record:?}") };
+    stalled
+}
+
+#[test]
+fn memory_is_watched_while_streams_stall() {
+    let record = run(Fault::None, |args| {
+        (args.stalled, args.receive_buffer) = (5, Some(4096));
+        args.pid = Some(std::process::id());
+    });
+    let (first, last) = (record.samples[0], record.samples.last().unwrap());
+    assert!(first.seconds < last.seconds && first.server.unwrap().rss > 0);
+    assert!(last.tcp.sockets >= 34, "{last:?}");
+    let table = table(&record);
+    for row in ["stalled 5 (receive buffer 4096 B)", "stalled, dropped     0 of 5", "memory over"] {
+        assert!(table.contains(row), "{table}");
+    }
+}
+
+#[test]
+fn stalled_streams_that_the_server_drops_are_counted_and_no_failure() {
+    let record = run(Fault::Drop, |args| args.stalled = 5);
+    assert_eq!(record.failures(), [""; 0]);
+    let stalled = stalled(&record);
+    assert_eq!((stalled.streams, stalled.dropped, stalled.dropped_ms.count), (5, 1, 1));
+    assert_eq!(record.samples.last().unwrap().dropped, 1);
+}
+
+#[test]
+fn stalled_streams_wake_up_and_tell_how_fresh_the_news_is() {
+    let record = run(Fault::None, |args| {
+        (args.stalled, args.wake_after) = (5, Some(0.3));
+        args.mode = Mode::Latest;
+    });
+    assert_eq!(record.failures(), [""; 0]);
+    let woken = stalled(&record).woken.unwrap();
+    assert_eq!((woken.streams, woken.fresh, woken.never), (5, 5, 0));
+    assert!(woken.first_age_ms.p50 > 200.0 && woken.bytes_max > 0, "{woken:?}");
+    assert!(table(&record).contains("fresh within 256 KiB 5, never 0"));
+}
+
+/// A run of 12 readers of two topics, and of 20 more that are cut and come back.
+fn storm(fault: Fault) -> (Record, Storm) {
+    let record = run(fault, |args| {
+        (args.storm, args.spread, args.topics) = (20, 0.1, 2);
+        args.seconds = 0.6;
+    });
+    let Some(Scenario::Storm(storm)) = record.scenario else { panic!("{record:?}") };
+    assert_eq!((storm.streams, storm.back), (20, 20));
+    assert_eq!((storm.expected, record.delivery.expected), (350 * 10, 350 * 6));
+    (record, storm)
+}
+
+#[test]
+fn streams_of_a_storm_come_back_with_nothing_lost_or_repeated() {
+    let (record, storm) = storm(Fault::None);
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!((storm.tally.unique, storm.attempts_failed), (3500, 0));
+    assert_eq!(storm.reopen_ms.count, 20);
+    let seconds = storm.seconds.unwrap();
+    assert!((0.05..2.0).contains(&seconds), "{seconds}");
+    let parts = [storm.before_ms, storm.during_ms, storm.after_ms].map(|part| part.count);
+    assert_eq!(parts.iter().sum::<u64>(), record.latency_ms.count);
+    assert_eq!(parts[0], 150 * 6, "the storm breaks in the middle");
+    assert!(table(&record).contains("20 of 20 back after"));
+}
+
+#[test]
+fn what_is_told_twice_to_those_who_come_back_is_found() {
+    let (record, storm) = storm(Fault::TellTwice);
+    assert_eq!((storm.lost, storm.tally.repeated, record.delivery.tally.repeated), (0, 20, 0));
+    assert_eq!(record.failures(), ["20 deliveries repeated on streams of the storm"]);
+}
+
+#[test]
+fn what_those_who_come_back_never_hear_of_is_found() {
+    let (record, storm) = storm(Fault::Forget);
+    assert!(storm.lost > 0 && storm.tally.silent == storm.lost, "{storm:?}");
+    assert_eq!(record.failures().len(), 2, "{:?}", record.failures());
+}
+
+#[test]
+fn streams_that_are_refused_try_again() {
+    let (record, storm) = storm(Fault::Busy);
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!(storm.attempts_failed, 3);
 }
 
 #[test]

@@ -1,17 +1,24 @@
 //! `ahm bench`: a load driver for any AHM server.
 //!
-//! All subscribers live on one thread ([`swarm`]), the publisher on another ([`publisher`]). Each
+//! All subscribers live on one thread ([`swarm`]), the publisher on another ([`publisher`]), and
+//! streams that stall or are cut on a third ([`side`]). Each
 //! message carries the moment it was due; latency is the time from then to when its frame was
 //! parsed, so a stall anywhere, the driver included, shows in the figures.
 
 pub mod address;
+pub mod dial;
 pub mod frame;
 pub mod lines;
+pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod publisher;
 pub mod record;
+pub mod roles;
 pub mod run;
+pub mod sampler;
+pub mod scenario;
+pub mod side;
 pub mod sink;
 pub mod stamp;
 pub mod swarm;
@@ -28,6 +35,7 @@ use crate::cli::bench::plan::Plan;
 use crate::cli::bench::publisher::Progress;
 use crate::cli::bench::record::Record;
 use crate::cli::bench::run::Run;
+use crate::cli::bench::side::Watch;
 use crate::cli::bench::table::{hgrm, table};
 use crate::cli::bench::tally::Mode;
 use crate::reactor::clock::Clock;
@@ -47,6 +55,14 @@ Examples:
 
   Memory of 10,000 idle streams:
     ahm bench --private http://127.0.0.1:8081 --subscribers 10000 --idle --pid $(pidof ahm)
+
+  10,000 readers that stall beside 100 that do not, with the server's and TCP's memory:
+    ahm bench --private http://127.0.0.1:8081 --subscribers 100 --stalled 10000 --rate 1000 \\
+              --receive-buffer 4096 --pid $(pidof ahm)
+
+  10,000 streams that are cut at once and come back within 3 s, beside 500 that go on:
+    ahm bench --private http://127.0.0.1:8081 --subscribers 500 --storm 10000 --spread 3 \\
+              --topics 100 --rate 200
 
   A record and its percentiles as files:
     ahm bench --private http://127.0.0.1:8081 --json --hdr latency.hgrm > record.json
@@ -70,9 +86,24 @@ pub struct Args {
     /// Streams whose deliveries are counted
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub subscribers: u32,
-    /// Further streams that are opened and then never read
+    /// Further streams that are opened and then not read
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub stalled: u32,
+    /// Seconds after the first message when stalled streams begin to read, one after another
+    #[arg(long, value_name = "S")]
+    pub wake_after: Option<f64>,
+    /// Receive buffer of the stalled streams [default: the kernel's]
+    #[arg(long, value_name = "BYTES")]
+    pub receive_buffer: Option<usize>,
+    /// Heartbeat interval that the stalled streams ask for [default: the server's]
+    #[arg(long, value_name = "MS")]
+    pub heartbeat: Option<u64>,
+    /// Further streams that are all reset at once in the middle of --seconds, and come back
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub storm: u32,
+    /// Seconds within which the streams of the storm try to come back, each at a random moment
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    pub spread: f64,
     /// Topics
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub topics: u32,
@@ -153,8 +184,8 @@ pub fn measure(args: &Args, report: impl Write) -> Result<(Record, Histogram<u64
     // Two runs on the same topics one after the other start in different microseconds.
     let plan = Plan::new(args, clock.unix_micros_at_start() as u16)?;
     files(plan.streams())?;
-    let progress = Progress::default();
-    Run::new(&plan, clock, &progress, report)?.carry_out()
+    let (progress, watch) = (Progress::default(), Watch::default());
+    Run::new(&plan, clock, (&progress, &watch), report)?.carry_out()
 }
 
 /// `ahm bench`: carries out a run, tells its progress on stderr and its result on stdout.

@@ -82,7 +82,9 @@ impl Hub {
         connection.session = mid;
         connection.deadline = Instant::NEVER;
         let peer = connection.peer;
-        let patience = heartbeat.times(u64::from(self.settings.drop_intervals)).as_millis();
+        // One interval more than we wait ourselves: a reader that stalls is dropped by us, under
+        // its reason and with a reset; TCP finds the peer that is gone before its socket was full.
+        let patience = heartbeat.times(u64::from(self.settings.drop_intervals) + 1).as_millis();
         self.outputs.push_back(Output::Stream(conn, u32::try_from(patience).unwrap_or(u32::MAX)));
         for open in &request.opens {
             self.open_channel(session_key, open, None, peer);

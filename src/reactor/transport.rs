@@ -172,6 +172,11 @@ impl Transport {
 
     /// Closes without order: what is unsent is thrown away and the peer gets a reset.
     pub fn reset(self) {
+        self.discard();
+    }
+
+    /// Has the connection closed without order when it is dropped, as [`Transport::reset`] does.
+    pub fn discard(&self) {
         // Where this fails the connection is gone already.
         let _ = self.socket().set_linger(Some(Duration::ZERO));
     }

@@ -3,7 +3,9 @@
 use std::io::IoSlice;
 
 use crate::base::id::{ConnKey, ShardId};
+use crate::base::reason::CloseReason;
 use crate::base::time::Span;
+use crate::proto::connection::Door;
 use crate::proto::output::{Output, Traveller, Written};
 use crate::reactor::transport::{Io, Transport};
 use crate::shard::mail::Mail;
@@ -29,7 +31,11 @@ impl Shard {
                 Output::Close(conn, reason) => {
                     log::debug!("connection {} closed: {}", conn.slot, reason.word());
                     if let Some(wire) = self.wires.remove(conn) {
-                        self.closed.push(wire);
+                        if reason == CloseReason::Stale {
+                            // Nobody takes what the kernel still holds for it.
+                            wire.transport.discard();
+                        }
+                        self.closed.push_back(wire);
                     }
                 }
                 Output::Post(shard, parcel) => self.post(shard, Mail::Parcel(parcel)),
@@ -66,8 +72,8 @@ impl Shard {
     }
 
     /// Keeps an accepted or arrived socket and has its edges reported.
-    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport) {
-        let wire = self.wires.insert(conn, transport);
+    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door) {
+        let wire = self.wires.insert(conn, transport, door == Door::Private);
         if let Err(error) = wire.transport.register(self.poller.registry(), token_of(conn)) {
             log::warn!("register: {error}");
             self.hub.handle_failed(conn, self.now);
@@ -76,7 +82,7 @@ impl Shard {
 
     pub(crate) fn take_arrival(&mut self, transport: Transport, traveller: Traveller) {
         if let Some(conn) = self.hub.handle_arrived(traveller, self.now) {
-            self.keep(conn, transport);
+            self.keep(conn, transport, Door::Public);
         }
     }
 

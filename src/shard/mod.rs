@@ -4,6 +4,7 @@
 //! shards and other threads send each other through a [`mailbox`].
 
 pub mod affinity;
+pub mod budget;
 pub mod drive;
 pub mod mail;
 pub mod mailbox;

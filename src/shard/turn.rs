@@ -10,13 +10,16 @@ use crate::base::limits;
 use crate::base::time::{Instant, Span};
 use crate::proto::connection::Door;
 use crate::proto::hub::Hub;
+use crate::proto::output::Traveller;
 use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
+use crate::reactor::transport::Transport;
+use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender};
-use crate::shard::wires::{Wires, conn_of};
+use crate::shard::wires::{Wire, Wires, conn_of};
 
 /// The waker's token; listeners have those below it, connections all others.
 pub const MAIL: Token = Token(usize::MAX);
@@ -27,8 +30,12 @@ pub const MAIL_PLACES: usize = 8_192;
 
 /// Pieces of mail taken in one turn.
 const MAIL_PER_TURN: usize = 1_024;
-/// Connections accepted in one turn, per listener.
-const ACCEPTS_PER_TURN: usize = 256;
+/// Time for accepting connections in one turn, and the same for those that other shards sent.
+const ACCEPT_SPAN: Span = Span::from_micros(500);
+/// Time for reading connections in one turn.
+const READ_SPAN: Span = Span::from_micros(500);
+/// Time for closing sockets in one turn.
+const CLOSE_SPAN: Span = Span::from_micros(250);
 /// Bytes that a read may take at once.
 const READ_BYTES: usize = 64 * 1024;
 /// Reads of one connection in one turn.
@@ -54,9 +61,11 @@ pub struct Shard {
     /// Mail for shards whose mailbox was full, in order.
     pub(crate) outbox: Vec<VecDeque<Mail>>,
     pub(crate) to_write: VecDeque<ConnKey>,
-    pub(crate) to_read: VecDeque<ConnKey>,
-    /// Sockets that are closed at the end of the turn.
-    pub(crate) closed: Vec<crate::shard::wires::Wire>,
+    pub(crate) to_read: ReadQueue,
+    /// Connections that other shards have sent here.
+    arrivals: VecDeque<Box<(Transport, Traveller)>>,
+    /// Sockets that are closed at the end of a turn.
+    pub(crate) closed: VecDeque<Wire>,
     pub(crate) now: Instant,
     clock: Clock,
     mail: Receiver<Mail>,
@@ -112,8 +121,9 @@ impl Shard {
             outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
             peers: parts.peers,
             to_write: VecDeque::new(),
-            to_read: VecDeque::new(),
-            closed: Vec::new(),
+            to_read: ReadQueue::default(),
+            arrivals: VecDeque::new(),
+            closed: VecDeque::new(),
             now: parts.clock.now(),
             clock: parts.clock,
             mail: parts.mail,
@@ -142,7 +152,7 @@ impl Shard {
             self.drain();
             self.write_named();
             self.drain();
-            self.closed.clear();
+            self.close_some();
             self.longest_turn = self.longest_turn.max(self.clock.now().since(began));
             if self.is_over() {
                 log::debug!("longest turn {}", self.longest_turn);
@@ -155,6 +165,8 @@ impl Shard {
     fn wait(&mut self) -> io::Result<()> {
         let busy = !self.to_write.is_empty()
             || !self.to_read.is_empty()
+            || !self.closed.is_empty()
+            || !self.arrivals.is_empty()
             || self.doors.iter().any(|entrance| entrance.waiting);
         let asleep = !busy && self.mail.prepare_sleep();
         let timeout = if asleep { self.patience() } else { Some(Span::ZERO) };
@@ -179,7 +191,8 @@ impl Shard {
             let Some(mail) = self.mail.pop() else { return };
             match mail {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
-                Mail::Arrival(arrival) => self.take_arrival(arrival.0, arrival.1),
+                // It has a request in it: not to be done before what is published gets on.
+                Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
                 Mail::Stop => {
                     self.doors.clear();
                     self.stop_at.get_or_insert(self.now + STOP_SPAN);
@@ -211,7 +224,7 @@ impl Shard {
                 wire.readable = true;
                 if !wire.queued {
                     wire.queued = true;
-                    to_read.push_back(conn);
+                    to_read.push(conn, wire.publisher);
                 }
             }
         }
@@ -225,14 +238,28 @@ impl Shard {
         for index in 0..self.doors.len() {
             self.accept(index);
         }
+        let mut budget = self.budget(ACCEPT_SPAN);
+        while !self.arrivals.is_empty() && !budget.is_spent(|| self.clock.now()) {
+            let Some(arrival) = self.arrivals.pop_front() else { break };
+            self.take_arrival(arrival.0, arrival.1);
+        }
+        let mut budget = self.budget(READ_SPAN);
         for _ in 0..self.to_read.len() {
-            let Some(conn) = self.to_read.pop_front() else { break };
+            if budget.is_spent(|| self.clock.now()) {
+                return;
+            }
+            let Some(conn) = self.to_read.pop() else { return };
             self.read(conn);
         }
     }
 
+    fn budget(&self, span: Span) -> Budget {
+        Budget::new(self.clock.now(), span)
+    }
+
     fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS_PER_TURN {
+        let mut budget = self.budget(ACCEPT_SPAN);
+        while !budget.is_spent(|| self.clock.now()) {
             let Some(entrance) = self.doors.get_mut(index) else { return };
             if !entrance.waiting {
                 return;
@@ -241,7 +268,7 @@ impl Shard {
                 Ok(Some((transport, peer))) => {
                     let door = entrance.door;
                     if let Some(conn) = self.hub.handle_accepted(peer, door, self.now) {
-                        self.keep(conn, transport);
+                        self.keep(conn, transport, door);
                     }
                 }
                 Ok(None) => entrance.waiting = false,
@@ -292,19 +319,27 @@ impl Shard {
         let Some(wire) = self.wires.get(conn) else { return };
         if wire.readable && !wire.queued {
             wire.queued = true;
-            self.to_read.push_back(conn);
+            self.to_read.push(conn, wire.publisher);
         }
     }
 
     /// 6. Documents and answers that were named: first come, first served across turns.
     fn write_named(&mut self) {
-        let end = self.clock.now() + WRITE_SPAN;
-        for count in 1..=limits::WRITES_PER_TURN {
-            let Some(conn) = self.to_write.pop_front() else { return };
-            self.write(conn);
-            if count % 16 == 0 && self.clock.now() > end {
+        let mut budget = self.budget(WRITE_SPAN);
+        for _ in 0..limits::WRITES_PER_TURN {
+            if budget.is_spent(|| self.clock.now()) {
                 return;
             }
+            let Some(conn) = self.to_write.pop_front() else { return };
+            self.write(conn);
+        }
+    }
+
+    /// 7. Sockets of connections that are over: closing one is a system call like any other.
+    fn close_some(&mut self) {
+        let mut budget = self.budget(CLOSE_SPAN);
+        while !self.closed.is_empty() && !budget.is_spent(|| self.clock.now()) {
+            self.closed.pop_front();
         }
     }
 

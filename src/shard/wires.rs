@@ -15,6 +15,8 @@ pub struct Wire {
     pub readable: bool,
     /// Whether it waits among those to be read.
     pub queued: bool,
+    /// Whether it came through the private listener.
+    pub publisher: bool,
 }
 
 /// The sockets of a shard, at the slots of their connections.
@@ -25,13 +27,14 @@ pub struct Wires {
 
 impl Wires {
     /// Keeps the socket of `conn`.
-    pub fn insert(&mut self, conn: ConnKey, transport: Transport) -> &mut Wire {
+    pub fn insert(&mut self, conn: ConnKey, transport: Transport, publisher: bool) -> &mut Wire {
         let slot = conn.slot as usize;
         if slot >= self.wires.len() {
             self.wires.resize_with(slot + 1, || None);
         }
         let generation = conn.generation;
-        self.wires[slot].insert(Wire { transport, generation, readable: false, queued: false })
+        let (readable, queued) = (false, false);
+        self.wires[slot].insert(Wire { transport, generation, readable, queued, publisher })
     }
 
     /// The socket of `conn`.

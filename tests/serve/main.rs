@@ -4,4 +4,5 @@
 
 mod documents;
 mod requests;
+mod slow;
 mod support;

@@ -1,6 +1,7 @@
 //! A run, settled: every option checked once, every number derived from them in one place.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 
 use crate::base::limits;
 use crate::base::name::TopicName;
@@ -15,6 +16,17 @@ const PORTS_PER_SOURCE: usize = 25_000;
 /// Path that the commands of a server have by default.
 const PREFIX: &str = "/ahm";
 
+/// What becomes of a stream once it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It reads to the end of the run.
+    Running,
+    /// It is not read, or not for a while.
+    Stalled,
+    /// It is cut in the middle of the run and comes back.
+    Storm,
+}
+
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -26,8 +38,18 @@ pub struct Plan {
     pub resource: String,
     /// Subscribers whose deliveries are counted.
     pub subscribers: usize,
-    /// Further streams that are opened and never read.
+    /// Further streams that are opened and then not read.
     pub stalled: usize,
+    /// How long after the first message they read again; none: never.
+    pub wake_after: Option<Span>,
+    /// Further streams that are all cut at once in the middle of what is measured.
+    pub storm: usize,
+    /// How long after that the last of them tries to come back at the latest.
+    pub spread: Span,
+    /// Receive buffer of the stalled streams in bytes; none: the kernel's own.
+    pub receive_buffer: Option<usize>,
+    /// Milliseconds of the heartbeat interval that the stalled streams ask for.
+    pub heartbeat: Option<u64>,
     /// Topics of the run.
     pub topics: usize,
     /// Topics that each stream opens.
@@ -72,13 +94,16 @@ impl Plan {
         if private.is_none() && !args.idle {
             return Err("--private is needed to publish (or --idle to only open streams)".into());
         }
-        let streams = args.subscribers as usize + args.stalled as usize;
+        let streams = args.subscribers as usize + args.stalled as usize + args.storm as usize;
         check(args.subscribers > 0, "--subscribers must be at least 1")?;
         check(args.topics > 0, "--topics must be at least 1")?;
         let per = args.topics_per_subscriber;
         check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
         check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
         check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
+        check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
+        check(args.storm == 0 || !args.idle, "--storm needs messages, not --idle")?;
+        check(args.wake_after.is_none() || args.stalled > 0, "--wake-after needs --stalled")?;
         let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;
         check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
         TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
@@ -89,6 +114,11 @@ impl Plan {
             resource: args.resource.clone(),
             subscribers: args.subscribers as usize,
             stalled: args.stalled as usize,
+            wake_after: args.wake_after.map(|after| span(after, "--wake-after")).transpose()?,
+            storm: args.storm as usize,
+            spread: span(args.spread, "--spread")?,
+            receive_buffer: args.receive_buffer,
+            heartbeat: args.heartbeat,
             topics: args.topics as usize,
             per: per as usize,
             rate: args.rate,
@@ -110,9 +140,30 @@ impl Plan {
         Ok(plan)
     }
 
-    /// All streams, the stalled ones at the end.
+    /// All streams, those that stall or are cut at the end.
     pub fn streams(&self) -> usize {
-        self.subscribers + self.stalled
+        self.subscribers + self.stalled + self.storm
+    }
+
+    /// The numbers of the streams of `role`.
+    pub fn numbers(&self, role: Role) -> Range<usize> {
+        let (count, running) = match role {
+            Role::Running => return 0..self.subscribers,
+            Role::Stalled => (self.stalled, self.subscribers),
+            Role::Storm => (self.storm, self.subscribers + self.stalled),
+        };
+        running..running + count
+    }
+
+    /// What the streams beside the running ones do; none: there are none.
+    pub fn side(&self) -> Option<Role> {
+        let roles = [Role::Stalled, Role::Storm];
+        roles.into_iter().find(|role| !self.numbers(*role).is_empty())
+    }
+
+    /// When the storm breaks in a run that starts at `start`: in the middle of what is measured.
+    pub fn cut_at(&self, start: Instant) -> Instant {
+        start + self.warmup + self.measured.fraction(1, 2)
     }
 
     /// The topic that is channel `at` of stream `stream`: topics are dealt out in turn.
@@ -133,11 +184,26 @@ impl Plan {
         if let Some(flush) = self.flush {
             target += &format!("&flush={flush}");
         }
+        if let Some(heartbeat) = self.heartbeat
+            && self.numbers(Role::Stalled).contains(&stream)
+        {
+            target += &format!("&h={heartbeat}");
+        }
         for at in 0..self.per {
             target += &format!("&open={}/t{}", self.resource, self.topic(stream, at));
             if self.mode == Mode::Latest {
                 target += ";mode=latest";
             }
+        }
+        target
+    }
+
+    /// The request target of a stream that comes back to the session that `session` names, with
+    /// the positions `last`.
+    pub fn target_again(&self, session: &str, last: &str) -> String {
+        let mut target = format!("{}/mux.html?{session}&last={last}", self.server.path);
+        if let Some(flush) = self.flush {
+            target += &format!("&flush={flush}");
         }
         target
     }
@@ -211,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn streams_with_another_role_come_after_the_running_ones() {
+        let plan = plan(|args| {
+            (args.subscribers, args.stalled, args.heartbeat) = (10, 5, Some(500));
+        });
+        let plan = plan.unwrap();
+        assert_eq!((plan.streams(), plan.side()), (15, Some(Role::Stalled)));
+        assert_eq!(plan.numbers(Role::Running), 0..10);
+        assert_eq!(plan.numbers(Role::Stalled), 10..15);
+        assert!(plan.numbers(Role::Storm).is_empty());
+        assert!(!plan.target(9).contains("h=500") && plan.target(10).contains("&h=500&"));
+        assert_eq!(plan.target_again("mid=3&k=x", "7:a:9"), "/ahm/mux.html?mid=3&k=x&last=7:a:9");
+    }
+
+    #[test]
     fn many_streams_leave_from_several_addresses() {
         assert!(plan(|args| args.subscribers = 25_000).unwrap().sources.is_empty());
         let three = plan(|args| args.subscribers = 50_001).unwrap().sources;
@@ -232,6 +312,9 @@ mod tests {
         named(|args| args.topics_per_subscriber = 2, "--topics-per-subscriber");
         named(|args| args.rate = f64::NAN, "--rate");
         named(|args| args.size = 31, "--size");
+        named(|args| (args.storm, args.stalled) = (1, 1), "--storm");
+        named(|args| (args.storm, args.idle) = (1, true), "--storm");
+        named(|args| args.wake_after = Some(1.0), "--wake-after");
         named(|args| args.seconds = 0.0, "--seconds");
         named(|args| args.resource = "a b".into(), "--resource");
     }

@@ -86,7 +86,7 @@ pub struct MemoryEach {
 }
 
 /// The number of bytes in the line of `text` that begins with `name` and counts in kB.
-fn kilobytes(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     let number: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     number.checked_mul(1024)

@@ -6,6 +6,8 @@ use serde::Serialize;
 use crate::base::time::Span;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
+use crate::cli::bench::sampler::Sample;
+use crate::cli::bench::scenario::Scenario;
 use crate::cli::bench::tally::{Mode, Tally};
 
 /// The options of the run that its figures depend on.
@@ -13,8 +15,16 @@ use crate::cli::bench::tally::{Mode, Tally};
 pub struct Settings {
     /// Subscribers counted.
     pub subscribers: usize,
-    /// Streams that were never read.
+    /// Streams that were not read.
     pub stalled: usize,
+    /// Seconds after which they were.
+    pub wake_after: Option<f64>,
+    /// Bytes of receive buffer asked for on them.
+    pub receive_buffer: Option<usize>,
+    /// Milliseconds of the heartbeat interval asked for on them.
+    pub heartbeat: Option<u64>,
+    /// Streams that were cut at once.
+    pub storm: usize,
     /// Topics.
     pub topics: usize,
     /// Topics of each subscriber.
@@ -43,6 +53,10 @@ impl Settings {
         Self {
             subscribers: plan.subscribers,
             stalled: plan.stalled,
+            wake_after: plan.wake_after.map(seconds),
+            receive_buffer: plan.receive_buffer,
+            heartbeat: plan.heartbeat,
+            storm: plan.storm,
             topics: plan.topics,
             topics_per_subscriber: plan.per,
             rate: plan.rate,
@@ -178,6 +192,10 @@ pub struct Record {
     pub latency_ms: Percentiles,
     /// The server, where its process is known.
     pub server: Option<Usage>,
+    /// What the streams beside the running ones did.
+    pub scenario: Option<Scenario>,
+    /// Memory over time, in runs with such streams.
+    pub samples: Vec<Sample>,
     /// Cores that the driver itself used while it was measured. Near 1 for the subscribers' thread
     /// the driver is the bottleneck.
     pub driver_cores: f64,
@@ -207,6 +225,7 @@ impl Record {
         if !self.settings.idle && tally.deliveries == 0 {
             failures.push("nothing was delivered".to_owned());
         }
+        failures.extend(self.scenario.iter().flat_map(Scenario::failures));
         failures.extend(self.problem.clone());
         failures.extend(self.publishing.refusal.as_ref().map(|text| format!("refusal: {text}")));
         failures

@@ -1,18 +1,22 @@
 //! One run from the first connection to the record: open, warm up, measure, drain.
 
 use std::io::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::ScopedJoinHandle;
 
 use hdrhistogram::Histogram;
 
 use crate::base::time::{Instant, Span};
-use crate::cli::bench::plan::Plan;
-use crate::cli::bench::process::{self, Machine, Memory};
+use crate::cli::bench::outcome::micros;
+use crate::cli::bench::plan::{Plan, Role};
+use crate::cli::bench::process::{self, Memory};
 use crate::cli::bench::publisher::{Progress, Published, Publisher};
-use crate::cli::bench::record::{
-    Delivery, Opening, Percentiles, Publishing, Record, Settings, Usage, seconds,
-};
+use crate::cli::bench::record::{Opening, Percentiles, Record, Usage, seconds};
+use crate::cli::bench::sampler::{Sample, Sampler};
+use crate::cli::bench::scenario::Scenario;
+use crate::cli::bench::side::{Counts, Side, Watch};
+use crate::cli::bench::sink::Split;
 use crate::cli::bench::swarm::Swarm;
 use crate::reactor::clock::Clock;
 
@@ -30,26 +34,32 @@ const SILENCE_MAX: Span = Span::from_millis(500);
 
 /// Where the counters stood at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    at: Instant,
-    deliveries: u64,
-    server: Span,
-    driver: Span,
+pub(crate) struct Mark {
+    pub(crate) at: Instant,
+    pub(crate) deliveries: u64,
+    pub(crate) server: Span,
+    pub(crate) driver: Span,
 }
 
 /// A run on its way.
 #[derive(Debug)]
 pub struct Run<'p, W> {
-    plan: &'p Plan,
-    clock: Clock,
-    swarm: Swarm<'p>,
-    progress: &'p Progress,
+    pub(crate) plan: &'p Plan,
+    pub(crate) clock: Clock,
+    /// The running streams.
+    pub(crate) swarm: Swarm<'p>,
+    /// The others, until their thread takes them, and when it has given them back.
+    side: Option<(Role, Swarm<'p>)>,
+    watch: &'p Watch,
+    pub(crate) progress: &'p Progress,
     report: W,
     told: Mark,
-    usage: Option<Usage>,
-    opening: Opening,
-    marks: [Mark; 2],
-    published: Option<Published>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) opening: Opening,
+    pub(crate) marks: [Mark; 2],
+    pub(crate) published: Option<Published>,
+    pub(crate) scenario: Option<Scenario>,
+    pub(crate) samples: Vec<Sample>,
 }
 
 impl<'p, W: Write> Run<'p, W> {
@@ -60,14 +70,18 @@ impl<'p, W: Write> Run<'p, W> {
     pub fn new(
         plan: &'p Plan,
         clock: Clock,
-        progress: &'p Progress,
+        (progress, watch): (&'p Progress, &'p Watch),
         report: W,
     ) -> Result<Self, String> {
-        let swarm = Swarm::new(plan, clock).map_err(|error| format!("poller: {error}"))?;
+        let swarm =
+            |role| Swarm::new(plan, role, clock).map_err(|error| format!("poller: {error}"));
+        let side = plan.side().map(|role| Ok::<_, String>((role, swarm(role)?))).transpose()?;
         let mut run = Self {
             plan,
             clock,
-            swarm,
+            swarm: swarm(Role::Running)?,
+            side,
+            watch,
             progress,
             report,
             told: Mark::default(),
@@ -75,6 +89,8 @@ impl<'p, W: Write> Run<'p, W> {
             opening: Opening::default(),
             marks: [Mark::default(); 2],
             published: None,
+            scenario: None,
+            samples: Vec::new(),
         };
         run.told = run.mark()?;
         Ok(run)
@@ -110,28 +126,25 @@ impl<'p, W: Write> Run<'p, W> {
 
     fn open(&mut self) -> Result<(), String> {
         let from = self.mark()?;
-        let (mut open, mut since) = (0, from.at);
-        while !self.swarm.is_open() {
-            let now = self.clock.now();
-            let due = seconds(now.since(from.at)) * self.plan.connect_rate;
-            self.swarm.dial(due as usize + 1)?;
-            self.swarm.turn(Span::from_millis(1))?;
-            if let Some(problem) = self.swarm.problem.take() {
-                return Err(problem);
+        self.open_streams()?;
+        // The others open in the same way, while the running ones are read.
+        if let Some((_, side)) = &mut self.side {
+            std::mem::swap(&mut self.swarm, side);
+            let opened = self.open_streams();
+            if let Some((_, side)) = &mut self.side {
+                std::mem::swap(&mut self.swarm, side);
             }
-            if self.swarm.open() > open {
-                (open, since) = (self.swarm.open(), now);
-            } else if now.since(since) > OPEN_PATIENCE {
-                let streams = self.plan.streams();
-                return Err(format!("{open} of {streams} streams opened, then no more"));
-            }
-            self.tell("opening")?;
+            opened?;
         }
         let to = self.mark()?;
         let took = seconds(to.at.since(from.at)).max(1e-9);
         let streams = self.plan.streams() as u64;
         let cpu = self.usage.is_some().then(|| micros(to.server - from.server, streams));
-        let latency_ms = Percentiles::of(&self.swarm.opening);
+        let mut opening = self.swarm.opening.clone();
+        if let Some((_, side)) = &self.side {
+            opening.add(&side.opening).map_err(|error| format!("histogram: {error}"))?;
+        }
+        let latency_ms = Percentiles::of(&opening);
         let rate = streams as f64 / took;
         self.opening = Opening { streams, seconds: took, rate, latency_ms, cpu_us_per_stream: cpu };
         if let Some(usage) = &mut self.usage {
@@ -141,11 +154,40 @@ impl<'p, W: Write> Run<'p, W> {
         Ok(())
     }
 
+    /// Opens the streams of `self.swarm`.
+    fn open_streams(&mut self) -> Result<(), String> {
+        let begun = self.clock.now();
+        let (mut open, mut since) = (0, begun);
+        while !self.swarm.is_open() {
+            let now = self.clock.now();
+            let due = seconds(now.since(begun)) * self.plan.connect_rate;
+            self.swarm.dial(due as usize + 1)?;
+            self.swarm.turn(Span::from_millis(1))?;
+            if let Some((_, other)) = &mut self.side {
+                other.turn(Span::ZERO)?;
+            }
+            if let Some(problem) = self.swarm.problem.take() {
+                return Err(problem);
+            }
+            if self.swarm.open() > open {
+                (open, since) = (self.swarm.open(), now);
+            } else if now.since(since) > OPEN_PATIENCE {
+                let streams = self.swarm.count();
+                return Err(format!("{open} of {streams} streams opened, then no more"));
+            }
+            self.tell("opening")?;
+        }
+        Ok(())
+    }
+
     fn idle(&mut self) -> Result<(), String> {
         self.marks[0] = self.mark()?;
         let end = self.marks[0].at + self.plan.measured;
         while self.clock.now() < end {
             self.turn("idle", end)?;
+            if let Some((_, side)) = &mut self.side {
+                side.turn(Span::ZERO)?;
+            }
         }
         self.marks[1] = self.mark()?;
         Ok(())
@@ -157,15 +199,48 @@ impl<'p, W: Write> Run<'p, W> {
         let publisher = Publisher::connect(plan, server, clock)?;
         let start = clock.now() + HEAD_START;
         self.swarm.gauge.from = start + plan.warmup;
+        let (watch, side) = (self.watch, self.side.take());
+        if plan.storm > 0 {
+            self.swarm.gauge.split = Some(Box::new(Split::new(plan.cut_at(start))));
+        }
+        let over = AtomicBool::new(false);
+        let span = plan.warmup + plan.measured;
+        let sampler = Sampler { clock, start, span, pid: plan.pid, watch };
         let published = std::thread::scope(|scope| {
             let publisher = scope.spawn(move || publisher.run(start, progress));
+            let (tell, told) = mpsc::channel();
+            let sampler = side.is_some().then(|| scope.spawn(|| sampler.run(&over)));
+            let side = side.map(|(role, swarm)| {
+                let side = Side::new(plan, role, clock, watch, swarm, start);
+                scope
+                    .spawn(move || side.run(&told).map(|(scenario, swarm)| (role, scenario, swarm)))
+            });
             let watched = self.watch(&publisher);
-            // Whatever happened here, the other thread must come to an end.
+            // Whatever happened here, the other threads must come to an end.
             progress.stop.store(watched.is_err(), Ordering::Relaxed);
-            let published = publisher.join().map_err(|_| "the publisher panicked".to_owned())?;
-            watched.and(published)
+            let panicked = |_| Err("the publisher panicked".to_owned());
+            let joined = publisher.join().unwrap_or_else(panicked);
+            let published = watched.and(joined);
+            let drained = published.as_ref().map_err(Clone::clone).and_then(|published| {
+                let Published { accepted, newest, .. } = published;
+                // Without a thread beside this one nobody listens.
+                let _ = tell.send(Counts { accepted: accepted.clone(), newest: newest.clone() });
+                self.drain(published)
+            });
+            drop(tell);
+            let side = side.map(|side| side.join().map_err(|_| "a thread panicked".to_owned()));
+            over.store(true, Ordering::Release);
+            if let Some(sampler) = sampler {
+                sampler.thread().unpark();
+                self.samples = sampler.join().map_err(|_| "a thread panicked".to_owned())?;
+            }
+            drained?;
+            if let Some(side) = side {
+                let (role, scenario, swarm) = side??;
+                (self.scenario, self.side) = (Some(scenario), Some((role, swarm)));
+            }
+            published
         })?;
-        self.drain(&published)?;
         self.published = Some(published);
         self.silence()
     }
@@ -228,6 +303,12 @@ impl<'p, W: Write> Run<'p, W> {
     fn turn(&mut self, phase: &str, end: Instant) -> Result<(), String> {
         let left = end.since(self.clock.now()).min(TURN);
         self.swarm.turn(left)?;
+        if let Some(split) = &mut self.swarm.gauge.split
+            && split.back == Instant::NEVER
+            && let back @ 1.. = self.watch.back.load(Ordering::Relaxed)
+        {
+            split.back = Instant::from_nanos(back);
+        }
         self.tell(phase)
     }
 
@@ -273,54 +354,4 @@ impl<'p, W: Write> Run<'p, W> {
         let _ = writeln!(self.report, "{line}");
         Ok(())
     }
-
-    fn record(mut self, begun: Instant) -> (Record, Histogram<u64>) {
-        let [from, to] = self.marks;
-        let took = seconds(to.at.since(from.at)).max(1e-9);
-        let deliveries = to.deliveries - from.deliveries;
-        if let Some(usage) = &mut self.usage {
-            let used = to.server - from.server;
-            usage.cpu_seconds = seconds(used);
-            usage.cores = seconds(used) / took;
-            let some = deliveries > 0;
-            usage.cpu_us_per_delivery = some.then(|| micros(used, deliveries));
-        }
-        let unix = self.clock.unix_micros(begun) / 1_000_000;
-        let (delivery, publishing) = self.flowed(deliveries as f64 / took);
-        let record = Record {
-            tool: concat!("ahm bench ", env!("CARGO_PKG_VERSION")),
-            unix_time: unix,
-            settings: Settings::of(self.plan),
-            opening: self.opening,
-            publishing,
-            delivery,
-            latency_ms: Percentiles::of(&self.swarm.gauge.latency),
-            server: self.usage,
-            driver_cores: seconds(to.driver - from.driver) / took,
-            machine: Machine::describe(),
-            problem: self.swarm.problem,
-        };
-        (record, self.swarm.gauge.latency)
-    }
-
-    fn flowed(&self, rate: f64) -> (Delivery, Publishing) {
-        let tally = self.swarm.gauge.tally;
-        let Some(published) = &self.published else {
-            return (Delivery { tally, rate, ..Delivery::default() }, Publishing::default());
-        };
-        let lost = self.swarm.missing(&published.accepted, &published.newest);
-        let publishing = Publishing {
-            accepted: published.accepted.iter().sum(),
-            refused: published.refused,
-            refusal: published.refusal.clone(),
-            late_ms: Percentiles::of(&published.late),
-        };
-        let expected = self.swarm.expected(&published.accepted);
-        (Delivery { expected, lost, tally, rate }, publishing)
-    }
-}
-
-/// `span` in microseconds for each of `count`.
-fn micros(span: Span, count: u64) -> f64 {
-    span.as_nanos() as f64 / 1e3 / count.max(1) as f64
 }

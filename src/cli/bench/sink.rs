@@ -9,6 +9,7 @@ use crate::cli::bench::frame;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::stamp::Stamp;
 use crate::cli::bench::tally::{Slot, Tally};
+use crate::html::frame::Identity;
 use crate::html::scan::{Frame, parse_line};
 use crate::reactor::clock::Clock;
 
@@ -29,6 +30,29 @@ pub fn record(histogram: &mut Histogram<u64>, span: Span) {
     histogram.saturating_record(span.as_nanos().max(1));
 }
 
+/// Latencies before, during and after the storm, by when their messages were due.
+#[derive(Debug)]
+pub struct Split {
+    /// The first message due during the storm is due from here on.
+    pub cut: Instant,
+    /// The last one is due before this: all streams are back.
+    pub back: Instant,
+    /// Before, during, after.
+    pub parts: [Histogram<u64>; 3],
+}
+
+impl Split {
+    /// A storm that breaks at `cut` and has no end yet.
+    pub fn new(cut: Instant) -> Self {
+        Self { cut, back: Instant::NEVER, parts: [histogram(), histogram(), histogram()] }
+    }
+
+    fn measure(&mut self, due: Instant, span: Span) {
+        let part = usize::from(due >= self.cut) + usize::from(due >= self.back);
+        record(&mut self.parts[part], span);
+    }
+}
+
 /// What is measured over all streams.
 #[derive(Debug)]
 pub struct Gauge {
@@ -38,6 +62,12 @@ pub struct Gauge {
     pub latency: Histogram<u64>,
     /// Messages due before this are warm-up.
     pub from: Instant,
+    /// In a run with a storm: the same latencies by their part of it.
+    pub split: Option<Box<Split>>,
+    /// Of the messages since somebody last put [`Instant::NEVER`] here: when the oldest was due.
+    pub oldest: Instant,
+    /// Of the messages since somebody last put [`Instant::ZERO`] here: when the youngest was due.
+    pub youngest: Instant,
     clock: Clock,
     now: Instant,
     looks: u32,
@@ -48,7 +78,9 @@ impl Gauge {
     pub fn new(clock: Clock) -> Self {
         let now = clock.now();
         let from = Instant::NEVER;
-        Self { tally: Tally::default(), latency: histogram(), from, clock, now, looks: 0 }
+        let (oldest, youngest) = (Instant::NEVER, Instant::ZERO);
+        let (tally, latency, split) = (Tally::default(), histogram(), None);
+        Self { tally, latency, from, split, oldest, youngest, clock, now, looks: 0 }
     }
 
     /// Bytes have just been read: what they hold arrives now. The moment is returned.
@@ -59,6 +91,8 @@ impl Gauge {
     }
 
     fn measure(&mut self, due: Instant) {
+        self.oldest = self.oldest.min(due);
+        self.youngest = self.youngest.max(due);
         if due < self.from {
             return;
         }
@@ -66,7 +100,11 @@ impl Gauge {
         if self.looks > MESSAGES_PER_LOOK {
             self.look();
         }
-        record(&mut self.latency, self.now.since(due));
+        let span = self.now.since(due);
+        record(&mut self.latency, span);
+        if let Some(split) = &mut self.split {
+            split.measure(due, span);
+        }
     }
 }
 
@@ -87,6 +125,8 @@ pub struct Sink<'s> {
     pub hint: &'s mut u32,
     /// Channels that are open.
     pub open: &'s mut u32,
+    /// Names its session in a target, once the server has told it.
+    pub session: &'s mut Option<Box<str>>,
     /// Shared by all streams.
     pub topics: &'s mut Topics,
     /// Shared by all streams.
@@ -115,7 +155,10 @@ impl Sink<'_> {
     fn frame(&mut self, frame: Frame<'_>) {
         match frame {
             Frame::Message { c, n, payload, .. } => self.message(c.0, n.0, &payload),
-            Frame::Opened { c, name, n, .. } => self.opened(c.0, name.as_str(), n.0),
+            Frame::Identity { identity: Identity { scs, mid, key: Some(key), .. }, .. } => {
+                *self.session = Some(format!("mid={mid}&scs={scs}&k={key}").into());
+            }
+            Frame::Opened { c, name, ep, n, .. } => self.opened(c.0, name.as_str(), ep.0, n.0),
             Frame::Gap { c, n, .. } => match self.slot(c.0) {
                 Some(at) => self.slots[at].gap(n.0, &mut self.gauge.tally),
                 None => self.gauge.tally.stray += 1,
@@ -123,6 +166,9 @@ impl Sink<'_> {
             Frame::Closed { c, e } => {
                 self.gauge.tally.closed += 1;
                 self.fail(|| format!("the server closed channel {c}: {e:?}"));
+            }
+            Frame::Refused { name, e, .. } => {
+                self.fail(|| format!("the server did not open {}: {e:?}", name.as_str()));
             }
             Frame::End { e, .. } => self.fail(|| format!("the server ended the document: {e:?}")),
             Frame::Heartbeat { .. } => self.gauge.tally.heartbeats += 1,
@@ -148,16 +194,16 @@ impl Sink<'_> {
         }
     }
 
-    fn opened(&mut self, cid: u32, name: &str, n: u64) {
+    fn opened(&mut self, cid: u32, name: &str, epoch: u64, n: u64) {
         let topic = self.plan.named(name);
         let Some(at) = topic.and_then(|topic| self.plan.channel(self.stream, topic)) else {
             self.fail(|| format!("the server opened {name}, which was not asked for"));
             return;
         };
-        if self.slots[at].cid == 0 {
+        if !self.slots[at].open {
             *self.open += 1;
         }
-        self.slots[at].opened(cid, n);
+        self.slots[at].opened(cid, epoch, n);
         self.topics.extend(topic.map(|topic| (cid, topic)));
     }
 
@@ -195,7 +241,9 @@ mod tests {
         let plan = Plan::new(&args, 0xab).unwrap();
         let mut gauge = Gauge::new(Clock::start());
         let (mut hint, mut open, mut topics) = (0, 0, Topics::new());
+        let mut session = None;
         let mut sink = Sink {
+            session: &mut session,
             plan: &plan,
             stream: 1,
             slots: &mut [Slot::default(); 2],
@@ -208,6 +256,19 @@ mod tests {
         lines.iter().for_each(|line| sink.line(line.as_bytes()));
         let problem = sink.problem;
         (gauge.tally, open, problem)
+    }
+
+    #[test]
+    fn latencies_are_split_by_when_their_messages_were_due() {
+        let mut gauge = Gauge::new(Clock::start());
+        let at = Instant::from_nanos;
+        (gauge.from, gauge.split) = (at(10), Some(Box::new(Split::new(at(20)))));
+        [5, 15, 25, 35].into_iter().for_each(|due| gauge.measure(at(due)));
+        gauge.split.as_mut().unwrap().back = at(40);
+        [39, 40, 41].into_iter().for_each(|due| gauge.measure(at(due)));
+        let split = gauge.split.unwrap();
+        assert_eq!(split.parts.each_ref().map(Histogram::len), [1, 3, 2]);
+        assert_eq!((gauge.oldest, gauge.youngest), (at(5), at(41)));
     }
 
     const OPENED: [&str; 4] = [
@@ -265,6 +326,7 @@ mod tests {
     fn what_ends_a_stream_is_its_problem() {
         let problem = |line| taken_open(&[line]).1.unwrap_or_default();
         assert!(problem("<p x c=1048577 e=denied>").contains("closed channel 1048577"));
+        assert!(problem("<p x c=7 u=bench/t0 e=denied>").contains("did not open bench/t0"));
         assert!(problem("<p z e=shutdown>").contains("ended the document"));
         assert!(problem("no frame").contains("no frame"));
         assert!(problem("<p o c=1048579 u=bench/t1 ep=1 n=4 head=4>").contains("bench/t1"));

@@ -1,21 +1,21 @@
-//! All subscribers, on one thread: sockets registered once, edge-triggered, one shared buffer.
+//! Subscribers of one role, on one thread: sockets registered once, edge-triggered, one shared
+//! buffer.
 
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::io::{self, Read};
 
 use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::base::limits;
 use crate::base::time::{Instant, Span};
-use crate::cli::bench::lines::{Lines, Shape};
-use crate::cli::bench::plan::Plan;
+use crate::cli::bench::dial;
+use crate::cli::bench::lines::Lines;
+use crate::cli::bench::plan::{Plan, Role};
+use crate::cli::bench::roles::{Awake, WAKING_BYTES, Waking};
 use crate::cli::bench::sink::{Gauge, Sink, Topics, histogram, record};
 use crate::cli::bench::tally::{Mode, Slot};
-use crate::http::response::{ResponseFraming, parse_response};
 use crate::reactor::clock::Clock;
 
 /// Bytes of the buffer that all streams are read into.
@@ -27,25 +27,28 @@ const READS_PER_TURN: usize = 2;
 const PENDING_MAX: usize = 120;
 
 #[derive(Debug)]
-enum Phase {
+pub(crate) enum Phase {
     /// Connecting: nothing has been sent.
     Dialing,
     /// The request is out; the head of the answer so far.
     Asked(Vec<u8>),
     Streaming(Lines),
-    /// Open and never read again.
-    Stalled,
+    /// Open, and not read for now.
+    Stalled(Lines),
     Gone,
 }
 
 #[derive(Debug)]
-struct Subscriber {
-    stream: TcpStream,
-    phase: Phase,
+pub(crate) struct Subscriber {
+    /// `None` when it is gone.
+    pub(crate) stream: Option<TcpStream>,
+    pub(crate) phase: Phase,
+    /// Names its session in a target.
+    session: Option<Box<str>>,
     /// Open channels.
-    open: u32,
+    pub(crate) open: u32,
     hint: u32,
-    begun: Instant,
+    pub(crate) begun: Instant,
 }
 
 /// What one turn found for a stream.
@@ -56,21 +59,34 @@ enum Progress {
     More,
 }
 
-/// Every stream of the run.
+/// The streams of one role, on one thread.
 #[derive(Debug)]
 pub struct Swarm<'p> {
-    plan: &'p Plan,
-    clock: Clock,
-    poll: Poll,
+    pub(crate) plan: &'p Plan,
+    pub(crate) role: Role,
+    /// The number of the first stream.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    pub(crate) clock: Clock,
+    pub(crate) poll: Poll,
     events: Option<Events>,
     buffer: Box<[u8]>,
-    subscribers: Vec<Subscriber>,
-    slots: Vec<Slot>,
+    pub(crate) subscribers: Vec<Subscriber>,
+    pub(crate) slots: Vec<Slot>,
     topics: Topics,
     /// Streams that stopped reading because their turn was over.
     again: Vec<usize>,
     /// Streams with all their channels open.
-    open: usize,
+    pub(crate) open: usize,
+    pub(crate) waking: HashMap<usize, Waking>,
+    /// Whether streams that are lost are expected back.
+    pub(crate) returning: bool,
+    /// Streams that have woken up and seen something fresh.
+    pub awake: Vec<Awake>,
+    /// Streams that came to nothing on their way back.
+    pub failed: Vec<usize>,
+    /// When stalled streams were dropped by the server.
+    pub dropped: Vec<Instant>,
     /// What arrived.
     pub gauge: Gauge,
     /// Time from connect to the last opened frame, for each stream.
@@ -86,18 +102,28 @@ impl<'p> Swarm<'p> {
     ///
     /// # Errors
     /// The system gives no poller.
-    pub fn new(plan: &'p Plan, clock: Clock) -> io::Result<Self> {
+    pub fn new(plan: &'p Plan, role: Role, clock: Clock) -> io::Result<Self> {
+        let numbers = plan.numbers(role);
+        let count = numbers.len();
         Ok(Self {
             plan,
+            role,
+            first: numbers.start,
+            count,
             clock,
             poll: Poll::new()?,
             events: Some(Events::with_capacity(1024)),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            subscribers: Vec::with_capacity(plan.streams()),
-            slots: vec![Slot::default(); plan.streams() * plan.per],
+            subscribers: Vec::with_capacity(count),
+            slots: vec![Slot::default(); count * plan.per],
             topics: Topics::new(),
             again: Vec::new(),
             open: 0,
+            waking: HashMap::new(),
+            returning: false,
+            awake: Vec::new(),
+            failed: Vec::new(),
+            dropped: Vec::new(),
             gauge: Gauge::new(clock),
             opening: histogram(),
             heard: clock.now(),
@@ -110,14 +136,14 @@ impl<'p> Swarm<'p> {
         self.open
     }
 
-    /// True once every stream of the run is open.
+    /// True once every stream is open.
     pub fn is_open(&self) -> bool {
-        self.open == self.plan.streams()
+        self.open == self.count
     }
 
-    /// Streams that are connected or about to be.
-    pub fn begun(&self) -> usize {
-        self.subscribers.len()
+    /// Streams there are when all are open.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Begins connections until `count` have been begun, as far as not too many are on their way.
@@ -125,30 +151,24 @@ impl<'p> Swarm<'p> {
     /// # Errors
     /// A sentence: the system has no socket, no port or no way to the server.
     pub fn dial(&mut self, count: usize) -> Result<(), String> {
-        let count = count.min(self.plan.streams()).min(self.open + PENDING_MAX);
+        let count = count.min(self.count).min(self.open + PENDING_MAX);
         while self.subscribers.len() < count {
             let at = self.subscribers.len();
             let stream = self.connect(at).map_err(|error| format!("connection {at}: {error}"))?;
+            let (stream, session) = (Some(stream), None);
             let (phase, begun) = (Phase::Dialing, self.clock.now());
-            self.subscribers.push(Subscriber { stream, phase, open: 0, hint: 0, begun });
+            self.subscribers.push(Subscriber { stream, phase, session, open: 0, hint: 0, begun });
         }
         Ok(())
     }
 
-    fn connect(&self, at: usize) -> io::Result<TcpStream> {
-        let address = self.plan.server.address;
-        let kind = Type::STREAM.nonblocking().cloexec();
-        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
-        if !self.plan.sources.is_empty() {
-            let source = self.plan.sources[at % self.plan.sources.len()];
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-        }
-        match socket.connect(&address.into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-            _ => {}
-        }
-        let mut stream = TcpStream::from_std(socket.into());
+    /// A socket for stream `number`, with the token `at`.
+    pub(crate) fn connect(&self, at: usize) -> io::Result<TcpStream> {
+        let Plan { server, sources, receive_buffer, .. } = self.plan;
+        let number = self.first + at;
+        let source = (!sources.is_empty()).then(|| sources[number % sources.len()]);
+        let receive_buffer = receive_buffer.filter(|_| self.role == Role::Stalled);
+        let mut stream = dial::connect(server.address, source, receive_buffer)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(at), interest)?;
         Ok(stream)
@@ -182,6 +202,13 @@ impl<'p> Swarm<'p> {
 
     fn event(&mut self, event: &Event) {
         let at = event.token().0;
+        if matches!(self.subscribers[at].phase, Phase::Stalled(_)) {
+            if event.is_error() || event.is_write_closed() {
+                self.dropped.push(self.clock.now());
+                (self.subscribers[at].stream, self.subscribers[at].phase) = (None, Phase::Gone);
+            }
+            return;
+        }
         if matches!(self.subscribers[at].phase, Phase::Dialing) {
             if !event.is_writable() && !event.is_error() {
                 return;
@@ -198,29 +225,24 @@ impl<'p> Swarm<'p> {
 
     /// The connection stands, or failed: sends the request.
     fn ask(&mut self, at: usize) -> Result<(), String> {
-        let server = &self.plan.server;
+        let number = self.first + at;
         let subscriber = &mut self.subscribers[at];
-        if let Ok(Some(error)) | Err(error) = subscriber.stream.take_error() {
-            return Err(format!("connect to {}: {error}", server.address));
-        }
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ahm-bench\r\nAccept: text/html\r\n\r\n",
-            self.plan.target(at),
-            server.authority,
-        );
-        match subscriber.stream.write(request.as_bytes()) {
-            Ok(count) if count == request.len() => {
-                subscriber.phase = Phase::Asked(Vec::new());
-                Ok(())
+        let Some(stream) = &mut subscriber.stream else { return Ok(()) };
+        let target = match &subscriber.session {
+            None => self.plan.target(number),
+            Some(session) => {
+                let slots = &self.slots[at * self.plan.per..][..self.plan.per];
+                let last: Vec<String> = slots.iter().filter_map(Slot::position).collect();
+                self.plan.target_again(session, &last.join(","))
             }
-            // A fresh socket's buffer holds far more than the longest target allowed.
-            Ok(_) => Err("the request did not fit into an empty socket".to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            Err(error) => Err(format!("request: {error}")),
+        };
+        if dial::ask(stream, &self.plan.server, &target)? {
+            subscriber.phase = Phase::Asked(Vec::new());
         }
+        Ok(())
     }
 
-    fn read(&mut self, at: usize, to_the_end: bool) {
+    pub(crate) fn read(&mut self, at: usize, to_the_end: bool) {
         for _ in 0..READS_PER_TURN {
             match self.read_once(at, to_the_end) {
                 Ok(Progress::More) => {}
@@ -233,10 +255,13 @@ impl<'p> Swarm<'p> {
 
     fn read_once(&mut self, at: usize, to_the_end: bool) -> Result<Progress, String> {
         let subscriber = &mut self.subscribers[at];
-        if matches!(subscriber.phase, Phase::Dialing | Phase::Stalled | Phase::Gone) {
+        let Some(stream) = &mut subscriber.stream else { return Ok(Progress::Empty) };
+        if matches!(subscriber.phase, Phase::Dialing | Phase::Stalled(_) | Phase::Gone) {
             return Ok(Progress::Empty);
         }
-        let count = match subscriber.stream.read(&mut self.buffer) {
+        let waking = !self.waking.is_empty() && self.waking.contains_key(&at);
+        let room = if waking { WAKING_BYTES } else { self.buffer.len() };
+        let count = match stream.read(&mut self.buffer[..room]) {
             Ok(0) => return Err("the server closed the connection".to_owned()),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Empty),
@@ -244,8 +269,12 @@ impl<'p> Swarm<'p> {
             Err(error) => return Err(format!("read: {error}")),
         };
         self.heard = self.gauge.look();
+        (self.gauge.oldest, self.gauge.youngest) = (Instant::NEVER, Instant::ZERO);
         self.take(at, count)?;
-        let empty = count < self.buffer.len() && !to_the_end;
+        if waking {
+            self.look_for_fresh(at, count);
+        }
+        let empty = count < room && !to_the_end;
         Ok(if empty { Progress::Empty } else { Progress::More })
     }
 
@@ -257,7 +286,7 @@ impl<'p> Swarm<'p> {
         let body;
         if let Phase::Asked(head) = &mut subscriber.phase {
             head.extend_from_slice(bytes);
-            let Some((shape, consumed)) = document(head)? else { return Ok(()) };
+            let Some((shape, consumed)) = dial::document(head)? else { return Ok(()) };
             body = head.split_off(consumed);
             bytes = &body;
             subscriber.phase = Phase::Streaming(Lines::new(shape));
@@ -266,7 +295,8 @@ impl<'p> Swarm<'p> {
         let was_open = subscriber.open as usize == plan.per;
         let mut sink = Sink {
             plan,
-            stream: at,
+            stream: self.first + at,
+            session: &mut subscriber.session,
             slots: &mut slots[at * plan.per..][..plan.per],
             hint: &mut subscriber.hint,
             open: &mut subscriber.open,
@@ -291,37 +321,45 @@ impl<'p> Swarm<'p> {
         self.open += 1;
         let subscriber = &mut self.subscribers[at];
         record(&mut self.opening, self.clock.now().since(subscriber.begun));
-        if at >= self.plan.subscribers {
-            // Its edges are of no interest any more; the socket stays and fills up.
-            let _ = self.poll.registry().deregister(&mut subscriber.stream);
-            subscriber.phase = Phase::Stalled;
+        if self.role == Role::Stalled
+            && let Some(stream) = &mut subscriber.stream
+            && let Phase::Streaming(lines) = std::mem::replace(&mut subscriber.phase, Phase::Gone)
+        {
+            // Only its end is of interest; the socket stays and fills up.
+            let _ = self.poll.registry().reregister(stream, Token(at), Interest::WRITABLE);
+            subscriber.phase = Phase::Stalled(lines);
         }
     }
 
-    fn cut(&mut self, at: usize, problem: &str) {
+    /// The stream is over; what is still to be said about it depends on what it was for.
+    pub(crate) fn cut(&mut self, at: usize, problem: &str) {
         let subscriber = &mut self.subscribers[at];
-        let _ = self.poll.registry().deregister(&mut subscriber.stream);
-        subscriber.phase = Phase::Gone;
+        let was_open = subscriber.open as usize == self.plan.per;
+        (subscriber.stream, subscriber.open, subscriber.phase) = (None, 0, Phase::Gone);
+        if self.returning {
+            self.slots[at * self.plan.per..][..self.plan.per]
+                .iter_mut()
+                .for_each(|slot| slot.open = false);
+            self.open -= usize::from(was_open);
+            self.failed.push(at);
+            return;
+        }
         self.gauge.tally.ended += 1;
         if self.problem.is_none() {
-            self.problem = Some(format!("stream {at}: {problem}"));
+            self.problem = Some(format!("stream {}: {problem}", self.first + at));
         }
     }
 
     /// Deliveries that `accepted` messages of each topic should have made.
     pub fn expected(&self, accepted: &[u64]) -> u64 {
-        let channels = 0..self.plan.subscribers * self.plan.per;
-        let topic = |at: usize| self.plan.topic(at / self.plan.per, at % self.plan.per);
-        channels.map(|at| accepted[topic(at)]).sum()
+        (0..self.count * self.plan.per).map(|at| accepted[self.topic(at)]).sum()
     }
 
     /// Places where `accepted` messages of each topic should have arrived, or in mode `latest` the
     /// `newest`, and have not.
     pub fn missing(&self, accepted: &[u64], newest: &[u64]) -> u64 {
-        let per = self.plan.per;
-        let slots = &self.slots[..self.plan.subscribers * per];
-        let missing = slots.iter().enumerate().map(|(at, slot)| {
-            let topic = self.plan.topic(at / per, at % per);
+        let missing = self.slots.iter().enumerate().map(|(at, slot)| {
+            let topic = self.topic(at);
             match self.plan.mode {
                 Mode::Queue => accepted[topic].saturating_sub(slot.unique),
                 Mode::Latest => u64::from(slot.last_seq < newest[topic]),
@@ -329,20 +367,9 @@ impl<'p> Swarm<'p> {
         });
         missing.sum()
     }
-}
 
-/// The framing of a document and the length of its head; `None` while the head is not complete.
-fn document(head: &[u8]) -> Result<Option<(Shape, usize)>, String> {
-    let parsed = parse_response(head).map_err(|error| format!("answer: {error:?}"))?;
-    let Some((parts, consumed)) = parsed else {
-        let fits = head.len() <= limits::HEAD_BYTES_MAX;
-        return if fits { Ok(None) } else { Err("answer: the head has no end".to_owned()) };
-    };
-    if parts.status != 200 {
-        let body = &head[consumed..][..(head.len() - consumed).min(300)];
-        let body = String::from_utf8_lossy(body);
-        return Err(format!("the server answered {}: {}", parts.status, body.trim()));
+    /// The topic of slot `at`.
+    fn topic(&self, at: usize) -> usize {
+        self.plan.topic(self.first + at / self.plan.per, at % self.plan.per)
     }
-    let chunked = matches!(parts.framing, ResponseFraming::Chunked);
-    Ok(Some((if chunked { Shape::Chunked } else { Shape::Plain }, consumed)))
 }

@@ -6,7 +6,9 @@ use hdrhistogram::Histogram;
 
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
-use crate::cli::bench::tally::Mode;
+use crate::cli::bench::sampler::Sample;
+use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Woken};
+use crate::cli::bench::tally::{Mode, Tally};
 
 /// The record as text, ending with the machine.
 pub fn table(record: &Record) -> String {
@@ -18,9 +20,15 @@ pub fn table(record: &Record) -> String {
         percentiles(&mut rows, "latency, ms", &record.latency_ms);
         percentiles(&mut rows, "publisher late, ms", &record.publishing.late_ms);
     }
+    match &record.scenario {
+        Some(Scenario::Stalled(stalled)) => stalling(&mut rows, stalled),
+        Some(Scenario::Storm(storm)) => storming(&mut rows, storm),
+        None => {}
+    }
     if let Some(usage) = &record.server {
         server(&mut rows, usage);
     }
+    samples(&mut rows, &record.samples);
     rows.row("driver", format!("{:.2} cores", record.driver_cores));
     machine(&mut rows, &record.machine);
     for failure in record.failures() {
@@ -43,6 +51,18 @@ fn settings(rows: &mut Rows, record: &Record) {
     let mut text = format!("subscribers {}", grouped(settings.subscribers as u64));
     if settings.stalled > 0 {
         text += &format!(", stalled {}", grouped(settings.stalled as u64));
+        if let Some(bytes) = settings.receive_buffer {
+            text += &format!(" (receive buffer {bytes} B)");
+        }
+        if let Some(ms) = settings.heartbeat {
+            text += &format!(" (heartbeat {ms} ms)");
+        }
+        if let Some(after) = settings.wake_after {
+            text += &format!(" (for {after} s)");
+        }
+    }
+    if settings.storm > 0 {
+        text += &format!(", cut and back {}", grouped(settings.storm as u64));
     }
     text += &format!(", topics {}", grouped(settings.topics as u64));
     text += &format!(", for each subscriber {}", settings.topics_per_subscriber);
@@ -106,6 +126,78 @@ fn percentiles(rows: &mut Rows, name: &str, values: &Percentiles) {
          max {max:.3}"
     );
     rows.row(name, text);
+}
+
+fn stalling(rows: &mut Rows, stalled: &Stalled) {
+    let (dropped, streams) = (grouped(stalled.dropped), grouped(stalled.streams));
+    let mut text = format!("{dropped} of {streams}");
+    if stalled.dropped > 0 {
+        let Percentiles { p50, p99, max, .. } = stalled.dropped_ms;
+        let [p50, p99, max] = [p50, p99, max].map(|ms| ms / 1e3);
+        text += &format!(", after p50 {p50:.1}  p99 {p99:.1}  max {max:.1} s");
+    }
+    rows.row("stalled, dropped", text);
+    let Some(woken) = &stalled.woken else { return };
+    let Woken { streams, fresh, never, bytes_max, bytes_p50, tally, .. } = woken;
+    rows.row(
+        "woken",
+        format!(
+            "{}, fresh within 256 KiB {}, never {never}; bytes to it p50 {}  max {}",
+            grouped(*streams),
+            grouped(*fresh),
+            grouped(*bytes_p50),
+            grouped(*bytes_max)
+        ),
+    );
+    percentiles(rows, "  fresh after, ms", &woken.fresh_ms);
+    percentiles(rows, "  age of first, ms", &woken.first_age_ms);
+    wrong(rows, tally, 0);
+}
+
+fn storming(rows: &mut Rows, storm: &Storm) {
+    let (back, streams) = (grouped(storm.back), grouped(storm.streams));
+    let mut text = format!("{back} of {streams} back");
+    if let Some(seconds) = storm.seconds {
+        text += &format!(" after {seconds:.2} s");
+    }
+    let (spread, failed) = (storm.spread, storm.attempts_failed);
+    text += &format!(", spread {spread} s, attempts repeated {failed}");
+    rows.row("storm", text);
+    percentiles(rows, "  reopened in, ms", &storm.reopen_ms);
+    let deliveries = grouped(storm.tally.unique);
+    rows.row("  deliveries", format!("{deliveries} of {}", grouped(storm.expected)));
+    wrong(rows, &storm.tally, storm.lost);
+    percentiles(rows, "running: before, ms", &storm.before_ms);
+    percentiles(rows, "  during, ms", &storm.during_ms);
+    percentiles(rows, "  after, ms", &storm.after_ms);
+    rows.row("  p99, times before", format!("{:.2}", storm.slowdown()));
+}
+
+/// What went wrong on streams beside the running ones.
+fn wrong(rows: &mut Rows, tally: &Tally, lost: u64) {
+    let text = format!(
+        "lost {lost}, repeated {}, out of order {}, silent {}, declared gaps {} ({} messages)",
+        tally.repeated, tally.out_of_order, tally.silent, tally.gap_frames, tally.gap_messages
+    );
+    rows.row("  wrong", text);
+}
+
+fn samples(rows: &mut Rows, samples: &[Sample]) {
+    let mib = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
+    for (at, sample) in samples.iter().enumerate() {
+        let Sample { seconds, server, tcp, dropped } = sample;
+        let mut text = format!("{seconds:6.1} s  ");
+        if let Some(Memory { rss, private, .. }) = server {
+            text += &format!("server RSS {:.1}  private {:.1} MiB,  ", mib(*rss), mib(*private));
+        }
+        text += &format!(
+            "TCP {:.1} MiB, sockets {}, orphans {}, dropped {dropped}",
+            mib(tcp.bytes),
+            tcp.sockets,
+            tcp.orphans
+        );
+        rows.row(if at == 0 { "memory over time" } else { "" }, text);
+    }
 }
 
 fn server(rows: &mut Rows, usage: &Usage) {

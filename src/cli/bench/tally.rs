@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::base::id::Epoch;
+
 /// What the subscribers ask of the server when they fall behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +52,10 @@ pub struct Tally {
 pub struct Slot {
     /// The channel's number on this stream; 0 until it is open.
     pub cid: u32,
+    /// Whether it is open on the present document.
+    pub open: bool,
+    /// The epoch of its offsets.
+    epoch: u64,
     /// Highest offset seen, at first the one that the opened frame names.
     pub last_n: u64,
     /// A gap frame declared everything up to here missing.
@@ -63,11 +69,23 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Notes an opened frame: the channel `cid` goes on after offset `n`.
-    pub fn opened(&mut self, cid: u32, n: u64) {
-        self.cid = cid;
+    /// Notes an opened frame: the channel `cid` goes on after offset `n` of `epoch`. On a document
+    /// that resumes, what came before still counts: an offset that it passes over is missing.
+    pub fn opened(&mut self, cid: u32, epoch: u64, n: u64) {
+        let resumed = self.cid != 0 && self.epoch == epoch;
+        (self.cid, self.epoch, self.open) = (cid, epoch, true);
+        if resumed {
+            return;
+        }
         self.last_n = n;
         self.gap_to = n;
+    }
+
+    /// Where the reader stands, as `CID:EP:N`: everything up to there has come or was declared
+    /// missing. `None` if it was never open.
+    pub fn position(&self) -> Option<String> {
+        let n = self.last_n.max(self.gap_to);
+        (self.cid != 0).then(|| format!("{}:{}:{n}", self.cid, Epoch(self.epoch)))
     }
 
     /// Notes a gap frame: the next message is after `n`.
@@ -148,7 +166,7 @@ mod tests {
     fn fed(mode: Mode, messages: &[(u64, u64)]) -> (Slot, Tally) {
         let mut slot = Slot::default();
         let mut tally = Tally::default();
-        slot.opened(7, 10);
+        slot.opened(7, 35, 10);
         for (n, seq) in messages {
             slot.message(*n, *seq, mode, &mut tally);
         }
@@ -171,6 +189,22 @@ mod tests {
         slot.gap(12, &mut tally);
         slot.message(13, 3, Mode::Queue, &mut tally);
         assert_eq!((tally.silent, tally.gap_frames, tally.gap_messages), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_reader_that_comes_back_is_owed_what_it_had_not() {
+        let (mut slot, mut tally) = fed(Mode::Queue, &[(11, 1), (12, 2)]);
+        assert_eq!(slot.position().as_deref(), Some("7:z:12"));
+        slot.open = false;
+        slot.opened(7, 35, 13);
+        assert!(slot.open);
+        slot.message(12, 2, Mode::Queue, &mut tally);
+        slot.message(14, 4, Mode::Queue, &mut tally);
+        assert_eq!((tally.silent, tally.repeated, tally.unique), (1, 1, 3));
+        // The offsets of another epoch say nothing about the ones before.
+        slot.opened(7, 36, 100);
+        assert_eq!(slot.position().as_deref(), Some("7:10:100"));
+        assert_eq!(Slot::default().position(), None);
     }
 
     #[test]

@@ -1,0 +1,79 @@
+//! From a socket to the first bytes of a document: connect, request, head of the answer.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::base::limits;
+use crate::cli::bench::address::Server;
+use crate::cli::bench::lines::Shape;
+use crate::http::response::{ResponseFraming, parse_response};
+
+/// Begins a connection to `address`, from `source` if one is given, with a receive buffer of so
+/// many bytes if that is given.
+///
+/// # Errors
+/// The system has no socket, no port or no way to the server.
+pub fn connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer {
+        // Before the connection stands: the window that is offered first depends on it.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Sends the request for `target` on a connection that stands, or has failed. False: it does not
+/// stand yet.
+///
+/// # Errors
+/// A sentence.
+pub fn ask(stream: &mut TcpStream, server: &Server, target: &str) -> Result<bool, String> {
+    if let Ok(Some(error)) | Err(error) = stream.take_error() {
+        return Err(format!("connect to {}: {error}", server.address));
+    }
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ahm-bench\r\nAccept: text/html\r\n\r\n",
+        server.authority,
+    );
+    match stream.write(request.as_bytes()) {
+        Ok(count) if count == request.len() => Ok(true),
+        // A fresh socket's buffer holds far more than the longest target allowed.
+        Ok(_) => Err("the request did not fit into an empty socket".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(format!("request: {error}")),
+    }
+}
+
+/// The framing of a document and the length of its head; `None` while the head is not complete.
+///
+/// # Errors
+/// A sentence: the answer is no document.
+pub fn document(head: &[u8]) -> Result<Option<(Shape, usize)>, String> {
+    let parsed = parse_response(head).map_err(|error| format!("answer: {error:?}"))?;
+    let Some((parts, consumed)) = parsed else {
+        let fits = head.len() <= limits::HEAD_BYTES_MAX;
+        return if fits { Ok(None) } else { Err("answer: the head has no end".to_owned()) };
+    };
+    if parts.status != 200 {
+        let body = &head[consumed..][..(head.len() - consumed).min(300)];
+        let body = String::from_utf8_lossy(body);
+        return Err(format!("the server answered {}: {}", parts.status, body.trim()));
+    }
+    let chunked = matches!(parts.framing, ResponseFraming::Chunked);
+    Ok(Some((if chunked { Shape::Chunked } else { Shape::Plain }, consumed)))
+}

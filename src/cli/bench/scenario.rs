@@ -1,0 +1,157 @@
+//! What is recorded of the streams beside the running ones: the stalled, and those of the storm.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::base::time::Span;
+use crate::cli::bench::record::Percentiles;
+use crate::cli::bench::roles::Awake;
+use crate::cli::bench::sink::{histogram, record};
+use crate::cli::bench::tally::Tally;
+
+/// Bytes within which a stream that wakes up should see something fresh.
+pub const FRESH_WITHIN: u64 = 256 * 1024;
+
+/// What became of streams that were not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Stalled {
+    /// Streams.
+    pub streams: u64,
+    /// Those that the server dropped.
+    pub dropped: u64,
+    /// When it did, in milliseconds since the first message was due.
+    pub dropped_ms: Percentiles,
+    /// Those that read again, where the run has that.
+    pub woken: Option<Woken>,
+}
+
+/// What streams saw that read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Woken {
+    /// Streams that read again.
+    pub streams: u64,
+    /// Those that saw a message younger than 200 ms in their first 256 KiB.
+    pub fresh: u64,
+    /// Those that saw none before the run ended.
+    pub never: u64,
+    /// Most bytes that one read up to that message, in steps of 16 KiB.
+    pub bytes_max: u64,
+    /// The same for half of them at most.
+    pub bytes_p50: u64,
+    /// Time from the first read to that message.
+    pub fresh_ms: Percentiles,
+    /// Age of the oldest message among the first 16 KiB that they read.
+    pub first_age_ms: Percentiles,
+    /// Everything counted on their way.
+    pub tally: Tally,
+}
+
+impl Woken {
+    /// What `awake` streams of `streams` saw; the others saw nothing fresh.
+    pub fn of(streams: u64, awake: &[Awake], tally: Tally) -> Self {
+        let percentiles = |of: fn(&Awake) -> Span| {
+            let mut values = histogram();
+            awake.iter().for_each(|one| record(&mut values, of(one)));
+            Percentiles::of(&values)
+        };
+        let mut bytes: Vec<u64> = awake.iter().map(|one| one.bytes).collect();
+        bytes.sort_unstable();
+        Self {
+            streams,
+            fresh: bytes.iter().filter(|bytes| **bytes <= FRESH_WITHIN).count() as u64,
+            never: streams - awake.len() as u64,
+            bytes_max: bytes.last().copied().unwrap_or(0),
+            bytes_p50: bytes.get(bytes.len() / 2).copied().unwrap_or(0),
+            fresh_ms: percentiles(|one| one.span),
+            first_age_ms: percentiles(|one| one.first_age),
+            tally,
+        }
+    }
+}
+
+/// What became of streams that were all reset at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Storm {
+    /// Streams.
+    pub streams: u64,
+    /// Seconds over which they tried to come back first, each at a random moment.
+    pub spread: f64,
+    /// Streams that came back with all their channels.
+    pub back: u64,
+    /// Seconds from the cut to when all were back, if they were.
+    pub seconds: Option<f64>,
+    /// Attempts that came to nothing and were repeated.
+    pub attempts_failed: u64,
+    /// From connect to the last opened frame of a stream that came back.
+    pub reopen_ms: Percentiles,
+    /// Deliveries there should have been on them, before and after the cut.
+    pub expected: u64,
+    /// Of those, the ones that never arrived.
+    pub lost: u64,
+    /// Everything counted on arrival.
+    pub tally: Tally,
+    /// Latency of the running streams before the cut.
+    pub before_ms: Percentiles,
+    /// From the cut to when all were back.
+    pub during_ms: Percentiles,
+    /// After that.
+    pub after_ms: Percentiles,
+}
+
+impl Storm {
+    /// The latencies of the running streams before, during and after.
+    pub fn set_parts(&mut self, parts: &[Histogram<u64>; 3]) {
+        let [before, during, after] = parts.each_ref().map(Percentiles::of);
+        (self.before_ms, self.during_ms, self.after_ms) = (before, during, after);
+    }
+
+    /// p99 during the storm, in multiples of what it was before.
+    pub fn slowdown(&self) -> f64 {
+        self.during_ms.p99 / self.before_ms.p99.max(1e-6)
+    }
+}
+
+/// What the streams beside the running ones did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scenario {
+    /// They stalled.
+    Stalled(Stalled),
+    /// They were cut.
+    Storm(Storm),
+}
+
+impl Scenario {
+    /// What makes the run a failure, one sentence each.
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let (tally, lost, whose) = match self {
+            Self::Stalled(Stalled { woken: None, .. }) => return failures,
+            Self::Stalled(Stalled { woken: Some(woken), .. }) => {
+                let late = woken.streams - woken.fresh;
+                if late > 0 {
+                    failures.push(format!("{late} woken streams saw nothing fresh in 256 KiB"));
+                }
+                (&woken.tally, 0, "on woken streams")
+            }
+            Self::Storm(storm) => {
+                let away = storm.streams - storm.back;
+                if away > 0 {
+                    failures.push(format!("{away} streams did not come back"));
+                }
+                (&storm.tally, storm.lost, "on streams of the storm")
+            }
+        };
+        let counts = [
+            (lost, "deliveries lost"),
+            (tally.repeated, "deliveries repeated"),
+            (tally.out_of_order, "deliveries out of order"),
+            (tally.misnumbered, "deliveries with a wrong offset"),
+            (tally.silent, "offsets passed over without a gap frame"),
+            (tally.closed, "channels closed by the server"),
+        ];
+        let wrong = counts.iter().filter(|(count, _)| *count > 0);
+        failures.extend(wrong.map(|(count, of)| format!("{count} {of} {whose}")));
+        failures
+    }
+}
