@@ -73,7 +73,7 @@ impl fmt::Debug for Session {
 /// let mut agent = Agent::new(Settings::default(), 1);
 /// let topic = parse_topic("fx/EURUSD").unwrap();
 /// let channel = agent.subscribe(OpenRequest::new(topic), now).unwrap();
-/// let Some(Output::OpenStream { stream, request }) = agent.poll_output() else { panic!() };
+/// let Some(Output::OpenStream { stream, request, .. }) = agent.poll_output() else { panic!() };
 /// assert_eq!(request.target, "mux.html?mid=0&scs=0&open=fx/EURUSD");
 ///
 /// agent.handle_head(stream, 200, None, now);

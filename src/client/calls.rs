@@ -6,7 +6,7 @@ use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
 use crate::client::channel::Status;
-use crate::client::event::{CallId, ChannelKey, Event, Fate, Output, Request, SendId};
+use crate::client::event::{CallId, ChannelKey, Event, Fate, Output, Request, RouteId, SendId};
 use crate::wire::command::{OpenRequest, encode_query};
 
 /// Channels asked for in one batch.
@@ -312,7 +312,8 @@ impl Agent {
             target = format!("{target}{}{query}", if key.is_some() { "&" } else { "" });
         }
         self.calls.insert(call, Call { kind, session: self.session_count });
-        self.outputs.push_back(Output::Call { call, request: Request { target, key, body } });
+        let request = Request { target, key, body };
+        self.outputs.push_back(Output::Call { call, route: RouteId(0), request });
     }
 }
 

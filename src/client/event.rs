@@ -18,6 +18,11 @@ pub struct SendId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
+/// One way to a server, numbered from 0 by whoever owns the sockets. Two routes may lead to one
+/// server or to two; 0 is the one to prefer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub u8);
+
 /// One short command on its way: given by the agent, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
@@ -188,6 +193,8 @@ pub enum Output {
     OpenStream {
         /// The document; what arrives is handed to the agent under this name.
         stream: StreamId,
+        /// Which way to go.
+        route: RouteId,
         /// What to ask.
         request: Request,
     },
@@ -200,6 +207,8 @@ pub enum Output {
     Call {
         /// The command; its answer or its failure is handed to the agent under this name.
         call: CallId,
+        /// Which way to go.
+        route: RouteId,
         /// What to ask.
         request: Request,
     },

@@ -238,9 +238,11 @@ impl Link {
     fn drain(&mut self, now: Instant) {
         while let Some(output) = self.agent.poll_output() {
             match output {
-                Output::OpenStream { stream, request } => self.open_stream(stream, &request, now),
+                Output::OpenStream { stream, request, .. } => {
+                    self.open_stream(stream, &request, now)
+                }
                 Output::CloseStream { stream } => drop(self.streams.remove(&stream)),
-                Output::Call { call, request } => self.waiting.push_back((call, request)),
+                Output::Call { call, request, .. } => self.waiting.push_back((call, request)),
             }
         }
         self.send_calls(now);

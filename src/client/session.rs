@@ -7,7 +7,7 @@ use crate::client::answer::{Answer, Refused};
 use crate::client::channel::Status;
 use crate::client::document::{Document, Phase, Purpose};
 use crate::client::event::{
-    ChannelKey, Event, Failure, Fate, Output, Request, SendId, StreamId, StreamState,
+    ChannelKey, Event, Failure, Fate, Output, Request, RouteId, SendId, StreamId, StreamState,
 };
 use crate::wire::command::{OpenRequest, Positions, encode_query};
 
@@ -73,8 +73,8 @@ impl Agent {
         self.counters.documents += 1;
         self.merge.begin_stream(stream);
         self.documents.push(document);
-        self.outputs
-            .push_back(Output::OpenStream { stream, request: Request { target, key, body } });
+        let request = Request { target, key, body };
+        self.outputs.push_back(Output::OpenStream { stream, route: RouteId(0), request });
     }
 
     /// Puts as many channels into the request of a new session as fit; the rest follow by command.

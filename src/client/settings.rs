@@ -13,6 +13,9 @@ pub struct Settings {
     pub flush: Option<Span>,
     /// The refresh period; `None`: what the server says in its identity frame.
     pub refresh: Option<Span>,
+    /// Ways to servers that there are, at least 1. A document that cannot be had over one is asked
+    /// for over the next, and duplicates are spread over all.
+    pub routes: u8,
     /// Documents to keep beside the main one, 0 to 3: each carries everything, and each message is
     /// delivered at its first copy.
     pub duplicates: u8,
@@ -43,6 +46,7 @@ impl Default for Settings {
             heartbeat: None,
             flush: None,
             refresh: None,
+            routes: 1,
             duplicates: 0,
             warn_intervals: 2,
             drop_intervals: 4,

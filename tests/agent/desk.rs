@@ -99,7 +99,7 @@ impl Desk {
 
     pub fn stream(&mut self) -> (StreamId, Request) {
         match self.output() {
-            Output::OpenStream { stream, request } => (stream, request),
+            Output::OpenStream { stream, request, .. } => (stream, request),
             other => panic!("{other:?}"),
         }
     }

@@ -496,7 +496,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.agent.poll_output() {
             match output {
-                Output::OpenStream { stream, request } => {
+                Output::OpenStream { stream, request, .. } => {
                     let (status, body) = if self.up {
                         let (random, now) = (&mut self.random, self.now);
                         self.server.ask(stream, &request, random, now)
@@ -513,7 +513,7 @@ impl World {
                 Output::CloseStream { stream } => {
                     self.server.documents.remove(&stream);
                 }
-                Output::Call { call, request } => self.calls.push((call, request)),
+                Output::Call { call, request, .. } => self.calls.push((call, request)),
             }
         }
         while let Some(event) = self.agent.poll_event() {

@@ -214,7 +214,7 @@ fn a_missing_resource_does_not_keep_the_others_away() {
     let (stream, request) = desk.stream();
     assert_eq!(request.target, "mux.html?mid=0&scs=0", "one by one, to learn which it is");
     desk.begin(stream, IDENTITY);
-    let Output::Call { call, request } = desk.output() else { panic!() };
+    let Output::Call { call, request, .. } = desk.output() else { panic!() };
     assert_eq!(request.target, "batch?scs=a&mid=7");
     let lines = "open?resource=a&subject=b&mode=queue\nopen?resource=no&subject=c&mode=queue\n";
     assert_eq!(request.body.as_deref(), Some(lines.as_bytes()));
@@ -245,7 +245,7 @@ fn a_channel_refused_in_the_document_is_asked_for_by_itself() {
     both(|whole| {
         let (mut desk, stream) = Desk::open(whole);
         desk.feed(stream, "<p x u=a/b e=gone>\n<p x u=o/ther e=denied>\n");
-        let Output::Call { call, request } = desk.output() else { panic!() };
+        let Output::Call { call, request, .. } = desk.output() else { panic!() };
         assert_eq!(request.target, "open?scs=a&mid=7&resource=a&subject=b&mode=queue");
         let body = br#"{"ok":false,"error":"forbidden","detail":"not you"}"#;
         desk.agent.handle_answer(call, 403, None, body, desk.now);
@@ -302,7 +302,7 @@ fn sends_are_repeated_under_their_number_and_end_unknown_with_the_session() {
     let first = desk.agent.send(ONE, b"hi".to_vec(), Some("w 1".into()), desk.now).unwrap();
     let second = desk.agent.send(ONE, b"ho".to_vec(), None, desk.now).unwrap();
     desk.drain();
-    let Output::Call { call, request } = desk.output() else { panic!() };
+    let Output::Call { call, request, .. } = desk.output() else { panic!() };
     assert_eq!(request.target, "send?scs=a&mid=7&cid=9&n=1&id=w%201");
     assert_eq!(request.body.as_deref(), Some(&b"hi"[..]));
     let Output::Call { call: held, .. } = desk.output() else { panic!() };
