@@ -114,6 +114,9 @@ pub struct Agent {
     pub(crate) singly: bool,
     /// No channel is due before this moment.
     pub(crate) channels_at: Instant,
+    /// The next number for sends on each channel number of the session, for a channel that is left
+    /// and opened again.
+    pub(crate) numbers: BTreeMap<Cid, u64>,
     /// Channels with sends that may be due.
     pub(crate) sending: BTreeSet<ChannelKey>,
     pub(crate) state: StreamState,
@@ -145,6 +148,7 @@ impl Agent {
             duplicate_backoff: settings.backoff,
             singly: false,
             channels_at: Instant::NEVER,
+            numbers: BTreeMap::new(),
             sending: BTreeSet::new(),
             state: StreamState::Idle,
             stopped: false,
@@ -245,6 +249,15 @@ impl Agent {
             counters: &mut self.counters,
         };
         (&mut self.merge, sink)
+    }
+
+    /// The session calls `channel` `cid`, and the server expects number `next` on it.
+    pub(crate) fn name_channel(&mut self, key: ChannelKey, cid: Cid, next: u64) {
+        let next = self.numbers.get(&cid).copied().unwrap_or(1).max(next);
+        if let Some(channel) = self.channels.get_mut(&key) {
+            let fates = channel.name(cid, next);
+            self.tell_fates(key, fates);
+        }
     }
 
     pub(crate) fn next_id(&mut self) -> u64 {

@@ -47,7 +47,9 @@ impl Agent {
         if let Some(Call { kind, session }) = known
             && !self.stopped
         {
-            self.call_backoff.reset();
+            if status < 400 {
+                self.call_backoff.reset();
+            }
             let current = session == self.session_count;
             let wait = retry_after.unwrap_or(Span::ZERO);
             match kind {
@@ -129,12 +131,14 @@ impl Agent {
         let Some(channel) = self.channels.get_mut(&key) else { return };
         match answer {
             Ok(answer) => {
-                channel.cid = channel.cid.or_else(|| answer.cid());
+                let named = channel.cid.or_else(|| answer.cid());
                 channel.status = Status::Open;
-                channel.outbox.expect(answer.number("sn").unwrap_or(0));
                 channel.backoff.reset();
                 if let Some(place) = answer.position() {
                     self.merge.start(key, place);
+                }
+                if let Some(cid) = named {
+                    self.name_channel(key, cid, answer.number("sn").unwrap_or(1));
                 }
                 self.sending.insert(key);
             }
@@ -264,6 +268,8 @@ impl Agent {
         let channel = self.channels.get_mut(&key)?;
         let cid = channel.cid?;
         let due = channel.outbox.next_due(call, self.settings.send_window, now)?;
+        let next = self.numbers.entry(cid).or_default();
+        *next = (*next).max(due.n + 1);
         Some((cid, call, due))
     }
 

@@ -3,6 +3,7 @@
 use crate::base::backoff::Backoff;
 use crate::base::id::Cid;
 use crate::base::time::Instant;
+use crate::client::event::{Fate, SendId};
 use crate::client::outbox::Outbox;
 use crate::wire::command::{Mode, OpenRequest};
 
@@ -32,13 +33,28 @@ pub struct Channel {
     pub backoff: Backoff,
     /// What the consumer sends.
     pub outbox: Outbox,
+    /// The channel number that the numbers of its sends belong to.
+    pub numbered: Option<Cid>,
 }
 
 impl Channel {
     /// A channel to be opened.
     pub fn new(request: OpenRequest, backoff: Backoff, now: Instant) -> Self {
         let status = Status::Wanted(now);
-        Self { request, status, cid: None, backoff, outbox: Outbox::default() }
+        let (cid, numbered) = (None, None);
+        Self { request, status, cid, backoff, outbox: Outbox::default(), numbered }
+    }
+
+    /// The server calls the channel `cid` from now on, and `next` is the first number of its that
+    /// no send of this session has borne. Numbers belong to the channel number: where that is
+    /// another than before, as after a private channel was opened again, sends that bear one end
+    /// `Unknown`.
+    pub fn name(&mut self, cid: Cid, next: u64) -> Vec<(SendId, Fate)> {
+        self.cid = Some(cid);
+        let moved = self.numbered.replace(cid).is_some_and(|before| before != cid);
+        let fates = if moved { self.outbox.lose_session() } else { Vec::new() };
+        self.outbox.expect(next);
+        fates
     }
 
     /// Whether a jump in offsets is conflation and not a gap.

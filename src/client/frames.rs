@@ -154,8 +154,8 @@ impl Agent {
         };
         if current && let Some(channel) = self.channels.get_mut(&key) {
             channel.status = Status::Open;
-            channel.cid = Some(id.1);
             channel.backoff.reset();
+            self.name_channel(key, id.1, 1);
         }
         let (merge, mut sink) = self.merging(now);
         merge.handle_opened(id, key, Item::Opened { ep, n, head }, &mut sink);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use mio::{Token, Waker};
 
+use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::event::{CallId, Event, Output, Request, StreamId, StreamState};
@@ -366,6 +367,9 @@ impl Link {
                 Part::Body(bytes) => body.extend_from_slice(bytes),
                 Part::End => {
                     *since = now;
+                    // Behind this connection is a server without our session: another connection
+                    // may come to the one that has it.
+                    over |= *status == ErrorCode::WrongServer.status();
                     if let Some(call) = in_flight.pop_front() {
                         agent.handle_answer(call, *status, *retry_after, body, now);
                     }

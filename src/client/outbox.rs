@@ -64,11 +64,10 @@ impl Outbox {
         self.pending.is_empty()
     }
 
-    /// The server says which number it expects next.
+    /// No send bears a number below `n` from now on. Never goes back: a number that was on the wire
+    /// may still arrive, and would be taken for the send that bears it next.
     pub fn expect(&mut self, n: u64) {
-        if n > 0 && self.pending.iter().all(|pending| pending.n.is_none()) {
-            self.next = n;
-        }
+        self.next = self.next.max(n);
     }
 
     /// The next send to put on the wire as `call`, with at most `window` undecided.

@@ -189,11 +189,13 @@ impl Agent {
         let mut fates: Vec<(ChannelKey, Vec<(SendId, Fate)>)> = Vec::new();
         for (key, channel) in &mut self.channels {
             channel.cid = None;
+            channel.numbered = None;
             if matches!(channel.status, Status::Open | Status::Asked(_)) {
                 channel.status = Status::Wanted(Instant::ZERO);
             }
             fates.push((*key, channel.outbox.lose_session()));
         }
+        self.numbers.clear();
         self.channels_at = Instant::ZERO;
         for (key, fates) in fates {
             self.tell_fates(key, fates);
