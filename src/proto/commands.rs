@@ -32,9 +32,6 @@ impl Hub {
             Ok(request) => request,
             Err(error) => return Some(Answer::error(error.code, &error.detail)),
         };
-        if self.stopping {
-            return Some(Answer::error(ErrorCode::Draining, "this server is about to stop"));
-        }
         let Command::Document(document) = &request.command else { return None };
         let mut document = document.clone();
         if let Some(body) = body.filter(|body| !body.is_empty()) {
@@ -67,11 +64,21 @@ impl Hub {
                 let detail = "a refresh needs the session that it is for";
                 return Err(Answer::error(ErrorCode::NoSession, detail));
             }
+            if let Some(refusal) = self.refuse_while_leaving() {
+                return Err(refusal);
+            }
             let made = self.begin_session();
             let full = |code| Answer::error(code, "no room for another session");
             return made.map(|session| (session, true)).map_err(full);
         }
         let session = self.session_of(request, key)?;
+        // A session that has lost its document may stay to the end; the successor of one that
+        // lives belongs elsewhere.
+        if (self.stopping || self.has_live_document(session))
+            && let Some(refusal) = self.refuse_while_leaving()
+        {
+            return Err(refusal);
+        }
         if !self.has_room_for_document(session, document) {
             let detail = "a session has at most 4 documents";
             return Err(Answer::error(ErrorCode::TooMany, detail));
@@ -113,11 +120,14 @@ impl Hub {
                 self.post(home, Parcel::History(Box::new(ask)));
             }
             Command::Login { resource } => {
-                let answer = self.login(resource.as_deref());
+                let refusal = self.refuse_while_leaving();
+                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref()));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
-                let answer = self.pong(t.as_deref());
+                // What asks whether new clients may come here, a load balancer for one, asks so.
+                let refusal = self.refuse_while_leaving();
+                let answer = refusal.unwrap_or_else(|| self.pong(t.as_deref()));
                 self.give(reply, answer);
             }
             _ => self.run_for_session(&request, forwarded),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
-use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
+use crate::base::reason::{ChannelEnd, CloseReason};
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
@@ -114,6 +114,8 @@ pub struct Hub {
     pub(crate) sweep_at: u32,
     pub(crate) sweeping: bool,
     pub(crate) pressed: bool,
+    /// While the server drains: when it stops.
+    pub(crate) drain_until: Option<Instant>,
     pub(crate) stopping: bool,
     pub(crate) stats: Stats,
 }
@@ -157,6 +159,7 @@ impl Hub {
             sweep_at: 0,
             sweeping: false,
             pressed: false,
+            drain_until: None,
             stopping: false,
             stats: Stats::default(),
         }
@@ -260,23 +263,6 @@ impl Hub {
         self.pressed = pressed;
     }
 
-    /// The server stops: every document gets its last frame and no connection is accepted.
-    pub fn handle_shutdown(&mut self, now: Instant) {
-        self.now = now;
-        self.stopping = true;
-        let documents: Vec<Key> = self.documents.keys().collect();
-        for key in documents {
-            self.end_document(key.slot, DocumentEnd::Shutdown);
-        }
-        let conns: Vec<Key> = self.conns.keys().collect();
-        for conn in conns {
-            let Some(connection) = self.conns.get(conn) else { continue };
-            if !matches!(connection.phase, Phase::Stream(_)) && connection.is_idle() {
-                self.close(conn, CloseReason::Shutdown);
-            }
-        }
-    }
-
     /// What the shell does next; drained to `None` after each input.
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
@@ -368,6 +354,7 @@ impl Hub {
         let Some(connection) = self.conns.get_mut(conn) else { return };
         let phase = std::mem::replace(&mut connection.phase, Phase::Head);
         if let Phase::Stream(slot) = phase {
+            self.stats.count_document(reason);
             self.drop_document(slot);
         }
         self.conns.remove(conn);

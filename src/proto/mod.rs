@@ -19,6 +19,7 @@ pub mod hub;
 pub mod inbox;
 pub mod intake;
 mod invariants;
+pub mod leaving;
 pub mod log;
 pub mod opening;
 pub mod output;

@@ -89,6 +89,7 @@ impl Hub {
         for open in &request.opens {
             self.open_channel(session_key, open, None, peer);
         }
+        self.tell_to_move(document.slot);
         self.name_document(document.slot);
         self.arm_document(document.slot);
     }
@@ -238,6 +239,7 @@ impl Hub {
             Some(DocumentEnd::Refreshed) | None => CloseReason::Refreshed,
         };
         let reusable = document.coding == Coding::Chunked && !self.stopping;
+        self.stats.count_document(reason);
         self.drop_document(slot);
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.phase = Phase::Head;

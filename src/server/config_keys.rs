@@ -26,7 +26,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 36] = [
+pub static KEYS: [Key<Config>; 37] = [
     Key {
         path: "listen",
         place: Place::Addresses(|c| &mut c.listen),
@@ -41,6 +41,11 @@ pub static KEYS: [Key<Config>; 36] = [
         path: "pin",
         place: Place::Flag(|c| &mut c.pin),
         meaning: "Whether each shard stays on a core of its own",
+    },
+    Key {
+        path: "drain",
+        place: Place::Span(|c| &mut c.drain, Span::ZERO, HOUR),
+        meaning: "How long clients have to go elsewhere after SIGTERM; 0s: no time",
     },
     Key {
         path: "private.listen",
