@@ -72,6 +72,7 @@ impl Hub {
             return made.map(|session| (session, true)).map_err(full);
         }
         let session = self.session_of(request, key)?;
+        self.hear(session);
         // A session that has lost its document may stay to the end; the successor of one that
         // lives belongs elsewhere.
         if (self.stopping || self.has_live_document(session))
@@ -127,7 +128,7 @@ impl Hub {
             Command::Ping { t, .. } if request.mid.is_none() => {
                 // What asks whether new clients may come here, a load balancer for one, asks so.
                 let refusal = self.refuse_while_leaving();
-                let answer = refusal.unwrap_or_else(|| self.pong(t.as_deref()));
+                let answer = refusal.unwrap_or_else(|| self.pong(t.as_deref(), None));
                 self.give(reply, answer);
             }
             _ => self.run_for_session(&request, forwarded),
@@ -152,6 +153,7 @@ impl Hub {
             Ok(session) => session,
             Err(answer) => return self.give(reply, answer),
         };
+        self.hear(session);
         let answer = match &request.command {
             Command::Open(open) => {
                 return self.open_channel(session, open, Some(reply), forwarded.address);
@@ -188,8 +190,9 @@ impl Hub {
                 Answer::ok("")
             }
             Command::Ping { t, h } => {
-                self.client_heartbeat(session, *h);
-                self.pong(t.as_deref())
+                self.stay(session);
+                let heartbeat = self.change_heartbeat(session, *h);
+                self.pong(t.as_deref(), Some(heartbeat))
             }
             _ => Answer::error(ErrorCode::BadRequest, "not a command of a session"),
         };
@@ -255,13 +258,14 @@ impl Hub {
         Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\""))
     }
 
-    fn pong(&self, t: Option<&str>) -> Answer {
+    fn pong(&self, t: Option<&str>, heartbeat: Option<Span>) -> Answer {
         let back = t.map(|t| format!(",\"t\":{}", quote(t))).unwrap_or_default();
-        Answer::ok(&format!("{back},\"time\":{}", self.unix_micros()))
+        let h = heartbeat.map(|h| format!(",\"h\":{}", h.as_millis())).unwrap_or_default();
+        Answer::ok(&format!("{back},\"time\":{}{h}", self.unix_micros()))
     }
 
     /// A session without a document lives on while its client says so.
-    fn client_heartbeat(&mut self, session: Key, _interval: Option<Span>) {
+    fn stay(&mut self, session: Key) {
         let now = self.now;
         if let Some(session) = self.sessions.get_mut(session) {
             session.idle_since = now;

@@ -241,8 +241,12 @@ impl Document {
     /// the last bytes, by the document's own phase.
     pub fn heartbeat_at(&self, phase: u8) -> Instant {
         let quiet = self.heartbeat.fraction(3 * 255 + u64::from(phase), 4 * 255);
-        let stamp = self.heartbeat.times(4).fraction(15, 16);
-        (self.sent_at + quiet).min(self.stamped_at + stamp)
+        (self.sent_at + quiet).min(self.stamp_at())
+    }
+
+    /// When the next heartbeat is due whatever else is sent.
+    pub fn stamp_at(&self) -> Instant {
+        self.stamped_at + self.heartbeat.times(4).fraction(15, 16)
     }
 
     /// Memory beside the struct itself, in bytes.

@@ -6,6 +6,7 @@
 //! [`commands`] carries it out, [`exchange`] gives out the answer in its turn.
 
 pub mod answer;
+pub mod beating;
 pub mod commands;
 pub mod connection;
 pub mod delivering;

@@ -15,7 +15,8 @@ impl Hub {
         }
         let mut key = [0; 16];
         self.random.fill(&mut key);
-        let session = self.sessions.insert(Session::new(key, self.now));
+        let heartbeat = self.settings.bound_heartbeat(self.settings.heartbeat);
+        let session = self.sessions.insert(Session::new(key, heartbeat, self.now));
         self.stats.sessions += 1;
         Ok(session)
     }

@@ -45,6 +45,10 @@ pub struct Settings {
     pub linger: Span,
     /// A document whose socket made no progress for this many intervals is dropped.
     pub drop_intervals: u32,
+    /// Whether clients must be heard once in every heartbeat interval.
+    pub client_heartbeat: bool,
+    /// A client that was not heard for this many intervals, where it must be, is counted as quiet.
+    pub warn_intervals: u32,
     /// A request's head must arrive within this span after its first byte.
     pub head_timeout: Span,
     /// A request's body must make progress within this span.
@@ -96,6 +100,8 @@ impl Default for Settings {
             refresh: Span::from_secs(240),
             linger: Span::from_secs(60),
             drop_intervals: 4,
+            client_heartbeat: false,
+            warn_intervals: 2,
             head_timeout: Span::from_secs(10),
             body_timeout: Span::from_secs(30),
             idle_timeout: Span::from_secs(75),

@@ -54,9 +54,8 @@ impl Hub {
         let large = request.length_large || meta.version == Version::Http10;
         let coding = if large { Coding::Large } else { Coding::Chunked };
         self.put_document_head(conn, coding, meta);
-        self.replace_documents(session_key, request);
-        let heartbeat = request.heartbeat.unwrap_or(self.settings.heartbeat);
-        let heartbeat = heartbeat.clamp(self.settings.heartbeat_min, self.settings.heartbeat_max);
+        let heartbeat = self.agree_on_heartbeat(session_key, request.heartbeat);
+        self.replace_documents(session_key, request, heartbeat);
         let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.last_document += 1;
@@ -82,16 +81,14 @@ impl Hub {
         connection.session = mid;
         connection.deadline = Instant::NEVER;
         let peer = connection.peer;
-        // One interval more than we wait ourselves: a reader that stalls is dropped by us, under
-        // its reason and with a reset; TCP finds the peer that is gone before its socket was full.
-        let patience = heartbeat.times(u64::from(self.settings.drop_intervals) + 1).as_millis();
-        self.outputs.push_back(Output::Stream(conn, u32::try_from(patience).unwrap_or(u32::MAX)));
+        self.outputs.push_back(Output::Stream(conn, self.settings.tcp_patience(heartbeat)));
         for open in &request.opens {
             self.open_channel(session_key, open, None, peer);
         }
         self.tell_to_move(document.slot);
         self.name_document(document.slot);
         self.arm_document(document.slot);
+        self.arm_session(session_key);
     }
 
     fn put_document_head(&mut self, conn: ConnKey, coding: Coding, meta: &Meta) {
@@ -121,9 +118,9 @@ impl Hub {
 
     /// Documents that the new one succeeds end soon. Where all places are taken, the oldest of
     /// those that have a successor goes at once.
-    fn replace_documents(&mut self, session: Key, request: &DocumentRequest) {
+    fn replace_documents(&mut self, session: Key, request: &DocumentRequest, heartbeat: Span) {
         let now = self.now;
-        let overlap = request.heartbeat.unwrap_or(self.settings.heartbeat).min(OVERLAP_MAX);
+        let overlap = heartbeat.min(OVERLAP_MAX);
         let Some(session) = self.sessions.get(session) else { return };
         let mut slots: Vec<u32> = session.document_slots().collect();
         slots.sort_by_key(|&slot| self.documents.at(slot).map(|document| document.number));
@@ -158,6 +155,7 @@ impl Hub {
                 key: std::str::from_utf8(&text).ok().filter(|_| made_here),
                 heartbeat: document.heartbeat,
                 refresh: self.settings.refresh,
+                client_heartbeat: self.settings.client_heartbeat,
             },
         );
         if let Some(pad) = pad {

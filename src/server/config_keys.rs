@@ -26,7 +26,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 37] = [
+pub static KEYS: [Key<Config>; 39] = [
     Key {
         path: "listen",
         place: Place::Addresses(|c| &mut c.listen),
@@ -121,6 +121,16 @@ pub static KEYS: [Key<Config>; 37] = [
         path: "protocol.drop_intervals",
         place: Place::SmallCount(|c| &mut c.protocol.drop_intervals, 1, 100),
         meaning: "Heartbeats without progress after which a document is dropped",
+    },
+    Key {
+        path: "protocol.client_heartbeat",
+        place: Place::Flag(|c| &mut c.protocol.client_heartbeat),
+        meaning: "Whether clients must be heard once in every heartbeat interval",
+    },
+    Key {
+        path: "protocol.warn_intervals",
+        place: Place::SmallCount(|c| &mut c.protocol.warn_intervals, 1, 100),
+        meaning: "Heartbeats that did not come from a client after which it is counted",
     },
     Key {
         path: "protocol.head_timeout",
