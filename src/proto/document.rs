@@ -27,6 +27,8 @@ pub struct Cursor {
     pub latest: bool,
     /// Whether the channel ends when history moves past it.
     pub strict: bool,
+    /// Whether that has happened before the first reading.
+    pub overrun: bool,
 }
 
 impl Cursor {
@@ -40,6 +42,7 @@ impl Cursor {
         rate: 0,
         latest: false,
         strict: false,
+        overrun: false,
     };
 }
 

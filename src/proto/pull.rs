@@ -201,6 +201,11 @@ fn read(
     now: Instant,
 ) -> Turn {
     let log = &topic.log;
+    let cid = if cursor.cid.0 == 0 { topic.number } else { cursor.cid };
+    if cursor.overrun {
+        frame::closed(&mut scratch.bytes, cid, ChannelEnd::Overrun);
+        return Turn::Ended(Some(ChannelEnd::Overrun));
+    }
     if cursor.place >= log.end().place {
         return Turn::Done;
     }
@@ -208,7 +213,6 @@ fn read(
         // The document's timer wakes it when it is due.
         return Turn::Done;
     }
-    let cid = if cursor.cid.0 == 0 { topic.number } else { cursor.cid };
     if (cursor.latest || cursor.rate > 0)
         && let Some(newest) = log.last_message()
         && cursor.place < newest

@@ -37,6 +37,8 @@ pub struct Channel {
     pub rate: u32,
     /// The first place of the topic's log that it reads.
     pub opened: u64,
+    /// Whether history had passed what a strict reader wanted: its documents are told, and it ends.
+    pub overrun: bool,
 }
 
 impl Channel {
@@ -178,6 +180,7 @@ mod tests {
             strict: false,
             rate: 0,
             opened: 0,
+            overrun: false,
         };
         assert_eq!(session.add_channel(channel), 0);
         session.channels[0].state = ChannelState::Vacant;

@@ -24,6 +24,7 @@ impl Hub {
     /// A document has read to the end of a channel's topic, or a strict reader fell behind.
     pub(crate) fn after_end(&mut self, slot: u32, cursor: u32, end: Option<ChannelEnd>) {
         let index = cursor as usize;
+        self.stats.overruns += u64::from(end == Some(ChannelEnd::Overrun));
         self.drop_cursor(slot, index);
         let Some(document) = self.documents.at(slot) else { return };
         let Some(session_key) = self.sessions.key_at(document.session) else { return };

@@ -176,16 +176,20 @@ impl Hub {
             let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
             let opened = Located { place: channel.opened, missed: Missed::Nothing };
             let head = topic.log.end().place;
-            let located = match (named, last) {
-                (Some((_, position)), _) => topic.log.locate(*position),
-                (None, Some(_)) => opened,
-                (None, None) if first => opened,
-                (None, None) if channel.opened < head => {
-                    Located { place: head, missed: Missed::Unknown }
+            let (located, passed) = match (named, last) {
+                (Some((_, position)), _) => {
+                    let located = topic.log.locate(*position);
+                    (located, located.missed != Missed::Nothing)
                 }
-                (None, None) => opened,
+                (None, Some(_)) => (opened, false),
+                (None, None) if first => (opened, false),
+                // The client does not say what it has: it was not history that passed it over.
+                (None, None) if channel.opened < head => {
+                    (Located { place: head, missed: Missed::Unknown }, false)
+                }
+                (None, None) => (opened, false),
             };
-            places.push((index, located));
+            places.push((index, located, passed));
         }
         let over: Vec<_> = last
             .map(|last| last.0.iter().map(|(cid, _)| *cid))
@@ -193,8 +197,8 @@ impl Hub {
             .flatten()
             .filter(|cid| session.find_channel(*cid).is_none())
             .collect();
-        for (index, located) in places {
-            self.add_cursor(slot, index, located);
+        for (index, located, passed) in places {
+            self.add_cursor(slot, index, located, passed);
         }
         let Some(document) = self.documents.at_mut(slot) else { return };
         for cid in over {

@@ -18,7 +18,11 @@ use crate::proto::stats::Stats;
 #[cfg(test)]
 mod beating;
 #[cfg(test)]
+mod corners;
+#[cfg(test)]
 mod leaving;
+#[cfg(test)]
+mod sends;
 
 /// Some hubs whose parcels and moves are carried at once.
 struct Pack {
