@@ -27,8 +27,6 @@ pub struct Cursor {
     pub latest: bool,
     /// Whether the channel ends when history moves past it.
     pub strict: bool,
-    /// Whether that has happened before the first reading.
-    pub overrun: bool,
 }
 
 impl Cursor {
@@ -42,7 +40,6 @@ impl Cursor {
         rate: 0,
         latest: false,
         strict: false,
-        overrun: false,
     };
 }
 

@@ -235,6 +235,7 @@ impl Hub {
                         self.give(reply, answer.clone());
                     }
                 }
+                self.end_overrun(opening.session, index);
             }
             Err((code, detail)) => {
                 channel.state = ChannelState::Vacant;
@@ -268,16 +269,42 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(session) else { return };
         let channel = &mut session.channels[index];
         channel.opened = located.place;
-        // Told by every document, also by one that is still to come.
         channel.overrun = channel.strict && located.missed != Missed::Nothing;
+        let overrun = channel.overrun;
         for document in session.document_slots() {
-            self.add_cursor(document, index, located, false);
+            match overrun {
+                true => self.tell_overrun(document, index, located),
+                false => self.add_cursor(document, index, located),
+            }
         }
     }
 
-    /// Sets a cursor of a document, and writes the frames that tell where it stands. Where history
-    /// has `passed` what its client has, a strict channel ends instead of telling a gap.
-    pub(crate) fn add_cursor(&mut self, slot: u32, index: usize, located: Located, passed: bool) {
+    /// Tells a document of a strict channel that history has passed: it was opened and has ended.
+    pub(crate) fn tell_overrun(&mut self, slot: u32, index: usize, located: Located) {
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        let Some(session) = self.sessions.at(document.session) else { return };
+        let channel = &session.channels[index];
+        let Some(topic) = channel.topic().and_then(|slot| self.topics.slots.at(slot)) else {
+            return;
+        };
+        let located = Located { missed: Missed::Nothing, ..located };
+        put_opened(&mut document.notes, channel.cid, topic, located);
+        frame::closed(&mut document.notes, channel.cid, ChannelEnd::Overrun);
+        self.name_document(slot);
+    }
+
+    /// Frees a strict channel that history has passed, once it was told; a session without a
+    /// document keeps it until its first one comes.
+    fn end_overrun(&mut self, session_key: Key, index: usize) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        if session.channels[index].overrun && session.document_slots().next().is_some() {
+            self.stats.overruns += 1;
+            self.vacate(session_key, index);
+        }
+    }
+
+    /// Sets a cursor of a document, and writes the frames that tell where it stands.
+    pub(crate) fn add_cursor(&mut self, slot: u32, index: usize, located: Located) {
         let Some(document) = self.documents.at_mut(slot) else { return };
         let Some(session) = self.sessions.at(document.session) else { return };
         let channel = &session.channels[index];
@@ -285,9 +312,6 @@ impl Hub {
         let Some(topic) = self.topics.slots.at_mut(topic_slot) else { return };
         // A strict channel that has fallen behind ends when it is read, as it would have otherwise.
         let located = if channel.strict { located } else { topic.log.still(located) };
-        let overrun = channel.overrun || (channel.strict && passed);
-        let missed = if overrun { Missed::Nothing } else { located.missed };
-        let located = Located { missed, ..located };
         if document.cursors.len() <= index {
             let more = index + 1 - document.cursors.len();
             document.cursors.reserve_exact(more.max(document.cursors.len() / 2));
@@ -303,7 +327,6 @@ impl Hub {
             rate: channel.rate,
             latest: channel.mode == Mode::Latest,
             strict: channel.strict,
-            overrun,
         };
         document.rated |= channel.rate > 0;
         topic.subscribers.push(Subscriber { document: slot, cursor: index as u32 });
@@ -311,7 +334,7 @@ impl Hub {
         if located.missed != Missed::Nothing {
             self.stats.gaps += 1;
         }
-        if overrun || located.place < topic.log.end().place {
+        if located.place < topic.log.end().place {
             document.ready.set(index as u32);
         }
         self.name_document(slot);

@@ -202,10 +202,6 @@ fn read(
 ) -> Turn {
     let log = &topic.log;
     let cid = if cursor.cid.0 == 0 { topic.number } else { cursor.cid };
-    if cursor.overrun {
-        frame::closed(&mut scratch.bytes, cid, ChannelEnd::Overrun);
-        return Turn::Ended(Some(ChannelEnd::Overrun));
-    }
     if cursor.place >= log.end().place {
         return Turn::Done;
     }

@@ -66,7 +66,7 @@ impl Hub {
     }
 
     /// Frees a channel that no document reads any more.
-    fn vacate(&mut self, session_key: Key, index: usize) {
+    pub(crate) fn vacate(&mut self, session_key: Key, index: usize) {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let channel = &mut session.channels[index];
         let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);

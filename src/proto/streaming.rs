@@ -13,7 +13,8 @@ use crate::proto::document::{Coding, Cursor, Document};
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
 use crate::proto::output::Output;
-use crate::proto::session::{NONE, encode_key};
+use crate::proto::session::{Channel, NONE, encode_key};
+use crate::proto::topic::Topic;
 use crate::wire::command::DocumentRequest;
 use crate::wire::position::Positions;
 
@@ -28,6 +29,32 @@ fn is_successor_of(request: &DocumentRequest, old: &Document) -> bool {
     match request.dup {
         false => !old.dup,
         true => old.dup && request.succeeds == Some(old.number),
+    }
+}
+
+/// Where a new document reads a channel, and whether history has passed what a strict one wants.
+fn begin_at(
+    channel: &Channel,
+    topic: &Topic,
+    last: Option<&Positions>,
+    first: bool,
+) -> (Located, bool) {
+    let opened = Located { place: channel.opened, missed: Missed::Nothing };
+    if channel.overrun {
+        return (opened, true);
+    }
+    let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
+    let head = topic.log.end_to_read();
+    match named {
+        Some((_, position)) => {
+            let located = topic.log.locate(*position);
+            (located, channel.strict && located.missed != Missed::Nothing)
+        }
+        // The client does not say what it has: it was not history that passed it over.
+        None if last.is_none() && !first && channel.opened < head => {
+            (Located { place: head, missed: Missed::Unknown }, false)
+        }
+        None => (opened, false),
     }
 }
 
@@ -173,22 +200,7 @@ impl Hub {
             let Some(topic) = channel.topic().and_then(|topic| self.topics.slots.at(topic)) else {
                 continue;
             };
-            let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
-            let opened = Located { place: channel.opened, missed: Missed::Nothing };
-            let head = topic.log.end().place;
-            let (located, passed) = match (named, last) {
-                (Some((_, position)), _) => {
-                    let located = topic.log.locate(*position);
-                    (located, located.missed != Missed::Nothing)
-                }
-                (None, Some(_)) => (opened, false),
-                (None, None) if first => (opened, false),
-                // The client does not say what it has: it was not history that passed it over.
-                (None, None) if channel.opened < head => {
-                    (Located { place: head, missed: Missed::Unknown }, false)
-                }
-                (None, None) => (opened, false),
-            };
+            let (located, passed) = begin_at(channel, topic, last, first);
             places.push((index, located, passed));
         }
         let over: Vec<_> = last
@@ -198,7 +210,13 @@ impl Hub {
             .filter(|cid| session.find_channel(*cid).is_none())
             .collect();
         for (index, located, passed) in places {
-            self.add_cursor(slot, index, located, passed);
+            if passed {
+                self.tell_overrun(slot, index, located);
+                self.stats.overruns += 1;
+                self.end_channel(session_key, index, ChannelEnd::Overrun, Some(slot));
+            } else {
+                self.add_cursor(slot, index, located);
+            }
         }
         let Some(document) = self.documents.at_mut(slot) else { return };
         for cid in over {
