@@ -91,7 +91,7 @@ fn publish(server: &Server, payload: &str) {
     let mut stream = TcpStream::connect(&server.private).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = payload.len();
-    let head = format!("POST /publish/board/a HTTP/1.1\r\nHost: localhost\r\n");
+    let head = "POST /publish/board/a HTTP/1.1\r\nHost: localhost\r\n";
     write!(stream, "{head}Content-Length: {length}\r\n\r\n{payload}").unwrap();
     let status = BufReader::new(stream).lines().next().unwrap().unwrap();
     assert_eq!(status, "HTTP/1.1 200 OK");

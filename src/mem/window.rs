@@ -23,8 +23,8 @@ pub enum Offer {
 /// Puts numbered items in order, each once: 1, 2, 3, and so on.
 ///
 /// A gap that does not fill within a span is given up, so that missing numbers, however many gaps
-/// they make, never hold a later one for longer than that from its coming on. The window itself knows no bound; its owner asks [`Window::expected`]
-/// and [`Window::held`] before it offers.
+/// they make, never hold a later one for longer than that from its coming on. The window itself
+/// knows no bound; its owner asks [`Window::expected`] and [`Window::held`] before it offers.
 ///
 /// ```
 /// use ahm::base::time::Instant;

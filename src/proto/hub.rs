@@ -27,6 +27,7 @@ use crate::proto::parcel::Parcel;
 use crate::proto::scratch::Scratch;
 use crate::proto::session::{NONE, Session};
 use crate::proto::settings::Settings;
+use crate::proto::stalled::Stalled;
 use crate::proto::stats::Stats;
 use crate::proto::timer::Timer;
 use crate::proto::topic::Topics;
@@ -110,7 +111,7 @@ pub struct Hub {
     /// How many topics were numbered so far.
     topics_numbered: u32,
     pub(crate) history_bytes: usize,
-    pub(crate) pinned_bytes: usize,
+    pub(crate) stalled: Stalled,
     pub(crate) sweep_at: u32,
     pub(crate) sweeping: bool,
     pub(crate) pressed: bool,
@@ -155,7 +156,7 @@ impl Hub {
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,
-            pinned_bytes: 0,
+            stalled: Stalled::default(),
             sweep_at: 0,
             sweeping: false,
             pressed: false,
@@ -323,6 +324,7 @@ impl Hub {
             + self.topics.bytes()
             + self.wheel.bytes()
             + self.history_bytes
+            + self.stalled.run_bytes()
     }
 
     /// The topic's home: fixed for the life of the process.

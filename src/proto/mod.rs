@@ -35,6 +35,7 @@ pub mod scratch;
 pub mod session;
 pub mod sessions;
 pub mod settings;
+pub mod stalled;
 pub mod stats;
 pub mod streaming;
 pub mod timer;

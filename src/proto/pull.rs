@@ -72,8 +72,9 @@ impl Hub {
         }
         let written = if let Some(unfinished) = document.unfinished.as_mut() {
             let written = unfinished.with_slices(write);
-            if unfinished.advance(written.bytes) {
-                self.pinned_bytes -= unfinished.pinned;
+            let stalled = &mut self.stalled;
+            if unfinished.advance(written.bytes, |piece| stalled.let_go(piece)) {
+                stalled.release(unfinished);
                 document.unfinished = None;
             }
             written
@@ -85,7 +86,7 @@ impl Hub {
             let written = self.scratch.with_slices(&self.topics, write);
             if written.bytes < self.scratch.total() {
                 let left = self.scratch.leave(&self.topics, written.bytes);
-                self.pinned_bytes += left.pinned;
+                self.stalled.hold(&left);
                 if let Some(document) = self.documents.at_mut(slot) {
                     document.unfinished = Some(Box::new(left));
                 }
@@ -123,6 +124,7 @@ impl Hub {
             None => scratch.begin(&[]),
         }
         if !document.notes.is_empty() {
+            self.stalled.note(std::mem::take(&mut document.noted), 0);
             scratch.bytes.extend_from_slice(&std::mem::take(&mut document.notes));
         }
         while !scratch.is_full()

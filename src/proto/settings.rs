@@ -61,8 +61,11 @@ pub struct Settings {
     pub batch_bytes_max: usize,
     /// History kept for a topic whose resource says nothing else.
     pub history: History,
-    /// All histories of one shard together, in bytes; the oldest goes first.
+    /// All histories together, in bytes, shared out among the shards; the oldest goes first.
     pub history_bytes_max: usize,
+    /// What all stalled documents together may hold of what their sockets do not take, in bytes,
+    /// shared out among the shards; who has made no progress for longest goes first.
+    pub stalled_bytes_max: usize,
     /// Numbered sends that may wait for their turn, per session.
     pub send_window: u32,
     /// Bytes of numbered sends that may wait for their turn, per session.
@@ -109,6 +112,7 @@ impl Default for Settings {
             batch_bytes_max: limits::BATCH_BYTES_MAX,
             history: History::default(),
             history_bytes_max: 256 * 1024 * 1024,
+            stalled_bytes_max: 256 * 1024 * 1024,
             send_window: 64,
             send_window_bytes: 256 * 1024,
             skip: Span::from_secs(5),

@@ -233,6 +233,10 @@ impl Hub {
             self.close(conn, CloseReason::Stale);
             return;
         }
+        if document.blocked {
+            let notes = document.notes.len() as u32;
+            self.stalled.note(std::mem::replace(&mut document.noted, notes), notes);
+        }
         if document.named || document.blocked {
             return;
         }
@@ -280,8 +284,9 @@ impl Hub {
         }
         let Some(document) = self.documents.remove(key) else { return };
         if let Some(unfinished) = &document.unfinished {
-            self.pinned_bytes -= unfinished.pinned;
+            self.stalled.release(unfinished);
         }
+        self.stalled.note(document.noted, 0);
         let now = self.now;
         let Some(session_key) = self.sessions.key_at(document.session) else { return };
         let Some(session) = self.sessions.get_mut(session_key) else { return };

@@ -23,6 +23,8 @@ mod corners;
 mod leaving;
 #[cfg(test)]
 mod sends;
+#[cfg(test)]
+mod stalled;
 
 /// Some hubs whose parcels and moves are carried at once.
 struct Pack {

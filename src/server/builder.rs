@@ -161,8 +161,11 @@ impl Builder {
     }
 }
 
-/// A shard's mailbox, and the poller that it wakes.
-fn make_mailbox() -> io::Result<(Sender<Mail>, (Poller, Receiver<Mail>))> {
+/// What a shard waits on: its poller, and the mailbox that wakes it.
+type Waiting = (Poller, Receiver<Mail>);
+
+/// A shard's mailbox, with the poller that it wakes.
+fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
     let poller = Poller::new(EVENTS_MAX)?;
     let (sender, receiver) = mailbox::<Mail>(MAIL_PLACES, poller.waker(MAIL)?);
     Ok((sender, (poller, receiver)))

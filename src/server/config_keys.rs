@@ -26,7 +26,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 39] = [
+pub static KEYS: [Key<Config>; 40] = [
     Key {
         path: "listen",
         place: Place::Addresses(|c| &mut c.listen),
@@ -160,7 +160,12 @@ pub static KEYS: [Key<Config>; 39] = [
     Key {
         path: "protocol.history_bytes_max",
         place: Place::Size(|c| &mut c.protocol.history_bytes_max, 64 * KIB, 1024 * GIB),
-        meaning: "Bytes of all histories of one shard; the oldest goes first",
+        meaning: "Bytes of all histories together; the oldest goes first",
+    },
+    Key {
+        path: "protocol.stalled_bytes_max",
+        place: Place::Size(|c| &mut c.protocol.stalled_bytes_max, 64 * KIB, 1024 * GIB),
+        meaning: "Bytes that all stalled streams hold; who stalls longest is dropped first",
     },
     Key {
         path: "protocol.send_window",
