@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
-use crate::base::reason::{ChannelEnd, CloseReason};
+use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
@@ -103,8 +103,9 @@ pub struct Hub {
     pub(crate) own_mail: VecDeque<Parcel>,
     /// Topics with messages that are not yet in their logs.
     pub(crate) touched: Vec<u32>,
-    /// Cursors that have read their topic's end, or fell behind and may not; empty between writes.
-    pub(crate) read_out: Vec<(u32, Option<ChannelEnd>)>,
+    /// Cursors that have read their topic's end, or (true) fell behind and may not; empty between
+    /// writes.
+    pub(crate) read_out: Vec<(u32, bool)>,
     pub(crate) scratch: Scratch,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,

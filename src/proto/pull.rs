@@ -5,7 +5,7 @@ use std::io::{IoSlice, Write as _};
 
 use crate::base::id::{Cid, ConnKey};
 use crate::base::limits;
-use crate::base::reason::{ChannelEnd, CloseReason};
+use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
 use crate::proto::connection::Phase;
@@ -27,8 +27,10 @@ enum Turn {
     More,
     /// It has read everything.
     Done,
-    /// Its channel has ended; the frame is written.
-    Ended(Option<ChannelEnd>),
+    /// Its topic has ended; the frame is written.
+    Ended,
+    /// History has passed a strict channel; nobody is told yet.
+    Overrun,
 }
 
 impl Hub {
@@ -80,6 +82,7 @@ impl Hub {
             written
         } else {
             if !self.gather(conn, slot) {
+                self.after_reading(slot);
                 self.arm_document(slot);
                 return;
             }
@@ -91,10 +94,7 @@ impl Hub {
                     document.unfinished = Some(Box::new(left));
                 }
             }
-            // At once, before another document may take the slot.
-            while let Some((cursor, end)) = self.read_out.pop() {
-                self.after_end(slot, cursor, end);
-            }
+            self.after_reading(slot);
             written
         };
         let Some(document) = self.documents.at_mut(slot) else { return };
@@ -108,6 +108,18 @@ impl Hub {
             self.name_document(slot);
         }
         self.arm_document(slot);
+    }
+
+    /// Looks after channels that are over for the document: at once, before another document may
+    /// take the slot.
+    fn after_reading(&mut self, slot: u32) {
+        while let Some((cursor, overrun)) = self.read_out.pop() {
+            if overrun {
+                self.after_overrun(slot, cursor);
+            } else {
+                self.after_end(slot, cursor);
+            }
+        }
     }
 
     /// Fills the scratch with what the document has to send; says whether there is anything.
@@ -138,9 +150,9 @@ impl Hub {
             match turn {
                 Turn::More => {}
                 Turn::Done => document.ready.clear(index),
-                Turn::Ended(end) => {
+                Turn::Ended | Turn::Overrun => {
                     document.ready.clear(index);
-                    self.read_out.push((index, end));
+                    self.read_out.push((index, matches!(turn, Turn::Overrun)));
                 }
             }
             document.turn = index + 1;
@@ -222,8 +234,7 @@ fn read(
     while let Some((index, place)) = log.seek(cursor.place) {
         if place > cursor.place {
             if cursor.strict {
-                frame::closed(&mut scratch.bytes, cid, ChannelEnd::Overrun);
-                return Turn::Ended(Some(ChannelEnd::Overrun));
+                return Turn::Overrun;
             }
             stats.gaps += 1;
             declare_gap(cursor, topic, cid, place, scratch);
@@ -233,7 +244,7 @@ fn read(
             put_mark(&mut scratch.bytes, mark, cid, run.epoch, &topic.name);
             cursor.place += 1;
             if let Mark::End(_) = mark {
-                return Turn::Ended(None);
+                return Turn::Ended;
             }
             continue;
         }

@@ -92,6 +92,39 @@ fn all_who_wait_for_an_open_hear_that_it_failed_or_was_called_off() {
     assert!(answers[0].contains("\"cid\":6,"), "{answers:?}");
 }
 
+#[test]
+fn a_document_that_falls_behind_takes_no_strict_channel_from_another() {
+    for (query, end) in [("dup=1&", "stale"), ("", "refreshed")] {
+        let (mut pack, publisher) = short_history();
+        let (slow, _, me) = pack.document(0, "open=fx/A;cid=5;strict=1");
+        let fast = pack.connect(0, Door::Public);
+        let seen = frames(&pack.get(fast, &format!("/ahm/mux.html?{query}{me}&last=5:e:9")));
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        pack.fresh(slow);
+        pack.fresh(fast);
+        pack.rooms[slow] = Some(0);
+        for n in 10..=20 {
+            pack.post(publisher, &format!("/publish/fx/A?epoch=e&n={n}"), "x");
+        }
+        pack.give_room(slow, None);
+        let seen = pack.fresh(slow);
+        assert_eq!(seen.last().unwrap(), &format!("<p z e={end}>"), "{seen:?}");
+        assert!(!seen.iter().any(|frame| frame.starts_with("<p x ")), "{seen:?}");
+        pack.post(publisher, "/publish/fx/A?epoch=e&n=21", "x");
+        let seen = pack.fresh(fast);
+        assert_eq!(seen.len(), 12, "{seen:?}");
+        assert_eq!(pack.stats().overruns, 0);
+        // Alone, it is the channel that ends.
+        pack.rooms[fast] = Some(0);
+        for n in 22..=30 {
+            pack.post(publisher, &format!("/publish/fx/A?epoch=e&n={n}"), "x");
+        }
+        pack.give_room(fast, None);
+        assert_eq!(pack.fresh(fast).last().unwrap(), "<p x c=5 e=overrun>");
+        assert_eq!(pack.stats().overruns, 1);
+    }
+}
+
 /// A server that keeps three messages of a topic; `fx/A` has had nine of epoch `e`.
 fn short_history() -> (Pack, usize) {
     let history = History { messages_max: 3, ..History::default() };
