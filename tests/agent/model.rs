@@ -209,6 +209,7 @@ impl Server {
             key: new.then_some(KEY),
             heartbeat: BEAT,
             refresh: Span::from_secs(8),
+            client_heartbeat: false,
         };
         frame::identity(&mut document.bytes, &identity);
         for (number, opened) in &session.channels {
