@@ -410,6 +410,6 @@ fn channel_of(event: &Event) -> Option<ChannelKey> {
         | Event::Closed { channel, .. }
         | Event::Refused { channel, .. }
         | Event::Sent { channel, .. } => Some(*channel),
-        Event::State(_) | Event::Lost(_) | Event::Session { .. } | Event::RoundTrip(_) => None,
+        Event::State(_) | Event::Lost { .. } | Event::Session { .. } | Event::RoundTrip(_) => None,
     }
 }
