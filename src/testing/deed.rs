@@ -68,6 +68,17 @@ pub enum What {
         /// How many messages of each topic its publishers publish again.
         again: u64,
     },
+    /// A server asks its clients to go elsewhere, and then ends.
+    Drain {
+        /// The server.
+        site: usize,
+        /// How long they have.
+        within: Span,
+        /// How long nobody is there afterwards.
+        down: Span,
+        /// How many messages of each topic its publishers publish again.
+        again: u64,
+    },
     /// A server cannot be reached, and lives on.
     Partition {
         /// The server.

@@ -35,7 +35,11 @@ pub fn event(event: &Event) -> String {
     }
 }
 
-/// Bytes as text, not too long.
+/// Bytes as text, not too long, and without the head that every document has.
 pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(1_500)]).into_owned()
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1_500)]);
+    match (text.find("HTTP/1.1 200 OK\r\n"), text.find("<title>mux</title><body>")) {
+        (Some(0), Some(end)) => format!("HEAD..{}", &text[end..]),
+        _ => text.into_owned(),
+    }
 }

@@ -39,6 +39,15 @@ struct Stream {
     names: HashMap<Cid, (String, Epoch)>,
 }
 
+/// What some bytes of a document have brought.
+#[derive(Debug, Default)]
+struct News {
+    /// Topics, and where they begin.
+    starts: Vec<(String, At)>,
+    /// Copies of messages.
+    copies: Vec<(String, At)>,
+}
+
 /// A request that a proxy sends again.
 #[derive(Debug)]
 struct Ghost {
@@ -154,10 +163,13 @@ impl Pilot {
         stream.cable.step(&mut net.sites[site], &mut self.random, now);
         while let Some(bytes) = stream.cable.take(now) {
             self.trace.note(now, || format!("s{} < {:?}", id.0, phrase::text(&bytes)));
-            let mut copies = Vec::new();
-            let whole = self.feed(id, &mut stream, &bytes, &mut copies, now);
+            let mut news = News::default();
+            let whole = self.feed(id, &mut stream, &bytes, &mut news, now);
+            for (topic, at) in news.starts {
+                self.shadow.start(&topic, at, (site, stream.cable.life));
+            }
             let closed = self.drain(net, now);
-            for (topic, at) in copies {
+            for (topic, at) in news.copies {
                 self.shadow.copy(&topic, at);
             }
             if closed.contains(&id) {
@@ -192,7 +204,7 @@ impl Pilot {
         id: StreamId,
         stream: &mut Stream,
         bytes: &[u8],
-        copies: &mut Vec<(String, At)>,
+        news: &mut News,
         now: Instant,
     ) -> Option<String> {
         let clock = self.clock(now);
@@ -213,7 +225,7 @@ impl Pilot {
                 let body = tamper.pass(body);
                 if !tamper.is_refusal() {
                     // A fault in it is the agent's to find.
-                    let _ = scanner.push(&body, |frame| note(frame, names, copies));
+                    let _ = scanner.push(&body, |frame| note(frame, names, news));
                 }
                 agent.handle_bytes(id, &body, clock);
             }
@@ -259,6 +271,7 @@ impl Pilot {
             self.trace.note(now, || phrase::output(&output));
             match output {
                 Output::OpenStream { stream, route, request } => {
+                    self.shadow.asks(&request);
                     let request = self.sabotage_request(request);
                     let site = net.pick(route, self.id, &mut self.random);
                     let mut cable = Cable::dial(site, self.lag, now);
@@ -278,6 +291,7 @@ impl Pilot {
                     }
                 }
                 Output::Call { call, route, request } => {
+                    self.shadow.asks(&request);
                     let bytes = bytes_of(&request);
                     if self.twice > 0 {
                         self.twice -= 1;
@@ -374,10 +388,11 @@ impl Pilot {
 fn note(
     frame: Frame<'_>,
     names: &mut HashMap<Cid, (String, Epoch)>,
-    copies: &mut Vec<(String, At)>,
+    news: &mut News,
 ) {
     match frame {
-        Frame::Opened { c, name, ep, .. } => {
+        Frame::Opened { c, name, ep, n, .. } => {
+            news.starts.push((name.as_str().to_string(), (ep, n.0)));
             names.insert(c, (name.as_str().to_string(), ep));
         }
         Frame::Closed { c, .. } => drop(names.remove(&c)),
@@ -388,7 +403,7 @@ fn note(
         }
         Frame::Message { c, n, .. } => {
             if let Some((name, ep)) = names.get(&c) {
-                copies.push((name.clone(), (*ep, n.0)));
+                news.copies.push((name.clone(), (*ep, n.0)));
             }
         }
         _ => {}

@@ -276,5 +276,6 @@ fn channel(topic: usize, long: bool, random: &mut Random) -> ChannelPlan {
 
 /// Whether a deed has no place in a world where nothing may be missing.
 pub fn loses(what: What) -> bool {
-    matches!(what, What::Restart { .. } | What::NewEpoch { .. } | What::Hole { .. })
+    use What::{Drain, Hole, NewEpoch, Restart};
+    matches!(what, Restart { .. } | Drain { .. } | NewEpoch { .. } | Hole { .. })
 }

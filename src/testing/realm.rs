@@ -167,6 +167,11 @@ impl Realm {
                 self.net.sites[site].end(graceful, down, dark, self.now);
                 self.restarting.push((site, again, life));
             }
+            What::Drain { site, within, down, again } => {
+                let life = self.net.sites[site].world.life;
+                self.net.sites[site].drain(within, down, self.now);
+                self.restarting.push((site, again, life));
+            }
             What::Partition { site, span, dark } => self.part(site, span, dark, &mut random),
             What::SiteJump { site, span } => self.net.sites[site].jump(span),
             What::PublishTwice { topic } => {
@@ -216,7 +221,7 @@ impl Realm {
         }
         // What one topic's publisher says last is known to all, so that heads can be compared.
         let mut random = Random::from_seed(self.random.fork());
-        while !self.net.sites.iter().all(Site::is_open) {
+        while !self.net.sites.iter().all(|site| site.is_open() && !site.is_leaving()) {
             self.step(8, None);
         }
         for topic in 0..self.plan.topics.len() {

@@ -6,7 +6,7 @@ use crate::testing::deed::{Deed, What};
 use crate::testing::plan::{DAWN, Numberer, Plan, loses};
 
 /// Kinds of faults.
-const FAULTS: u64 = 14;
+const FAULTS: u64 = 15;
 
 /// All deeds of `plan`, in order of time.
 pub fn deeds(plan: &Plan, random: &mut Random) -> Vec<Deed> {
@@ -101,7 +101,7 @@ fn faults(plan: &Plan, deeds: &mut Vec<Deed>, random: &mut Random) {
     }
     for _ in 0..random.below(50) {
         let kind = kinds[random.below(kinds.len() as u64) as usize];
-        let rare = matches!(kind, 8 | 9 | 10 | 11 | 13);
+        let rare = matches!(kind, 8 | 9 | 10 | 11 | 13 | 14);
         let (at, what) = (when(plan, random), fault(kind, plan, random));
         if (rare && random.below(4) > 0) || (plan.long && loses(what)) {
             continue;
@@ -131,6 +131,10 @@ fn fault(kind: u64, plan: &Plan, random: &mut Random) -> What {
         10 => What::SiteJump { site, span: millis(1_000, 200_000) },
         11 => What::AgentJump { agent, span: millis(1_000, 200_000) },
         12 => What::PublishTwice { topic },
+        14 => {
+            let (within, down) = (millis(500, 4_000), millis(0, 3_000));
+            What::Drain { site, within, down, again: random.below(12) }
+        }
         _ => What::CutPublisher { site },
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::base::id::{Epoch, Offset};
-use crate::client::event::{ChannelKey, Event, SendId, StreamState};
+use crate::client::event::{ChannelKey, Event, Request, SendId, StreamState};
 use crate::testing::inbound::Inbound;
 use crate::testing::ledger::{Ledger, Life};
 use crate::testing::model::At;
@@ -32,6 +32,8 @@ pub struct Seen {
     pub again: bool,
     /// Frames of the channel that was left may have been taken for this one's: one gap is forgiven.
     confused: bool,
+    /// Where documents of sessions began that the channel was opened in before it had a place.
+    starts: BTreeMap<Life, At>,
     /// Nothing but `Opened` was told.
     first: bool,
     /// `Opened` told of another epoch; the gap must follow.
@@ -56,6 +58,7 @@ impl Seen {
             heard: BTreeSet::new(),
             again: false,
             confused: false,
+            starts: BTreeMap::new(),
             first: true,
             turning: None,
             reached: HashMap::new(),
@@ -102,6 +105,11 @@ impl Seen {
         assert!(to.1 > place.1, "{topic}: a gap from {place:?} to {to:?}");
         let exact = Some(to.1 - place.1);
         assert_eq!(missing, exact, "{topic}: what is missing from {place:?} to {to:?}");
+        if self.starts.len() > 1 && self.starts.values().any(|start| *start == to) {
+            // Asked for at two servers before either had answered, it began at both where they are.
+            self.place = Some(to);
+            return;
+        }
         let numbered = self.numberer == Numberer::Source;
         assert!(!(self.long && numbered), "{topic}: a gap from {place:?} to {to:?}");
         let copy = self.copies.range((to.0, place.1 + 1)..=to).next().filter(|_| !self.folds);
@@ -149,6 +157,36 @@ pub struct Shadow {
 }
 
 impl Shadow {
+    /// The agent asks for something: a channel that has a place is asked for from there.
+    ///
+    /// # Panics
+    ///
+    /// If it asks for a channel as if it had nothing of it.
+    pub fn asks(&self, request: &Request) {
+        let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        let pairs = request.target.split(['?', '&']).filter(|pair| pair.starts_with("open="));
+        let lines = body.lines().filter(|line| line.starts_with("open?"));
+        let whole = Some(request.target.as_str()).filter(|target| target.starts_with("open?"));
+        for ask in pairs.chain(lines).chain(whole).filter(|ask| !ask.contains("since=")) {
+            let names = |seen: &&Seen| {
+                let (resource, subject) = seen.topic.split_once('/').unwrap_or_default();
+                ask.starts_with(&format!("open={}", seen.topic))
+                    || ask.contains(&format!("resource={resource}&subject={subject}"))
+            };
+            if let Some(seen) = self.channels.values().rev().find(names) {
+                assert!(seen.place.is_none(), "{} is asked for without its place", seen.topic);
+            }
+        }
+    }
+
+    /// A document has an `o` frame.
+    pub fn start(&mut self, topic: &str, at: At, life: Life) {
+        let mut seen = self.channels.values_mut().rev();
+        if let Some(seen) = seen.find(|seen| seen.topic == topic) {
+            seen.starts.entry(life).or_insert(at);
+        }
+    }
+
     /// A document has brought a copy of a message.
     pub fn copy(&mut self, topic: &str, at: At) {
         let mut seen = self.channels.values_mut().rev();

@@ -42,6 +42,8 @@ pub struct Site {
     reach: Reach,
     /// The process ends at this moment; then: for how long nobody is there, and whether in silence.
     stopping: Option<(Instant, Span, bool)>,
+    /// At this moment a process that drains ends; then: for how long nobody is there.
+    draining: Option<(Instant, Span)>,
     /// No process runs until then.
     dead_until: Option<Instant>,
     /// Time that the process has not seen yet.
@@ -63,9 +65,16 @@ impl Site {
         let history = plan.settings.history;
         shared.lock().sites.push(Standing { life: world.life, now: world.now, history });
         let owed = now.since(world.now) + plan.ahead;
-        let (reach, stopping, dead_until) = (Reach::Open, None, None);
-        let mut site =
-            Self { index, world, shared: shared.clone(), reach, stopping, dead_until, owed };
+        let mut site = Self {
+            index,
+            world,
+            shared: shared.clone(),
+            reach: Reach::Open,
+            stopping: None,
+            draining: None,
+            dead_until: None,
+            owed,
+        };
         site.step(Span::ZERO, now);
         site
     }
@@ -73,6 +82,11 @@ impl Site {
     /// Whether it takes connections and they reach it.
     pub fn is_open(&self) -> bool {
         self.reach == Reach::Open && self.stopping.is_none()
+    }
+
+    /// Whether its process is about to end.
+    pub fn is_leaving(&self) -> bool {
+        self.stopping.is_some() || self.draining.is_some()
     }
 
     /// Whether its process runs.
@@ -100,6 +114,12 @@ impl Site {
         }
         if self.dead_until.is_some_and(|until| until <= now) {
             self.dead_until = None;
+        }
+        if let Some((at, down)) = self.draining
+            && at <= now
+        {
+            self.draining = None;
+            self.end(true, down, false, now);
         }
         if let Some((at, down, dark)) = self.stopping
             && at <= now
@@ -140,7 +160,17 @@ impl Site {
         self.world.hubs.iter_mut().for_each(|hub| hub.handle_shutdown(clock));
     }
 
+    /// Its clients are asked to go elsewhere; `within` later its process ends.
+    pub fn drain(&mut self, within: Span, down: Span, now: Instant) {
+        if self.is_alive() && self.stopping.is_none() && self.draining.is_none() {
+            self.draining = Some((now + within, down));
+            let clock = self.world.now;
+            self.world.hubs.iter_mut().for_each(|hub| hub.handle_drain(within, clock));
+        }
+    }
+
     fn kill(&mut self, down: Span, dark: bool, now: Instant) {
+        self.draining = None;
         self.world.restart(false);
         let mut ledger = self.shared.lock();
         for payload in self.world.take_lost() {
