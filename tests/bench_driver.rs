@@ -441,6 +441,11 @@ fn memory_is_watched_while_streams_stall() {
     for row in ["stalled 5 (receive buffer 4096 B)", "stalled, dropped     0 of 5", "memory over"] {
         assert!(table.contains(row), "{table}");
     }
+    // The small receive buffers are full after some ten messages, long before the warm-up ends.
+    let unread = stalled(&record).unread.unwrap();
+    assert_eq!((unread.connected, unread.connected_at_end, unread.moved), (5, 5, 0));
+    assert!(unread.bytes_min > 0 && unread.bytes >= 5 * unread.bytes_min, "{unread:?}");
+    assert!(table.contains("5 connected, 0 of them received more"), "{table}");
 }
 
 #[test]
@@ -462,6 +467,7 @@ fn stalled_streams_wake_up_and_tell_how_fresh_the_news_is() {
     let woken = stalled(&record).woken.unwrap();
     assert_eq!((woken.streams, woken.fresh, woken.never), (5, 5, 0));
     assert!(woken.first_age_ms.p50 > 200.0 && woken.bytes_max > 0, "{woken:?}");
+    assert!(woken.fresh_age_ms.count == 5 && woken.fresh_age_ms.max < 200.0, "{woken:?}");
     assert!(table(&record).contains("fresh within 256 KiB 5, never 0"));
 }
 

@@ -8,6 +8,7 @@ use crate::base::time::{Instant, Span};
 use crate::cli::bench::process::Machine;
 use crate::cli::bench::record::{Delivery, Percentiles, Publishing, Record, Settings, seconds};
 use crate::cli::bench::run::Run;
+use crate::cli::bench::sampler::Growth;
 use crate::cli::bench::scenario::Scenario;
 
 impl<W: Write> Run<'_, W> {
@@ -30,6 +31,8 @@ impl<W: Write> Run<'_, W> {
         {
             storm.set_parts(&split.parts);
         }
+        let warm = seconds(self.plan.warmup);
+        let growth = Growth::of(&self.samples, warm, warm + seconds(self.plan.measured));
         let record = Record {
             tool: concat!("ahm bench ", env!("CARGO_PKG_VERSION")),
             unix_time: unix,
@@ -41,6 +44,7 @@ impl<W: Write> Run<'_, W> {
             server: self.usage,
             scenario: self.scenario,
             samples: self.samples,
+            growth,
             driver_cores: seconds(to.driver - from.driver) / took,
             machine: Machine::describe(),
             problem: self.swarm.problem,

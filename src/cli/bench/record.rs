@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::base::time::Span;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
-use crate::cli::bench::sampler::Sample;
+use crate::cli::bench::sampler::{Growth, Sample};
 use crate::cli::bench::scenario::Scenario;
 use crate::cli::bench::tally::{Mode, Tally};
 
@@ -196,6 +196,8 @@ pub struct Record {
     pub scenario: Option<Scenario>,
     /// Memory over time, in runs with such streams.
     pub samples: Vec<Sample>,
+    /// How memory grew from the end of the warm-up to the last message.
+    pub growth: Option<Growth>,
     /// Cores that the driver itself used while it was measured. Near 1 for the subscribers' thread
     /// the driver is the bottleneck.
     pub driver_cores: f64,

@@ -70,7 +70,7 @@ pub struct Swarm<'p> {
     pub(crate) clock: Clock,
     pub(crate) poll: Poll,
     events: Option<Events>,
-    buffer: Box<[u8]>,
+    pub(crate) buffer: Box<[u8]>,
     pub(crate) subscribers: Vec<Subscriber>,
     pub(crate) slots: Vec<Slot>,
     topics: Topics,

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
-use crate::cli::bench::sampler::Sample;
-use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Woken};
+use crate::cli::bench::sampler::{Growth, Sample};
+use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Unread, Woken};
 use crate::cli::bench::tally::{Mode, Tally};
 
 /// The record as text, ending with the machine.
@@ -29,6 +29,7 @@ pub fn table(record: &Record) -> String {
         server(&mut rows, usage);
     }
     samples(&mut rows, &record.samples);
+    growth(&mut rows, record.growth.as_ref());
     rows.row("driver", format!("{:.2} cores", record.driver_cores));
     machine(&mut rows, &record.machine);
     for failure in record.failures() {
@@ -137,6 +138,14 @@ fn stalling(rows: &mut Rows, stalled: &Stalled) {
         text += &format!(", after p50 {p50:.1}  p99 {p99:.1}  max {max:.1} s");
     }
     rows.row("stalled, dropped", text);
+    if let Some(unread) = &stalled.unread {
+        let Unread { connected, bytes, bytes_min, connected_at_end, moved } = unread;
+        let mean = bytes / (*connected).max(1);
+        let [connected, at_end] = [connected, connected_at_end].map(|count| grouped(*count));
+        let each = format!("{} B each, {} at least", grouped(mean), grouped(*bytes_min));
+        rows.row("  unread when full", format!("{connected} connected, {each}"));
+        rows.row("  at the end", format!("{at_end} connected, {moved} of them received more"));
+    }
     let Some(woken) = &stalled.woken else { return };
     let Woken { streams, fresh, never, bytes_max, bytes_p50, tally, .. } = woken;
     rows.row(
@@ -150,6 +159,7 @@ fn stalling(rows: &mut Rows, stalled: &Stalled) {
         ),
     );
     percentiles(rows, "  fresh after, ms", &woken.fresh_ms);
+    percentiles(rows, "  its age, ms", &woken.fresh_age_ms);
     percentiles(rows, "  age of first, ms", &woken.first_age_ms);
     wrong(rows, tally, 0);
 }
@@ -187,8 +197,8 @@ fn samples(rows: &mut Rows, samples: &[Sample]) {
     for (at, sample) in samples.iter().enumerate() {
         let Sample { seconds, server, tcp, dropped } = sample;
         let mut text = format!("{seconds:6.1} s  ");
-        if let Some(Memory { rss, private, .. }) = server {
-            text += &format!("server RSS {:.1}  private {:.1} MiB,  ", mib(*rss), mib(*private));
+        if let Some(Memory { rss, pss, .. }) = server {
+            text += &format!("server RSS {:.1}  PSS {:.1} MiB,  ", mib(*rss), mib(*pss));
         }
         text += &format!(
             "TCP {:.1} MiB, sockets {}, orphans {}, dropped {dropped}",
@@ -198,6 +208,15 @@ fn samples(rows: &mut Rows, samples: &[Sample]) {
         );
         rows.row(if at == 0 { "memory over time" } else { "" }, text);
     }
+}
+
+fn growth(rows: &mut Rows, growth: Option<&Growth>) {
+    let Some(Growth { from, to, rss, pss, tcp }) = growth else { return };
+    let [rss, pss, tcp] = [rss, pss, tcp].map(|bytes| *bytes as f64 / (1024.0 * 1024.0));
+    let text = format!(
+        "from {from:.1} to {to:.1} s: server RSS {rss:+.1}  PSS {pss:+.1} MiB,  TCP {tcp:+.1} MiB"
+    );
+    rows.row("memory grew", text);
 }
 
 fn server(rows: &mut Rows, usage: &Usage) {
