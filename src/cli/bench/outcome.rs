@@ -5,6 +5,7 @@ use std::io::Write;
 use hdrhistogram::Histogram;
 
 use crate::base::time::{Instant, Span};
+use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::process::Machine;
 use crate::cli::bench::record::{Delivery, Percentiles, Publishing, Record, Settings, seconds};
 use crate::cli::bench::run::Run;
@@ -30,6 +31,9 @@ impl<W: Write> Run<'_, W> {
             && let Some(split) = &self.swarm.gauge.split
         {
             storm.set_parts(&split.parts);
+        }
+        if self.plan.twin.is_some() {
+            self.scenario = Some(Scenario::Doubled(Doubled::of(&self.swarm, self.killed)));
         }
         let warm = seconds(self.plan.warmup);
         let growth = Growth::of(&self.samples, warm, warm + seconds(self.plan.measured));

@@ -25,6 +25,8 @@ pub struct Settings {
     pub heartbeat: Option<u64>,
     /// Streams that were cut at once.
     pub storm: usize,
+    /// Servers that each subscriber had a stream to.
+    pub servers: usize,
     /// Topics.
     pub topics: usize,
     /// Topics of each subscriber.
@@ -57,6 +59,7 @@ impl Settings {
             receive_buffer: plan.receive_buffer,
             heartbeat: plan.heartbeat,
             storm: plan.storm,
+            servers: plan.copies(),
             topics: plan.topics,
             topics_per_subscriber: plan.per,
             rate: plan.rate,

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::base::time::Span;
+use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::record::Percentiles;
 use crate::cli::bench::roles::Awake;
 use crate::cli::bench::sink::{histogram, record};
@@ -155,6 +156,8 @@ pub enum Scenario {
     Stalled(Stalled),
     /// They were cut.
     Storm(Storm),
+    /// Each subscriber had a second one, to a second server.
+    Doubled(Doubled),
 }
 
 impl Scenario {
@@ -162,6 +165,7 @@ impl Scenario {
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let (tally, lost, whose) = match self {
+            Self::Doubled(doubled) => return doubled.failures(),
             Self::Stalled(Stalled { woken: None, .. }) => return failures,
             Self::Stalled(Stalled { woken: Some(woken), .. }) => {
                 let late = woken.streams - woken.fresh;

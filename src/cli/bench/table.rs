@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
+use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
 use crate::cli::bench::sampler::{Growth, Sample};
@@ -23,6 +24,7 @@ pub fn table(record: &Record) -> String {
     match &record.scenario {
         Some(Scenario::Stalled(stalled)) => stalling(&mut rows, stalled),
         Some(Scenario::Storm(storm)) => storming(&mut rows, storm),
+        Some(Scenario::Doubled(doubled)) => doubling(&mut rows, doubled),
         None => {}
     }
     if let Some(usage) = &record.server {
@@ -64,6 +66,9 @@ fn settings(rows: &mut Rows, record: &Record) {
     }
     if settings.storm > 0 {
         text += &format!(", cut and back {}", grouped(settings.storm as u64));
+    }
+    if settings.servers > 1 {
+        text += &format!(", each on {} servers", settings.servers);
     }
     text += &format!(", topics {}", grouped(settings.topics as u64));
     text += &format!(", for each subscriber {}", settings.topics_per_subscriber);
@@ -181,6 +186,20 @@ fn storming(rows: &mut Rows, storm: &Storm) {
     percentiles(rows, "  during, ms", &storm.during_ms);
     percentiles(rows, "  after, ms", &storm.after_ms);
     rows.row("  p99, times before", format!("{:.2}", storm.slowdown()));
+}
+
+fn doubling(rows: &mut Rows, doubled: &Doubled) {
+    let Doubled { first, dropped, out_of_order, silent, killed, cut, streams, .. } = doubled;
+    let (first, dropped) = (grouped(*first), grouped(*dropped));
+    rows.row("first copies", format!("{first}, out of order {out_of_order}, silent {silent}"));
+    rows.row("second copies", format!("{dropped}, dropped by their number"));
+    if let Some(server) = killed {
+        let text = format!("server {server}; streams cut {cut} of {}", grouped(*streams));
+        rows.row("killed", text);
+    }
+    percentiles(rows, "first: before, ms", &doubled.before_ms);
+    percentiles(rows, "  through, ms", &doubled.through_ms);
+    percentiles(rows, "  after, ms", &doubled.after_ms);
 }
 
 /// What went wrong on streams beside the running ones.
