@@ -88,9 +88,8 @@ impl<W: Write> Run<'_, W> {
             });
             let watched = self.watch(&publisher);
             // Whatever happened here, the other threads must come to an end.
-            for progress in [progress, &aside] {
-                progress.stop.store(watched.is_err(), Ordering::Relaxed);
-            }
+            progress.stop.store(watched.is_err(), Ordering::Relaxed);
+            aside.stop.store(watched.is_err(), Ordering::Relaxed);
             over.store(watched.is_err(), Ordering::Release);
             self.killed = killer.is_some_and(|killer| {
                 killer.thread().unpark();
@@ -102,9 +101,8 @@ impl<W: Write> Run<'_, W> {
                 None => Ok(published),
             });
             let drained = published.as_ref().map_err(Clone::clone).and_then(|published| {
-                let Published { accepted, newest, .. } = published;
                 // Without a thread beside this one nobody listens.
-                let _ = tell.send(Counts { accepted: accepted.clone(), newest: newest.clone() });
+                let _ = tell.send(Counts::of(published));
                 self.drain(published)
             });
             drop(tell);

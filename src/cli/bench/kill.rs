@@ -1,6 +1,7 @@
 //! Kills a server in the middle of a run, and nobody else.
 
 use std::fs::{read_dir, read_link, read_to_string};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,12 +18,12 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// Process `pid`, if it belongs to the user of this one and listens on one of `ports`, those
-    /// of the run's servers on this machine.
+    /// Process `pid`, if it belongs to the user of this one and listens on one of `addresses`,
+    /// those of the run's servers, on this machine.
     ///
     /// # Errors
     /// A sentence: it is not such a process.
-    pub fn find(pid: u32, ports: &[u16]) -> Result<Self, String> {
+    pub fn find(pid: u32, addresses: &[Option<SocketAddr>]) -> Result<Self, String> {
         let not = |what: &str| format!("--kill {pid}: {what}");
         if pid <= 1 || pid == std::process::id() {
             return Err(not("not a process that may be killed"));
@@ -35,8 +36,13 @@ impl Victim {
         let sockets = sockets(pid).ok_or_else(|| not("its files cannot be looked at"))?;
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(read_to_string);
         let tables: String = tables.into_iter().flatten().collect();
-        let listens = |port: &u16| listeners(&tables, *port).any(|inode| sockets.contains(&inode));
-        let server = ports.iter().position(listens);
+        // A port of another machine says nothing about who listens on this one.
+        let here = |address: &SocketAddr| address.ip().is_loopback();
+        let server = addresses.iter().position(|address| {
+            let port = address.filter(here).map(|address| address.port());
+            let mut inodes = port.into_iter().flat_map(|port| listeners(&tables, port));
+            inodes.any(|inode| sockets.contains(&inode))
+        });
         let server = server.ok_or_else(|| not("does not listen where --url or --dup lead"))?;
         Ok(Self { pid, server })
     }
@@ -91,17 +97,17 @@ mod tests {
 
     use super::*;
 
-    const TABLE: &str = "\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 77 1 0
-   1: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  1000        0 78 1 0
-   2: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 79 1 0
-";
-
     #[test]
     fn only_who_listens_on_the_port_is_found() {
-        assert_eq!(listeners(TABLE, 8080).collect::<Vec<_>>(), [77]);
-        assert_eq!(listeners(TABLE, 8082).count(), 0);
+        let line = |local, remote, state, inode| {
+            format!(" 0: {local} {remote} {state} 00:00 00:00 00 1000 0 {inode} 1 0\n")
+        };
+        let table = " sl local_address rem_address st tx rx tr retr uid timeout inode\n".to_owned()
+            + &line("0100007F:1F90", "00000000:0000", "0A", 77)
+            + &line("0100007F:1F90", "0100007F:9C40", "01", 78)
+            + &line("0100007F:1F91", "00000000:0000", "0A", 79);
+        assert_eq!(listeners(&table, 8080).collect::<Vec<_>>(), [77]);
+        assert_eq!(listeners(&table, 8082).count(), 0);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let table = read_to_string("/proc/net/tcp").unwrap();
@@ -112,12 +118,13 @@ mod tests {
     #[test]
     fn nobody_else_is_killed() {
         assert_eq!(user("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(1000));
+        let address = Some("127.0.0.1:80".parse().unwrap());
         for pid in [0, 1, std::process::id(), u32::MAX] {
-            assert!(Victim::find(pid, &[80]).is_err(), "{pid}");
+            assert!(Victim::find(pid, &[address]).is_err(), "{pid}");
         }
         // A process of ours that is no server.
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let error = Victim::find(child.id(), &[80]).unwrap_err();
+        let error = Victim::find(child.id(), &[None, address]).unwrap_err();
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success(), "it has lived to its end");
         assert!(error.contains("does not listen"), "{error}");

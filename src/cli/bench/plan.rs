@@ -112,23 +112,11 @@ impl Plan {
         let copies = if twin.is_some() { 2 } else { 1 };
         let readers = args.subscribers as usize * copies;
         let streams = readers + args.stalled as usize + args.storm as usize;
-        check(args.subscribers > 0, "--subscribers must be at least 1")?;
-        check(args.topics > 0, "--topics must be at least 1")?;
-        let per = args.topics_per_subscriber;
-        check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
-        check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
-        check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
-        check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
-        check(args.storm == 0 || !args.idle, "--storm needs messages, not --idle")?;
-        check(args.wake_after.is_none() || args.stalled > 0, "--wake-after needs --stalled")?;
-        let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;
-        check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
-        TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
+        check_options(args)?;
         let sources = sources(args.sources, streams, server.address.ip())?;
-        let ports = [Some(&server), twin.as_ref().map(|twin| &twin.server)];
-        let ports: Vec<u16> = ports.into_iter().flatten().map(|s| s.address.port()).collect();
-        let victim = args.kill.map(|pid| Victim::find(pid, &ports)).transpose()?;
-        check(args.kill.is_none() || args.kill != args.pid, "--pid must outlive --kill")?;
+        let servers = [Some(&server), twin.as_ref().map(|twin| &twin.server)];
+        let addresses = servers.map(|server| server.map(|server| server.address));
+        let victim = args.kill.map(|pid| Victim::find(pid, &addresses)).transpose()?;
         let plan = Self {
             server,
             private,
@@ -143,7 +131,7 @@ impl Plan {
             receive_buffer: args.receive_buffer,
             heartbeat: args.heartbeat,
             topics: args.topics as usize,
-            per: per as usize,
+            per: args.topics_per_subscriber as usize,
             rate: args.rate,
             size: args.size,
             warmup: span(args.warmup, "--warmup")?,
@@ -208,7 +196,8 @@ impl Plan {
         roles.into_iter().find(|role| !self.numbers(*role).is_empty())
     }
 
-    /// When the storm breaks, or a server is killed, in a run that starts at `start`: in the middle of what is measured.
+    /// When the storm breaks, or a server is killed, in a run that starts at `start`: in the middle
+    /// of what is measured.
     pub fn cut_at(&self, start: Instant) -> Instant {
         start + self.warmup + self.measured.fraction(1, 2)
     }
@@ -271,6 +260,24 @@ impl Plan {
     pub fn due(&self, start: Instant, k: u64) -> Instant {
         start + Span::from_nanos((k as f64 * (1e9 / self.rate)) as u64)
     }
+}
+
+/// What can be said of each option by itself, or of two together.
+fn check_options(args: &Args) -> Result<(), String> {
+    check(args.subscribers > 0, "--subscribers must be at least 1")?;
+    check(args.topics > 0, "--topics must be at least 1")?;
+    let per = args.topics_per_subscriber;
+    check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
+    check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
+    check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
+    check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
+    check(args.storm == 0 || !args.idle, "--storm needs messages, not --idle")?;
+    check(args.wake_after.is_none() || args.stalled > 0, "--wake-after needs --stalled")?;
+    check(args.kill.is_none() || args.kill != args.pid, "--pid must outlive --kill")?;
+    let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;
+    check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
+    TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
+    Ok(())
 }
 
 /// The second server that `args` ask for.

@@ -10,6 +10,7 @@ use crate::base::backoff::Backoff;
 use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::plan::{Plan, Role};
+use crate::cli::bench::publisher::Published;
 use crate::cli::bench::record::{Percentiles, seconds};
 use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Unread, Woken};
 use crate::cli::bench::sink::{histogram, record};
@@ -43,6 +44,14 @@ pub struct Counts {
     pub accepted: Vec<u64>,
     /// Sequence number of the last message taken, by topic.
     pub newest: Vec<u64>,
+}
+
+impl Counts {
+    /// Those of `published`.
+    pub fn of(published: &Published) -> Self {
+        let Published { accepted, newest, .. } = published;
+        Self { accepted: accepted.clone(), newest: newest.clone() }
+    }
 }
 
 /// The thread's state.
