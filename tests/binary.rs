@@ -14,12 +14,18 @@ struct Server {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     public: String,
+    private: String,
 }
 
 impl Server {
     fn start(subcommand: &str) -> Self {
+        Self::draining_for(subcommand, "60s")
+    }
+
+    fn draining_for(subcommand: &str, drain: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ahm"))
             .args([subcommand, "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"])
+            .env("AHM_DRAIN", drain)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -27,7 +33,15 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let public = lines.next().unwrap().unwrap();
         let public = public.strip_prefix("listening http://").unwrap().to_string();
-        Self { child, lines, public }
+        let private = lines.next().unwrap().unwrap();
+        let private = private.strip_prefix("private http://").unwrap().to_string();
+        Self { child, lines, public, private }
+    }
+
+    fn kill(&self, signal: &str) {
+        let id = self.child.id();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
+        assert!(sent.unwrap().success());
     }
 
     fn get(&self, target: &str, version: &str) -> Lines<BufReader<TcpStream>> {
@@ -73,18 +87,65 @@ fn the_demo_gives_live_quotes_to_one_get() {
     }
 }
 
+fn publish(server: &Server, payload: &str) {
+    let mut stream = TcpStream::connect(&server.private).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = payload.len();
+    let head = "POST /publish/board/a HTTP/1.1\r\nHost: localhost\r\n";
+    write!(stream, "{head}Content-Length: {length}\r\n\r\n{payload}").unwrap();
+    let status = BufReader::new(stream).lines().next().unwrap().unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK");
+}
+
 #[test]
-fn signals_end_the_server_cleanly() {
-    for signal in ["TERM", "INT"] {
+fn an_interrupt_ends_the_server_at_once() {
+    let mut server = Server::start("serve");
+    let mut document = server.get("/ahm/mux.html", "1.1");
+    assert!(frames(&mut document).next().unwrap().starts_with("<p i "));
+    server.kill("INT");
+    let last = frames(&mut document).next().unwrap();
+    assert!(last.starts_with("<p z e=shutdown w="), "{last}");
+    assert!(server.child.wait().unwrap().success());
+    assert!(server.lines.by_ref().next().is_none());
+}
+
+#[test]
+fn a_terminated_server_drains_and_a_second_signal_ends_that() {
+    for second in ["TERM", "INT"] {
         let mut server = Server::start("serve");
-        let mut document = server.get("/ahm/mux.html", "1.1");
-        assert!(frames(&mut document).next().unwrap().starts_with("<p i "));
-        let id = server.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
-        assert!(sent.unwrap().success());
-        let last = frames(&mut document).next().unwrap();
+        let mut document = server.get("/ahm/mux.html?open=board/a", "1.1");
+        let mut frames = frames(&mut document);
+        assert!(frames.next().unwrap().starts_with("<p i "));
+        assert!(frames.next().unwrap().starts_with("<p o "));
+        server.kill("TERM");
+        let told = frames.next().unwrap();
+        assert!(told.starts_with("<p m e=drain w="), "{told}");
+        for payload in ["one", "two"] {
+            publish(&server, payload);
+            let message = frames.next().unwrap();
+            assert!(message.ends_with(&format!(">{payload}")), "{message}");
+        }
+        server.kill(second);
+        let last = frames.next().unwrap();
         assert!(last.starts_with("<p z e=shutdown w="), "{last}");
-        assert!(server.child.wait().unwrap().success(), "SIG{signal}");
-        assert!(server.lines.by_ref().all(|line| line.unwrap().starts_with("private ")));
+        assert!(server.child.wait().unwrap().success(), "SIG{second}");
+    }
+}
+
+#[test]
+fn a_drain_ends_with_its_time_and_at_once_where_nobody_is() {
+    for has_reader in [true, false] {
+        let mut server = Server::draining_for("serve", if has_reader { "500ms" } else { "60s" });
+        let mut document = has_reader.then(|| server.get("/ahm/mux.html", "1.1"));
+        if let Some(document) = &mut document {
+            frames(document).next().unwrap();
+        }
+        server.kill("TERM");
+        if let Some(document) = &mut document {
+            let rest: Vec<String> = frames(document).collect();
+            assert!(rest[0].starts_with("<p m e=drain w="), "{rest:?}");
+            assert!(rest[1].starts_with("<p z e=shutdown w="), "{rest:?}");
+        }
+        assert!(server.child.wait().unwrap().success());
     }
 }

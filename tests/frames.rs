@@ -29,6 +29,7 @@ fn identity(key: Option<&str>) -> Identity<'_> {
         key,
         heartbeat: Span::from_secs(15),
         refresh: Span::from_secs(240),
+        client_heartbeat: false,
     }
 }
 
@@ -56,6 +57,13 @@ fn opening_frames() -> Vec<(&'static str, Frame<'static>)> {
         (
             "<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1>",
             Frame::Identity { identity: identity(None), version: 1 },
+        ),
+        (
+            "<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1 hc>",
+            Frame::Identity {
+                identity: Identity { client_heartbeat: true, ..identity(None) },
+                version: 1,
+            },
         ),
         (
             "<p o c=1048633 u=quotes/EURUSD ep=9f3a71 n=1041 head=1041>",

@@ -22,8 +22,10 @@ Then, in other terminals:
   ahm subscribe http://127.0.0.1:8080 board/lobby
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
-Prints `listening http://ADDRESS` and `private http://ADDRESS` when it is ready. SIGINT or SIGTERM
-stops it; clients are told to come back. A wrong configuration ends with exit code 2.
+Prints `listening http://ADDRESS` and `private http://ADDRESS` when it is ready. SIGTERM
+drains it: clients go elsewhere while their streams go on, and it stops when none is left or after
+the span of the key `drain`. SIGINT, or a second signal, stops it at once; clients are told to come
+back. A wrong configuration ends with exit code 2.
 --help lists every key of the file, -h does not.";
 
 /// Runs the server.

@@ -35,6 +35,8 @@ pub struct Identity<'a> {
     pub heartbeat: Span,
     /// The client should refresh the document after this span; whole milliseconds travel.
     pub refresh: Span,
+    /// Whether the client must be heard once in every heartbeat interval.
+    pub client_heartbeat: bool,
 }
 
 impl fmt::Debug for Identity<'_> {
@@ -47,6 +49,7 @@ impl fmt::Debug for Identity<'_> {
             .field("key", &self.key.map(|_| "(secret)"))
             .field("heartbeat", &self.heartbeat)
             .field("refresh", &self.refresh)
+            .field("client_heartbeat", &self.client_heartbeat)
             .finish()
     }
 }
@@ -110,8 +113,9 @@ pub fn message_tail_start(frame: &[u8]) -> usize {
 ///     key: None,
 ///     heartbeat: Span::from_secs(15),
 ///     refresh: Span::from_secs(240),
+///     client_heartbeat: true,
 /// });
-/// assert_eq!(out, b"<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1>\n");
+/// assert_eq!(out, b"<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1 hc>\n");
 /// ```
 pub fn identity(out: &mut Vec<u8>, identity: &Identity<'_>) {
     out.extend_from_slice(b"<p i");
@@ -124,6 +128,9 @@ pub fn identity(out: &mut Vec<u8>, identity: &Identity<'_>) {
     number(out, " h=", identity.heartbeat.as_millis());
     number(out, " r=", identity.refresh.as_millis());
     number(out, " v=", u64::from(VERSION));
+    if identity.client_heartbeat {
+        out.extend_from_slice(b" hc");
+    }
     out.extend_from_slice(b">\n");
 }
 
@@ -295,6 +302,7 @@ mod tests {
             key: Some("topsecret"),
             heartbeat: Span::ZERO,
             refresh: Span::ZERO,
+            client_heartbeat: false,
         };
         assert!(!format!("{identity:?}").contains("topsecret"));
     }

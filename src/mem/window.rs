@@ -1,6 +1,6 @@
 //! The reorder and dedupe window of numbered sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::time::{Instant, Span};
 
@@ -22,9 +22,9 @@ pub enum Offer {
 
 /// Puts numbered items in order, each once: 1, 2, 3, and so on.
 ///
-/// A gap that does not fill within a span is given up, so that one missing number never holds the
-/// later ones for longer. The window itself knows no bound; its owner asks [`Window::expected`]
-/// and [`Window::held`] before it offers.
+/// A gap that does not fill within a span is given up, so that missing numbers, however many gaps
+/// they make, never hold a later one for longer than that from its coming on. The window itself
+/// knows no bound; its owner asks [`Window::expected`] and [`Window::held`] before it offers.
 ///
 /// ```
 /// use ahm::base::time::Instant;
@@ -39,8 +39,9 @@ pub enum Offer {
 pub struct Window<T> {
     next: u64,
     held: BTreeMap<u64, T>,
+    /// What waits and since when, in the order of its coming; no number below `next`.
+    arrivals: VecDeque<(u64, Instant)>,
     skipped: Vec<(u64, u64)>,
-    gap_since: Instant,
 }
 
 impl<T> Default for Window<T> {
@@ -52,7 +53,7 @@ impl<T> Default for Window<T> {
 impl<T> Window<T> {
     /// A window that expects number 1.
     pub const fn new() -> Self {
-        Self { next: 1, held: BTreeMap::new(), skipped: Vec::new(), gap_since: Instant::ZERO }
+        Self { next: 1, held: BTreeMap::new(), arrivals: VecDeque::new(), skipped: Vec::new() }
     }
 
     /// The next number in turn.
@@ -73,17 +74,16 @@ impl<T> Window<T> {
     /// Offers item `n`; gives it back when its turn is now.
     pub fn offer(&mut self, n: u64, item: T, now: Instant) -> (Offer, Option<T>) {
         if n < self.next {
-            let given_up = self.skipped.iter().any(|&(from, to)| (from..=to).contains(&n));
-            return (if given_up { Offer::Skipped } else { Offer::Dup }, None);
+            return (if self.is_skipped(n) { Offer::Skipped } else { Offer::Dup }, None);
         }
         if n == self.next {
-            self.advance(now);
+            self.go_to(n + 1);
             return (Offer::Taken, Some(item));
         }
-        if self.held.is_empty() {
-            self.gap_since = now;
-        }
-        self.held.entry(n).or_insert(item);
+        self.held.entry(n).or_insert_with(|| {
+            self.arrivals.push_back((n, now));
+            item
+        });
         (Offer::Held, None)
     }
 
@@ -91,18 +91,19 @@ impl<T> Window<T> {
     pub fn next_ready(&mut self) -> Option<(u64, T)> {
         let n = self.next;
         let item = self.held.remove(&n)?;
-        self.next += 1;
+        self.go_to(n + 1);
         Some((n, item))
     }
 
-    /// When the present gap is given up; `None` while nothing waits.
+    /// When the present gap is given up, because what has waited longest has waited for `skip`;
+    /// `None` while nothing waits.
     pub fn deadline(&self, skip: Span) -> Option<Instant> {
-        (!self.held.is_empty()).then(|| self.gap_since + skip)
+        self.arrivals.front().map(|&(_, since)| since + skip)
     }
 
     /// Gives up the numbers before the first that waits and returns their range; the items behind
     /// them come from [`Window::next_ready`].
-    pub fn give_up(&mut self, now: Instant) -> Option<(u64, u64)> {
+    pub fn give_up(&mut self) -> Option<(u64, u64)> {
         let (&first, _) = self.held.first_key_value()?;
         if first == self.next {
             return None;
@@ -112,20 +113,27 @@ impl<T> Window<T> {
             self.skipped.remove(0);
         }
         self.skipped.push(range);
-        self.next = first;
-        self.gap_since = now;
+        self.go_to(first);
         Some(range)
     }
 
     /// Takes out all that still waits, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = (u64, T)> + use<T> {
+        self.arrivals.clear();
         std::mem::take(&mut self.held).into_iter()
     }
 
-    fn advance(&mut self, now: Instant) {
-        self.next += 1;
-        // What still waits, waits for another number from now on.
-        self.gap_since = now;
+    fn go_to(&mut self, next: u64) {
+        self.next = next;
+        while self.arrivals.front().is_some_and(|&(n, _)| n < next) {
+            self.arrivals.pop_front();
+        }
+    }
+
+    fn is_skipped(&self, n: u64) -> bool {
+        // The ranges are in order.
+        let at = self.skipped.partition_point(|&(_, to)| to < n);
+        self.skipped.get(at).is_some_and(|&(from, _)| from <= n)
     }
 }
 
@@ -162,10 +170,46 @@ mod tests {
         assert_eq!(window.deadline(Span::from_secs(5)), None);
         assert_eq!(window.offer(3, 'c', start).0, Offer::Held);
         assert_eq!(window.deadline(Span::from_secs(5)), Some(start + Span::from_secs(5)));
-        assert_eq!(window.give_up(start), Some((1, 2)));
+        assert_eq!(window.give_up(), Some((1, 2)));
         assert_eq!(window.next_ready(), Some((3, 'c')));
         assert_eq!(window.offer(2, 'b', start), (Offer::Skipped, None));
         assert_eq!(window.offer(4, 'd', start), (Offer::Taken, Some('d')));
-        assert_eq!(window.give_up(start), None);
+        assert_eq!(window.give_up(), None);
+    }
+
+    #[test]
+    fn what_waits_is_released_in_time_however_many_gaps_stand_before_it() {
+        let skip = Span::from_millis(50);
+        for seed in 0..100 {
+            let mut random = Random::from_number(seed);
+            let mut window = Window::new();
+            let mut came = BTreeMap::new();
+            let mut fates = BTreeMap::new();
+            for at in 0..400 {
+                let now = Instant::ZERO + Span::from_millis(at);
+                while window.deadline(skip).is_some_and(|deadline| deadline <= now) {
+                    let (from, to) = window.give_up().unwrap();
+                    (from..=to).for_each(|n| assert_eq!(fates.insert(n, false), None));
+                    while let Some((n, ())) = window.next_ready() {
+                        assert_eq!(fates.insert(n, true), None);
+                    }
+                }
+                let n = window.expected() + random.below(8);
+                came.entry(n).or_insert(now);
+                if window.offer(n, (), now).1.is_some() {
+                    assert_eq!(fates.insert(n, true), None);
+                }
+                while let Some((n, ())) = window.next_ready() {
+                    assert_eq!(fates.insert(n, true), None);
+                }
+                for (&n, &since) in came.range(window.expected()..) {
+                    assert!(now.since(since) < skip, "seed {seed}: {n} waits since {since:?}");
+                }
+            }
+            for (&n, &taken) in &fates {
+                let again = if taken { Offer::Dup } else { Offer::Skipped };
+                assert_eq!(window.offer(n, (), Instant::ZERO).0, again, "seed {seed}: {n}");
+            }
+        }
     }
 }

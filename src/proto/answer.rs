@@ -64,7 +64,9 @@ impl Answer {
     pub fn error(code: ErrorCode, detail: &str) -> Self {
         let json = format!("{{{}}}", error_members(code, detail, false));
         let field = match code {
-            ErrorCode::Busy | ErrorCode::TooMany => Some(("Retry-After", "1".to_string())),
+            ErrorCode::Busy | ErrorCode::Draining | ErrorCode::TooMany => {
+                Some(("Retry-After", "1".to_string()))
+            }
             _ => None,
         };
         Self { status: code.status(), content: Content::Json(json), field }

@@ -32,9 +32,6 @@ impl Hub {
             Ok(request) => request,
             Err(error) => return Some(Answer::error(error.code, &error.detail)),
         };
-        if self.stopping {
-            return Some(Answer::error(ErrorCode::Draining, "this server is about to stop"));
-        }
         let Command::Document(document) = &request.command else { return None };
         let mut document = document.clone();
         if let Some(body) = body.filter(|body| !body.is_empty()) {
@@ -67,11 +64,22 @@ impl Hub {
                 let detail = "a refresh needs the session that it is for";
                 return Err(Answer::error(ErrorCode::NoSession, detail));
             }
+            if let Some(refusal) = self.refuse_while_leaving() {
+                return Err(refusal);
+            }
             let made = self.begin_session();
             let full = |code| Answer::error(code, "no room for another session");
             return made.map(|session| (session, true)).map_err(full);
         }
         let session = self.session_of(request, key)?;
+        self.hear(session);
+        // A session that has lost its document may stay to the end; the successor of one that
+        // lives belongs elsewhere.
+        if (self.stopping || self.has_live_document(session))
+            && let Some(refusal) = self.refuse_while_leaving()
+        {
+            return Err(refusal);
+        }
         if !self.has_room_for_document(session, document) {
             let detail = "a session has at most 4 documents";
             return Err(Answer::error(ErrorCode::TooMany, detail));
@@ -113,11 +121,14 @@ impl Hub {
                 self.post(home, Parcel::History(Box::new(ask)));
             }
             Command::Login { resource } => {
-                let answer = self.login(resource.as_deref());
+                let refusal = self.refuse_while_leaving();
+                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref()));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
-                let answer = self.pong(t.as_deref());
+                // What asks whether new clients may come here, a load balancer for one, asks so.
+                let refusal = self.refuse_while_leaving();
+                let answer = refusal.unwrap_or_else(|| self.pong(t.as_deref(), None));
                 self.give(reply, answer);
             }
             _ => self.run_for_session(&request, forwarded),
@@ -142,6 +153,7 @@ impl Hub {
             Ok(session) => session,
             Err(answer) => return self.give(reply, answer),
         };
+        self.hear(session);
         let answer = match &request.command {
             Command::Open(open) => {
                 return self.open_channel(session, open, Some(reply), forwarded.address);
@@ -178,8 +190,9 @@ impl Hub {
                 Answer::ok("")
             }
             Command::Ping { t, h } => {
-                self.client_heartbeat(session, *h);
-                self.pong(t.as_deref())
+                self.stay(session);
+                let heartbeat = self.change_heartbeat(session, *h);
+                self.pong(t.as_deref(), Some(heartbeat))
             }
             _ => Answer::error(ErrorCode::BadRequest, "not a command of a session"),
         };
@@ -245,13 +258,14 @@ impl Hub {
         Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\""))
     }
 
-    fn pong(&self, t: Option<&str>) -> Answer {
+    fn pong(&self, t: Option<&str>, heartbeat: Option<Span>) -> Answer {
         let back = t.map(|t| format!(",\"t\":{}", quote(t))).unwrap_or_default();
-        Answer::ok(&format!("{back},\"time\":{}", self.unix_micros()))
+        let h = heartbeat.map(|h| format!(",\"h\":{}", h.as_millis())).unwrap_or_default();
+        Answer::ok(&format!("{back},\"time\":{}{h}", self.unix_micros()))
     }
 
     /// A session without a document lives on while its client says so.
-    fn client_heartbeat(&mut self, session: Key, _interval: Option<Span>) {
+    fn stay(&mut self, session: Key) {
         let now = self.now;
         if let Some(session) = self.sessions.get_mut(session) {
             session.idle_since = now;

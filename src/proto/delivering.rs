@@ -24,6 +24,9 @@ impl Hub {
         let index = session.find_channel(cid).ok_or(no_channel)?;
         let slot = session.channels[index].topic().ok_or(no_channel)?;
         let topic = self.topics.slots.at(slot).ok_or(no_channel)?;
+        if topic.log.ended() {
+            return Err((ErrorCode::NoChannel, "the channel has ended"));
+        }
         let resource = self.directory.resource(topic.name.resource());
         match resource {
             Some(resource) if resource.takes_messages() => Ok(Arc::clone(resource)),

@@ -129,8 +129,8 @@ pub struct Unfinished {
     pub bytes: Vec<u8>,
     /// What is still to be written, in order.
     pub pieces: Vec<Piece>,
-    /// Bytes of runs kept alive, for the accounts.
-    pub pinned: usize,
+    /// Bytes of its own, for the accounts.
+    pub own: usize,
 }
 
 /// How the document's bytes are framed in HTTP.
@@ -159,6 +159,8 @@ pub struct Document {
     pub turn: u32,
     /// Frames of this document alone, written before messages.
     pub notes: Vec<u8>,
+    /// Bytes of `notes` that are in the accounts, because the socket takes nothing.
+    pub noted: u32,
     /// What the last write left over.
     pub unfinished: Option<Box<Unfinished>>,
     /// The heartbeat interval.
@@ -204,6 +206,7 @@ impl Document {
             ready: Ready::default(),
             turn: 0,
             notes: Vec::new(),
+            noted: 0,
             unfinished: None,
             heartbeat: Span::from_secs(15),
             flush: Span::ZERO,
@@ -241,8 +244,12 @@ impl Document {
     /// the last bytes, by the document's own phase.
     pub fn heartbeat_at(&self, phase: u8) -> Instant {
         let quiet = self.heartbeat.fraction(3 * 255 + u64::from(phase), 4 * 255);
-        let stamp = self.heartbeat.times(4).fraction(15, 16);
-        (self.sent_at + quiet).min(self.stamped_at + stamp)
+        (self.sent_at + quiet).min(self.stamp_at())
+    }
+
+    /// When the next heartbeat is due whatever else is sent.
+    pub fn stamp_at(&self) -> Instant {
+        self.stamped_at + self.heartbeat.times(4).fraction(15, 16)
     }
 
     /// Memory beside the struct itself, in bytes.

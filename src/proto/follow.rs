@@ -45,7 +45,7 @@ impl Hub {
             self.seal(slot);
             any = true;
         }
-        any | self.post_runs()
+        any | self.post_runs() | self.relieve()
     }
 
     /// Takes a parcel that is not about this hub's own connections alone.

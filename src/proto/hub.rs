@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
-use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
+use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
@@ -27,6 +27,7 @@ use crate::proto::parcel::Parcel;
 use crate::proto::scratch::Scratch;
 use crate::proto::session::{NONE, Session};
 use crate::proto::settings::Settings;
+use crate::proto::stalled::Stalled;
 use crate::proto::stats::Stats;
 use crate::proto::timer::Timer;
 use crate::proto::topic::Topics;
@@ -102,18 +103,21 @@ pub struct Hub {
     pub(crate) own_mail: VecDeque<Parcel>,
     /// Topics with messages that are not yet in their logs.
     pub(crate) touched: Vec<u32>,
-    /// Cursors that have read their topic's end, or fell behind and may not; empty between writes.
-    pub(crate) read_out: Vec<(u32, Option<ChannelEnd>)>,
+    /// Cursors that have read their topic's end, or (true) fell behind and may not; empty between
+    /// writes.
+    pub(crate) read_out: Vec<(u32, bool)>,
     pub(crate) scratch: Scratch,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
     topics_numbered: u32,
     pub(crate) history_bytes: usize,
-    pub(crate) pinned_bytes: usize,
+    pub(crate) stalled: Stalled,
     pub(crate) sweep_at: u32,
     pub(crate) sweeping: bool,
     pub(crate) pressed: bool,
+    /// While the server drains: when it stops.
+    pub(crate) drain_until: Option<Instant>,
     pub(crate) stopping: bool,
     pub(crate) stats: Stats,
 }
@@ -153,10 +157,11 @@ impl Hub {
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,
-            pinned_bytes: 0,
+            stalled: Stalled::default(),
             sweep_at: 0,
             sweeping: false,
             pressed: false,
+            drain_until: None,
             stopping: false,
             stats: Stats::default(),
         }
@@ -260,23 +265,6 @@ impl Hub {
         self.pressed = pressed;
     }
 
-    /// The server stops: every document gets its last frame and no connection is accepted.
-    pub fn handle_shutdown(&mut self, now: Instant) {
-        self.now = now;
-        self.stopping = true;
-        let documents: Vec<Key> = self.documents.keys().collect();
-        for key in documents {
-            self.end_document(key.slot, DocumentEnd::Shutdown);
-        }
-        let conns: Vec<Key> = self.conns.keys().collect();
-        for conn in conns {
-            let Some(connection) = self.conns.get(conn) else { continue };
-            if !matches!(connection.phase, Phase::Stream(_)) && connection.is_idle() {
-                self.close(conn, CloseReason::Shutdown);
-            }
-        }
-    }
-
     /// What the shell does next; drained to `None` after each input.
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
@@ -337,6 +325,7 @@ impl Hub {
             + self.topics.bytes()
             + self.wheel.bytes()
             + self.history_bytes
+            + self.stalled.run_bytes()
     }
 
     /// The topic's home: fixed for the life of the process.
@@ -368,6 +357,7 @@ impl Hub {
         let Some(connection) = self.conns.get_mut(conn) else { return };
         let phase = std::mem::replace(&mut connection.phase, Phase::Head);
         if let Phase::Stream(slot) = phase {
+            self.stats.count_document(reason);
             self.drop_document(slot);
         }
         self.conns.remove(conn);

@@ -73,7 +73,7 @@ impl Inboxes {
         Some((n, sent))
     }
 
-    /// When the first of the present gaps is given up.
+    /// When the first of the present gaps is given up: `skip` after the first held send came.
     pub fn deadline(&self, skip: Span) -> Option<Instant> {
         if self.held == 0 {
             return None;
@@ -81,11 +81,11 @@ impl Inboxes {
         self.windows.values().filter_map(|window| window.deadline(skip)).min()
     }
 
-    /// Gives up one gap that is older than `skip`; what stood behind it is ready.
+    /// Gives up one gap before a send that has waited for `skip`; what stood behind it is ready.
     pub fn give_up(&mut self, skip: Span, now: Instant) -> Option<(Cid, u64, u64)> {
         self.windows.iter_mut().find_map(|(cid, window)| {
             let due = window.deadline(skip).is_some_and(|deadline| deadline <= now);
-            let (from, to) = due.then(|| window.give_up(now)).flatten()?;
+            let (from, to) = due.then(|| window.give_up()).flatten()?;
             Some((*cid, from, to))
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::base::time::Span;
 use crate::proto::connection::Phase;
+use crate::proto::document::Piece;
 use crate::proto::hub::Hub;
 use crate::proto::session::{ChannelState, NONE};
 use crate::proto::topic::Role;
@@ -17,6 +18,7 @@ impl Hub {
     ///
     /// What does not agree.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_stalled()?;
         self.check_connections()?;
         self.check_documents()?;
         self.check_sessions()?;
@@ -41,6 +43,25 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    fn check_stalled(&self) -> Result<(), String> {
+        let (mut runs, mut bytes) = (std::collections::HashMap::new(), 0);
+        for document in self.documents.keys().filter_map(|key| self.documents.get(key)) {
+            bytes += document.noted as usize;
+            let Some(left) = &document.unfinished else { continue };
+            bytes += left.own;
+            for piece in &left.pieces {
+                if let Piece::Shared(run, ..) = piece {
+                    runs.insert(std::sync::Arc::as_ptr(run), run.memory());
+                }
+            }
+        }
+        bytes += runs.values().sum::<usize>();
+        match self.stalled_bytes() {
+            counted if counted == bytes => Ok(()),
+            counted => Err(format!("stalled documents hold {bytes}, counted {counted}")),
+        }
     }
 
     fn check_documents(&self) -> Result<(), String> {

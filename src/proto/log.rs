@@ -105,6 +105,12 @@ impl Log {
         self.runs.back().is_some_and(|run| matches!(run.kind, Kind::Mark(Mark::End(_))))
     }
 
+    /// Where a reader begins that wants nothing of the past: behind everything but the mark that
+    /// ends the log, which all must read.
+    pub fn end_to_read(&self) -> u64 {
+        if self.ended() { self.end.place - 1 } else { self.end.place }
+    }
+
     /// The run at `index`, counted from the oldest kept.
     pub fn run(&self, index: usize) -> &Arc<Run> {
         &self.runs[index]
@@ -206,7 +212,7 @@ impl Log {
     /// publisher flagged, else, where `each_is_state`, at the newest message, else at the end.
     pub fn fresh(&self, each_is_state: bool) -> u64 {
         let state = if each_is_state { self.last_message } else { None };
-        self.snapshot.or(state).unwrap_or(self.end.place)
+        self.snapshot.or(state).unwrap_or_else(|| self.end_to_read())
     }
 
     /// Where a reader begins that has everything up to `position`.

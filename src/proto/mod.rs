@@ -6,6 +6,7 @@
 //! [`commands`] carries it out, [`exchange`] gives out the answer in its turn.
 
 pub mod answer;
+pub mod beating;
 pub mod commands;
 pub mod connection;
 pub mod delivering;
@@ -19,6 +20,7 @@ pub mod hub;
 pub mod inbox;
 pub mod intake;
 mod invariants;
+pub mod leaving;
 pub mod log;
 pub mod opening;
 pub mod output;
@@ -33,6 +35,7 @@ pub mod scratch;
 pub mod session;
 pub mod sessions;
 pub mod settings;
+pub mod stalled;
 pub mod stats;
 pub mod streaming;
 pub mod timer;

@@ -27,7 +27,10 @@ pub struct Opening {
     chosen: Option<Cid>,
     name: TopicName,
     since: Option<Position>,
-    reply: Option<ReplyTo>,
+    /// Whether a document's `open=` asked for it, whose failure is told in the documents.
+    in_document: bool,
+    /// The commands that wait for it.
+    replies: Vec<ReplyTo>,
 }
 
 impl Hub {
@@ -53,6 +56,11 @@ impl Hub {
         if let Some(index) = self.same_channel(session_key, request) {
             return self.open_again(session_key, index, reply);
         }
+        if let Some(opening) = self.same_opening(session_key, request) {
+            opening.in_document |= reply.is_none();
+            opening.replies.extend(reply);
+            return;
+        }
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         if request.cid.is_some_and(|cid| session.find_channel(cid).is_some()) {
             return fail(self, ErrorCode::Conflict, "this cid is another channel's");
@@ -66,7 +74,8 @@ impl Hub {
             chosen: request.cid,
             name: request.name.clone(),
             since: request.since,
-            reply,
+            in_document: reply.is_none(),
+            replies: reply.into_iter().collect(),
         });
         let index = session.add_channel(Channel {
             cid: request.cid.unwrap_or(Cid(0)),
@@ -75,6 +84,7 @@ impl Hub {
             strict: request.strict,
             rate: request.rate.unwrap_or(0),
             opened: 0,
+            overrun: false,
         });
         if let Some(opening) = self.openings.get_mut(ask) {
             opening.channel = index;
@@ -93,11 +103,26 @@ impl Hub {
         })
     }
 
+    /// The open of the same topic, under the same number, that waits for the home already.
+    fn same_opening(&mut self, session: Key, request: &OpenRequest) -> Option<&mut Opening> {
+        let session = self.sessions.get(session)?;
+        let asks = session.channels.iter().filter_map(|channel| match channel.state {
+            ChannelState::Opening(ask) => Some(ask),
+            ChannelState::Vacant | ChannelState::Open(_) => None,
+        });
+        let same = |opening: &Opening| {
+            let number = request.cid.is_none() || request.cid == opening.chosen;
+            number && opening.name == request.name
+        };
+        let mut asks = asks.filter(|ask| self.openings.get(*ask).is_some_and(same));
+        let ask = asks.next()?;
+        self.openings.get_mut(ask)
+    }
+
     /// The channel was closed, or its session ended, before the home has ruled.
     pub(crate) fn call_off(&mut self, ask: Key) {
-        if let Some(opening) = self.openings.remove(ask)
-            && let Some(reply) = opening.reply
-        {
+        let Some(opening) = self.openings.remove(ask) else { return };
+        for reply in opening.replies {
             let detail = "the channel was closed before it was open";
             self.give(reply, Answer::error(ErrorCode::NoChannel, detail));
         }
@@ -205,22 +230,20 @@ impl Hub {
                         self.attach(opening.session, index, slot, opening.since);
                     }
                 }
-                if let Some(reply) = opening.reply
-                    && let Some(answer) = self.open_answer(opening.session, index)
-                {
-                    self.give(reply, answer);
+                if let Some(answer) = self.open_answer(opening.session, index) {
+                    for reply in opening.replies {
+                        self.give(reply, answer.clone());
+                    }
                 }
+                self.end_overrun(opening.session, index);
             }
             Err((code, detail)) => {
                 channel.state = ChannelState::Vacant;
-                self.open_failed(
-                    opening.session,
-                    opening.chosen,
-                    &opening.name,
-                    code,
-                    &detail,
-                    opening.reply,
-                );
+                let (session, chosen, name) = (opening.session, opening.chosen, &opening.name);
+                let in_document = opening.in_document.then_some(None);
+                for reply in opening.replies.into_iter().map(Some).chain(in_document) {
+                    self.open_failed(session, chosen, name, code, &detail, reply);
+                }
             }
         }
     }
@@ -244,9 +267,39 @@ impl Hub {
             }
         };
         let Some(session) = self.sessions.get_mut(session) else { return };
-        session.channels[index].opened = located.place;
+        let channel = &mut session.channels[index];
+        channel.opened = located.place;
+        channel.overrun = channel.strict && located.missed != Missed::Nothing;
+        let overrun = channel.overrun;
         for document in session.document_slots() {
-            self.add_cursor(document, index, located);
+            match overrun {
+                true => self.tell_overrun(document, index, located),
+                false => self.add_cursor(document, index, located),
+            }
+        }
+    }
+
+    /// Tells a document of a strict channel that history has passed: it was opened and has ended.
+    pub(crate) fn tell_overrun(&mut self, slot: u32, index: usize, located: Located) {
+        let Some(document) = self.documents.at_mut(slot) else { return };
+        let Some(session) = self.sessions.at(document.session) else { return };
+        let channel = &session.channels[index];
+        let Some(topic) = channel.topic().and_then(|slot| self.topics.slots.at(slot)) else {
+            return;
+        };
+        let located = Located { missed: Missed::Nothing, ..located };
+        put_opened(&mut document.notes, channel.cid, topic, located);
+        frame::closed(&mut document.notes, channel.cid, ChannelEnd::Overrun);
+        self.name_document(slot);
+    }
+
+    /// Frees a strict channel that history has passed, once it was told; a session without a
+    /// document keeps it until its first one comes.
+    fn end_overrun(&mut self, session_key: Key, index: usize) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        if session.channels[index].overrun && session.document_slots().next().is_some() {
+            self.stats.overruns += 1;
+            self.vacate(session_key, index);
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{IoSlice, Write as _};
 
 use crate::base::id::{Cid, ConnKey};
 use crate::base::limits;
-use crate::base::reason::{ChannelEnd, CloseReason};
+use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
 use crate::proto::connection::Phase;
@@ -27,8 +27,10 @@ enum Turn {
     More,
     /// It has read everything.
     Done,
-    /// Its channel has ended; the frame is written.
-    Ended(Option<ChannelEnd>),
+    /// Its topic has ended; the frame is written.
+    Ended,
+    /// History has passed a strict channel; nobody is told yet.
+    Overrun,
 }
 
 impl Hub {
@@ -72,28 +74,27 @@ impl Hub {
         }
         let written = if let Some(unfinished) = document.unfinished.as_mut() {
             let written = unfinished.with_slices(write);
-            if unfinished.advance(written.bytes) {
-                self.pinned_bytes -= unfinished.pinned;
+            let stalled = &mut self.stalled;
+            if unfinished.advance(written.bytes, |piece| stalled.let_go(piece)) {
+                stalled.release(unfinished);
                 document.unfinished = None;
             }
             written
         } else {
             if !self.gather(conn, slot) {
+                self.after_reading(slot);
                 self.arm_document(slot);
                 return;
             }
             let written = self.scratch.with_slices(&self.topics, write);
             if written.bytes < self.scratch.total() {
                 let left = self.scratch.leave(&self.topics, written.bytes);
-                self.pinned_bytes += left.pinned;
+                self.stalled.hold(&left);
                 if let Some(document) = self.documents.at_mut(slot) {
                     document.unfinished = Some(Box::new(left));
                 }
             }
-            // At once, before another document may take the slot.
-            while let Some((cursor, end)) = self.read_out.pop() {
-                self.after_end(slot, cursor, end);
-            }
+            self.after_reading(slot);
             written
         };
         let Some(document) = self.documents.at_mut(slot) else { return };
@@ -107,6 +108,18 @@ impl Hub {
             self.name_document(slot);
         }
         self.arm_document(slot);
+    }
+
+    /// Looks after channels that are over for the document: at once, before another document may
+    /// take the slot.
+    fn after_reading(&mut self, slot: u32) {
+        while let Some((cursor, overrun)) = self.read_out.pop() {
+            if overrun {
+                self.after_overrun(slot, cursor);
+            } else {
+                self.after_end(slot, cursor);
+            }
+        }
     }
 
     /// Fills the scratch with what the document has to send; says whether there is anything.
@@ -123,6 +136,7 @@ impl Hub {
             None => scratch.begin(&[]),
         }
         if !document.notes.is_empty() {
+            self.stalled.note(std::mem::take(&mut document.noted), 0);
             scratch.bytes.extend_from_slice(&std::mem::take(&mut document.notes));
         }
         while !scratch.is_full()
@@ -136,16 +150,17 @@ impl Hub {
             match turn {
                 Turn::More => {}
                 Turn::Done => document.ready.clear(index),
-                Turn::Ended(end) => {
+                Turn::Ended | Turn::Overrun => {
                     document.ready.clear(index);
-                    self.read_out.push((index, end));
+                    self.read_out.push((index, matches!(turn, Turn::Overrun)));
                 }
             }
             document.turn = index + 1;
         }
         document.flush_at = Instant::NEVER;
         let caught_up = document.ready.is_empty();
-        if document.heartbeat_due && !scratch.is_full() {
+        // Whoever is always behind finds every chunk full, and needs the clock no less for it.
+        if document.heartbeat_due || document.stamp_at() <= now {
             frame::heartbeat(&mut scratch.bytes, document.heartbeat, unix_micros);
             document.heartbeat_due = false;
             document.stamped_at = now;
@@ -200,6 +215,7 @@ fn read(
     now: Instant,
 ) -> Turn {
     let log = &topic.log;
+    let cid = if cursor.cid.0 == 0 { topic.number } else { cursor.cid };
     if cursor.place >= log.end().place {
         return Turn::Done;
     }
@@ -207,7 +223,6 @@ fn read(
         // The document's timer wakes it when it is due.
         return Turn::Done;
     }
-    let cid = if cursor.cid.0 == 0 { topic.number } else { cursor.cid };
     if (cursor.latest || cursor.rate > 0)
         && let Some(newest) = log.last_message()
         && cursor.place < newest
@@ -219,8 +234,7 @@ fn read(
     while let Some((index, place)) = log.seek(cursor.place) {
         if place > cursor.place {
             if cursor.strict {
-                frame::closed(&mut scratch.bytes, cid, ChannelEnd::Overrun);
-                return Turn::Ended(Some(ChannelEnd::Overrun));
+                return Turn::Overrun;
             }
             stats.gaps += 1;
             declare_gap(cursor, topic, cid, place, scratch);
@@ -230,7 +244,7 @@ fn read(
             put_mark(&mut scratch.bytes, mark, cid, run.epoch, &topic.name);
             cursor.place += 1;
             if let Mark::End(_) = mark {
-                return Turn::Ended(None);
+                return Turn::Ended;
             }
             continue;
         }

@@ -126,7 +126,7 @@ impl Scratch {
 
     /// What is left of the write after its first `written` bytes.
     pub fn leave(&self, topics: &Topics, written: usize) -> Unfinished {
-        let mut left = Unfinished { bytes: Vec::new(), pieces: Vec::new(), pinned: 0 };
+        let mut left = Unfinished { bytes: Vec::new(), pieces: Vec::new(), own: 0 };
         let mut skip = written;
         for part in &self.parts {
             let (from, to) = match *part {
@@ -147,11 +147,11 @@ impl Scratch {
                 Part::Shared { topic, run, .. } => {
                     let Some(topic) = topics.slots.at(topic) else { continue };
                     let run = Arc::clone(topic.log.run(run as usize));
-                    left.pinned += run.memory();
                     left.pieces.push(Piece::Shared(run, from, to));
                 }
             }
         }
+        left.own = left.bytes.len() + left.pieces.len() * size_of::<Piece>();
         left
     }
 
@@ -188,14 +188,19 @@ impl Unfinished {
         write(&slices[..count])
     }
 
-    /// Forgets the first `written` bytes; says whether nothing is left.
-    pub fn advance(&mut self, mut written: usize) -> bool {
+    /// Forgets the first `written` bytes, and calls `out` for each piece that goes with them; says
+    /// whether nothing is left.
+    pub fn advance(&mut self, mut written: usize, mut out: impl FnMut(&Piece)) -> bool {
         self.pieces.retain_mut(|piece| {
             let (Piece::Own(from, to) | Piece::Shared(_, from, to)) = piece;
             let skipped = written.min(*to - *from);
             *from += skipped;
             written -= skipped;
-            from < to
+            let stays = from < to;
+            if !stays {
+                out(piece);
+            }
+            stays
         });
         self.pieces.is_empty()
     }

@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq;
 
 use crate::base::id::{Cid, Key};
 use crate::base::limits::DOCUMENTS_MAX;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, Span};
 use crate::proto::inbox::Inboxes;
 use crate::wire::open::Mode;
 
@@ -37,6 +37,8 @@ pub struct Channel {
     pub rate: u32,
     /// The first place of the topic's log that it reads.
     pub opened: u64,
+    /// Whether history had passed what a strict reader wanted: its documents are told, and it ends.
+    pub overrun: bool,
 }
 
 impl Channel {
@@ -62,6 +64,12 @@ pub struct Session {
     pub channels: Vec<Channel>,
     /// How many private topics it was given.
     pub privates: u32,
+    /// The heartbeat interval of its documents, present and to come.
+    pub heartbeat: Span,
+    /// When its client was last heard.
+    pub heard_at: Instant,
+    /// Whether its silence was counted already.
+    pub quiet: bool,
     /// Numbered sends, from the first one on.
     pub inboxes: Option<Box<Inboxes>>,
     /// Since when it has had no document.
@@ -72,9 +80,12 @@ pub struct Session {
 
 impl Session {
     /// A session without documents and channels.
-    pub fn new(key: [u8; 16], now: Instant) -> Self {
+    pub fn new(key: [u8; 16], heartbeat: Span, now: Instant) -> Self {
         Self {
             key,
+            heartbeat,
+            heard_at: now,
+            quiet: false,
             documents: [NONE; DOCUMENTS_MAX],
             last_document: 0,
             channels: Vec::new(),
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_key_is_itself_and_nothing_else() {
-        let session = Session::new([0xfb; 16], Instant::ZERO);
+        let session = Session::new([0xfb; 16], Span::ZERO, Instant::ZERO);
         let mut text = [0; 22];
         encode_key(&session.key, &mut text);
         let text = std::str::from_utf8(&text).unwrap().to_string();
@@ -161,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_vacant_place_is_used_again() {
-        let mut session = Session::new([0; 16], Instant::ZERO);
+        let mut session = Session::new([0; 16], Span::ZERO, Instant::ZERO);
         let channel = Channel {
             cid: Cid(5),
             state: ChannelState::Open(0),
@@ -169,6 +180,7 @@ mod tests {
             strict: false,
             rate: 0,
             opened: 0,
+            overrun: false,
         };
         assert_eq!(session.add_channel(channel), 0);
         session.channels[0].state = ChannelState::Vacant;

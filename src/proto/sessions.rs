@@ -3,6 +3,7 @@
 use crate::base::id::{Key, Mid};
 use crate::base::reason::{ChannelEnd, DocumentEnd, ErrorCode};
 use crate::html::frame;
+use crate::proto::document::Document;
 use crate::proto::hub::Hub;
 use crate::proto::session::{ChannelState, NONE, Session};
 use crate::proto::topic::Role;
@@ -15,31 +16,57 @@ impl Hub {
         }
         let mut key = [0; 16];
         self.random.fill(&mut key);
-        let session = self.sessions.insert(Session::new(key, self.now));
+        let heartbeat = self.settings.bound_heartbeat(self.settings.heartbeat);
+        let session = self.sessions.insert(Session::new(key, heartbeat, self.now));
         self.stats.sessions += 1;
         Ok(session)
     }
 
-    /// A document has read to the end of a channel's topic, or a strict reader fell behind.
-    pub(crate) fn after_end(&mut self, slot: u32, cursor: u32, end: Option<ChannelEnd>) {
+    /// A document has read to the end of a channel's topic.
+    pub(crate) fn after_end(&mut self, slot: u32, cursor: u32) {
         let index = cursor as usize;
         self.drop_cursor(slot, index);
         let Some(document) = self.documents.at(slot) else { return };
         let Some(session_key) = self.sessions.key_at(document.session) else { return };
-        let read_elsewhere = self.sessions.get(session_key).is_some_and(|session| {
-            let mut others = session.document_slots().filter(|&other| other != slot);
-            others.any(|other| {
-                let document = self.documents.at(other);
-                document.is_some_and(|document| {
-                    document.cursors.get(index).is_some_and(|cursor| cursor.topic != NONE)
-                })
-            })
-        });
-        match end {
-            Some(end) => self.end_channel(session_key, index, end, Some(slot)),
-            None if !read_elsewhere => self.vacate(session_key, index),
-            None => {}
+        if !self.is_read_beside(session_key, slot, index, |_| true) {
+            self.vacate(session_key, index);
         }
+    }
+
+    /// History has passed a strict channel on one document. Where another that lives reads it, the
+    /// one that fell behind ends and the channel goes on; else the channel ends.
+    pub(crate) fn after_overrun(&mut self, slot: u32, cursor: u32) {
+        let index = cursor as usize;
+        self.drop_cursor(slot, index);
+        let Some(document) = self.documents.at(slot) else { return };
+        let end = match document.is_succeeded() {
+            true => DocumentEnd::Refreshed,
+            false => DocumentEnd::Stale,
+        };
+        let Some(session_key) = self.sessions.key_at(document.session) else { return };
+        if self.is_read_beside(session_key, slot, index, |other| !other.is_succeeded()) {
+            self.end_document(slot, end);
+        } else {
+            self.stats.overruns += 1;
+            self.end_channel(session_key, index, ChannelEnd::Overrun, None);
+        }
+    }
+
+    /// Whether another document of the session, one that `counts`, reads the channel.
+    fn is_read_beside(
+        &self,
+        session: Key,
+        slot: u32,
+        index: usize,
+        counts: impl Fn(&Document) -> bool,
+    ) -> bool {
+        let Some(session) = self.sessions.get(session) else { return false };
+        let others = session.document_slots().filter(|&other| other != slot);
+        let mut documents = others.filter_map(|other| self.documents.at(other));
+        documents.any(|document| {
+            let reads = document.cursors.get(index).is_some_and(|cursor| cursor.topic != NONE);
+            reads && counts(document)
+        })
     }
 
     /// Ends a channel on all documents but one that knows it already.
@@ -64,7 +91,7 @@ impl Hub {
     }
 
     /// Frees a channel that no document reads any more.
-    fn vacate(&mut self, session_key: Key, index: usize) {
+    pub(crate) fn vacate(&mut self, session_key: Key, index: usize) {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let channel = &mut session.channels[index];
         let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);

@@ -45,6 +45,10 @@ pub struct Settings {
     pub linger: Span,
     /// A document whose socket made no progress for this many intervals is dropped.
     pub drop_intervals: u32,
+    /// Whether clients must be heard once in every heartbeat interval.
+    pub client_heartbeat: bool,
+    /// A client that was not heard for this many intervals, where it must be, is counted as quiet.
+    pub warn_intervals: u32,
     /// A request's head must arrive within this span after its first byte.
     pub head_timeout: Span,
     /// A request's body must make progress within this span.
@@ -57,8 +61,11 @@ pub struct Settings {
     pub batch_bytes_max: usize,
     /// History kept for a topic whose resource says nothing else.
     pub history: History,
-    /// All histories of one shard together, in bytes; the oldest goes first.
+    /// All histories together, in bytes, shared out among the shards; the oldest goes first.
     pub history_bytes_max: usize,
+    /// What all stalled documents together may hold of what their sockets do not take, in bytes,
+    /// shared out among the shards; who has made no progress for longest goes first.
+    pub stalled_bytes_max: usize,
     /// Numbered sends that may wait for their turn, per session.
     pub send_window: u32,
     /// Bytes of numbered sends that may wait for their turn, per session.
@@ -96,6 +103,8 @@ impl Default for Settings {
             refresh: Span::from_secs(240),
             linger: Span::from_secs(60),
             drop_intervals: 4,
+            client_heartbeat: false,
+            warn_intervals: 2,
             head_timeout: Span::from_secs(10),
             body_timeout: Span::from_secs(30),
             idle_timeout: Span::from_secs(75),
@@ -103,6 +112,7 @@ impl Default for Settings {
             batch_bytes_max: limits::BATCH_BYTES_MAX,
             history: History::default(),
             history_bytes_max: 256 * 1024 * 1024,
+            stalled_bytes_max: 256 * 1024 * 1024,
             send_window: 64,
             send_window_bytes: 256 * 1024,
             skip: Span::from_secs(5),

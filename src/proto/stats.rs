@@ -31,12 +31,38 @@ pub struct Stats {
     pub sends_skipped: u64,
     /// Replies of a resource that no private channel could carry.
     pub replies_dropped: u64,
+    /// Documents that ended because another took their place.
+    pub documents_refreshed: u64,
+    /// Documents that were dropped because their socket made no progress, or their client was not
+    /// heard.
+    pub documents_stale: u64,
+    /// Clients that were not heard for `warn_intervals`, where that is demanded.
+    pub clients_quiet: u64,
+    /// Clients that were not heard for `drop_intervals` and lost their documents.
+    pub clients_dropped: u64,
+    /// Strict channels that ended because history had moved past them.
+    pub overruns: u64,
+    /// Sessions, documents and pings that were refused because the server drains or stops.
+    pub drain_refused: u64,
+    /// Documents that were dropped because all stalled ones together held too much.
+    pub stalled_cut: u64,
+    /// The most that stalled documents ever held of what a socket would not take, in bytes.
+    pub stalled_bytes_peak: u64,
 }
 
 impl Stats {
     /// Counts a closed connection.
     pub fn count_close(&mut self, reason: CloseReason) {
         self.closed[reason as usize] += 1;
+    }
+
+    /// Counts a document that has ended, where the reason is one of ours.
+    pub fn count_document(&mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::Refreshed => self.documents_refreshed += 1,
+            CloseReason::Stale => self.documents_stale += 1,
+            _ => {}
+        }
     }
 
     /// Adds another shard's counts.
@@ -56,6 +82,14 @@ impl Stats {
         self.sends_taken += other.sends_taken;
         self.sends_skipped += other.sends_skipped;
         self.replies_dropped += other.replies_dropped;
+        self.documents_refreshed += other.documents_refreshed;
+        self.documents_stale += other.documents_stale;
+        self.clients_quiet += other.clients_quiet;
+        self.clients_dropped += other.clients_dropped;
+        self.overruns += other.overruns;
+        self.drain_refused += other.drain_refused;
+        self.stalled_cut += other.stalled_cut;
+        self.stalled_bytes_peak += other.stalled_bytes_peak;
     }
 }
 
@@ -78,11 +112,39 @@ impl std::fmt::Display for Stats {
             self.sends_skipped,
             self.replies_dropped
         )?;
+        for (name, count) in [
+            ("documents_refreshed", self.documents_refreshed),
+            ("documents_stale", self.documents_stale),
+            ("clients_quiet", self.clients_quiet),
+            ("clients_dropped", self.clients_dropped),
+            ("overruns", self.overruns),
+            ("drain_refused", self.drain_refused),
+            ("stalled_cut", self.stalled_cut),
+            ("stalled_bytes_peak", self.stalled_bytes_peak),
+        ] {
+            if count > 0 {
+                write!(f, " {name}={count}")?;
+            }
+        }
         for (reason, count) in CloseReason::ALL.iter().zip(self.closed) {
             if count > 0 {
                 write!(f, " closed_{}={count}", reason.word())?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_and_what_did_not_is_left_out() {
+        let mut stats = Stats { clients_dropped: 2, ..Stats::default() };
+        stats.count_close(CloseReason::Stale);
+        stats.add(&Stats { clients_dropped: 1, overruns: 5, ..Stats::default() });
+        let told = stats.to_string();
+        assert!(told.ends_with(" clients_dropped=3 overruns=5 closed_stale=1"), "{told}");
     }
 }

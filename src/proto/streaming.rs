@@ -13,7 +13,8 @@ use crate::proto::document::{Coding, Cursor, Document};
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
 use crate::proto::output::Output;
-use crate::proto::session::{NONE, encode_key};
+use crate::proto::session::{Channel, NONE, encode_key};
+use crate::proto::topic::Topic;
 use crate::wire::command::DocumentRequest;
 use crate::wire::position::Positions;
 
@@ -28,6 +29,32 @@ fn is_successor_of(request: &DocumentRequest, old: &Document) -> bool {
     match request.dup {
         false => !old.dup,
         true => old.dup && request.succeeds == Some(old.number),
+    }
+}
+
+/// Where a new document reads a channel, and whether history has passed what a strict one wants.
+fn begin_at(
+    channel: &Channel,
+    topic: &Topic,
+    last: Option<&Positions>,
+    first: bool,
+) -> (Located, bool) {
+    let opened = Located { place: channel.opened, missed: Missed::Nothing };
+    if channel.overrun {
+        return (opened, true);
+    }
+    let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
+    let head = topic.log.end_to_read();
+    match named {
+        Some((_, position)) => {
+            let located = topic.log.locate(*position);
+            (located, channel.strict && located.missed != Missed::Nothing)
+        }
+        // The client does not say what it has: it was not history that passed it over.
+        None if last.is_none() && !first && channel.opened < head => {
+            (Located { place: head, missed: Missed::Unknown }, false)
+        }
+        None => (opened, false),
     }
 }
 
@@ -54,9 +81,8 @@ impl Hub {
         let large = request.length_large || meta.version == Version::Http10;
         let coding = if large { Coding::Large } else { Coding::Chunked };
         self.put_document_head(conn, coding, meta);
-        self.replace_documents(session_key, request);
-        let heartbeat = request.heartbeat.unwrap_or(self.settings.heartbeat);
-        let heartbeat = heartbeat.clamp(self.settings.heartbeat_min, self.settings.heartbeat_max);
+        let heartbeat = self.agree_on_heartbeat(session_key, request.heartbeat);
+        self.replace_documents(session_key, request, heartbeat);
         let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.last_document += 1;
@@ -82,15 +108,14 @@ impl Hub {
         connection.session = mid;
         connection.deadline = Instant::NEVER;
         let peer = connection.peer;
-        // One interval more than we wait ourselves: a reader that stalls is dropped by us, under
-        // its reason and with a reset; TCP finds the peer that is gone before its socket was full.
-        let patience = heartbeat.times(u64::from(self.settings.drop_intervals) + 1).as_millis();
-        self.outputs.push_back(Output::Stream(conn, u32::try_from(patience).unwrap_or(u32::MAX)));
+        self.outputs.push_back(Output::Stream(conn, self.settings.tcp_patience(heartbeat)));
         for open in &request.opens {
             self.open_channel(session_key, open, None, peer);
         }
+        self.tell_to_move(document.slot);
         self.name_document(document.slot);
         self.arm_document(document.slot);
+        self.arm_session(session_key);
     }
 
     fn put_document_head(&mut self, conn: ConnKey, coding: Coding, meta: &Meta) {
@@ -120,9 +145,9 @@ impl Hub {
 
     /// Documents that the new one succeeds end soon. Where all places are taken, the oldest of
     /// those that have a successor goes at once.
-    fn replace_documents(&mut self, session: Key, request: &DocumentRequest) {
+    fn replace_documents(&mut self, session: Key, request: &DocumentRequest, heartbeat: Span) {
         let now = self.now;
-        let overlap = request.heartbeat.unwrap_or(self.settings.heartbeat).min(OVERLAP_MAX);
+        let overlap = heartbeat.min(OVERLAP_MAX);
         let Some(session) = self.sessions.get(session) else { return };
         let mut slots: Vec<u32> = session.document_slots().collect();
         slots.sort_by_key(|&slot| self.documents.at(slot).map(|document| document.number));
@@ -157,6 +182,7 @@ impl Hub {
                 key: std::str::from_utf8(&text).ok().filter(|_| made_here),
                 heartbeat: document.heartbeat,
                 refresh: self.settings.refresh,
+                client_heartbeat: self.settings.client_heartbeat,
             },
         );
         if let Some(pad) = pad {
@@ -174,19 +200,8 @@ impl Hub {
             let Some(topic) = channel.topic().and_then(|topic| self.topics.slots.at(topic)) else {
                 continue;
             };
-            let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
-            let opened = Located { place: channel.opened, missed: Missed::Nothing };
-            let head = topic.log.end().place;
-            let located = match (named, last) {
-                (Some((_, position)), _) => topic.log.locate(*position),
-                (None, Some(_)) => opened,
-                (None, None) if first => opened,
-                (None, None) if channel.opened < head => {
-                    Located { place: head, missed: Missed::Unknown }
-                }
-                (None, None) => opened,
-            };
-            places.push((index, located));
+            let (located, passed) = begin_at(channel, topic, last, first);
+            places.push((index, located, passed));
         }
         let over: Vec<_> = last
             .map(|last| last.0.iter().map(|(cid, _)| *cid))
@@ -194,8 +209,14 @@ impl Hub {
             .flatten()
             .filter(|cid| session.find_channel(*cid).is_none())
             .collect();
-        for (index, located) in places {
-            self.add_cursor(slot, index, located);
+        for (index, located, passed) in places {
+            if passed {
+                self.tell_overrun(slot, index, located);
+                self.stats.overruns += 1;
+                self.end_channel(session_key, index, ChannelEnd::Overrun, Some(slot));
+            } else {
+                self.add_cursor(slot, index, located);
+            }
         }
         let Some(document) = self.documents.at_mut(slot) else { return };
         for cid in over {
@@ -211,6 +232,10 @@ impl Hub {
             // Its client goes on asking and reads nothing.
             self.close(conn, CloseReason::Stale);
             return;
+        }
+        if document.blocked {
+            let notes = document.notes.len() as u32;
+            self.stalled.note(std::mem::replace(&mut document.noted, notes), notes);
         }
         if document.named || document.blocked {
             return;
@@ -238,6 +263,7 @@ impl Hub {
             Some(DocumentEnd::Refreshed) | None => CloseReason::Refreshed,
         };
         let reusable = document.coding == Coding::Chunked && !self.stopping;
+        self.stats.count_document(reason);
         self.drop_document(slot);
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.phase = Phase::Head;
@@ -258,8 +284,9 @@ impl Hub {
         }
         let Some(document) = self.documents.remove(key) else { return };
         if let Some(unfinished) = &document.unfinished {
-            self.pinned_bytes -= unfinished.pinned;
+            self.stalled.release(unfinished);
         }
+        self.stalled.note(document.noted, 0);
         let now = self.now;
         let Some(session_key) = self.sessions.key_at(document.session) else { return };
         let Some(session) = self.sessions.get_mut(session_key) else { return };

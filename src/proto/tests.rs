@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::base::id::{ConnKey, ShardId};
 use crate::base::name::TopicName;
+use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::proto::connection::Door;
 use crate::proto::directory::Directory;
@@ -12,6 +13,18 @@ use crate::proto::hub::{Hub, Setup};
 use crate::proto::output::{Output, Written};
 use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, TopicOptions};
 use crate::proto::settings::Settings;
+use crate::proto::stats::Stats;
+
+#[cfg(test)]
+mod beating;
+#[cfg(test)]
+mod corners;
+#[cfg(test)]
+mod leaving;
+#[cfg(test)]
+mod sends;
+#[cfg(test)]
+mod stalled;
 
 /// Some hubs whose parcels and moves are carried at once.
 struct Pack {
@@ -22,6 +35,11 @@ struct Pack {
     received: Vec<Vec<u8>>,
     /// Nothing is drained after a write to this peer.
     drains_until: Option<usize>,
+    /// How many bytes each peer still takes; `None` for any number.
+    rooms: Vec<Option<usize>>,
+    /// The patience that TCP was told to have with a peer, as often as it was told.
+    patience: Vec<(usize, u32)>,
+    closed: Vec<(usize, CloseReason)>,
 }
 
 impl Pack {
@@ -40,7 +58,16 @@ impl Pack {
             })
         };
         let hubs = (0..shards).map(hub).collect();
-        Self { hubs, now, conns: Vec::new(), received: Vec::new(), drains_until: None }
+        Self {
+            hubs,
+            now,
+            conns: Vec::new(),
+            received: Vec::new(),
+            drains_until: None,
+            rooms: Vec::new(),
+            patience: Vec::new(),
+            closed: Vec::new(),
+        }
     }
 
     fn connect(&mut self, shard: usize, door: Door) -> usize {
@@ -48,7 +75,53 @@ impl Pack {
         let conn = self.hubs[shard].handle_accepted(peer, door, self.now).unwrap();
         self.conns.push(Some((shard, conn)));
         self.received.push(Vec::new());
+        self.rooms.push(None);
         self.conns.len() - 1
+    }
+
+    /// A document of a new session: its peer, its first frames, and what later commands need.
+    fn document(&mut self, shard: usize, query: &str) -> (usize, Vec<String>, String) {
+        let peer = self.connect(shard, Door::Public);
+        let seen = frames(&self.get(peer, &format!("/ahm/mux.html?{query}")));
+        let (mid, key) = (attribute(&seen, "mid"), attribute(&seen, "k"));
+        (peer, seen, format!("scs=ahm&mid={mid}&k={key}"))
+    }
+
+    /// What a peer has received since it was last asked, as frames.
+    fn fresh(&mut self, peer: usize) -> Vec<String> {
+        let text = String::from_utf8_lossy(&std::mem::take(&mut self.received[peer])).into_owned();
+        text.split('\n').filter(|line| line.starts_with("<p ")).map(str::to_string).collect()
+    }
+
+    /// The peer goes without a word.
+    fn cut(&mut self, peer: usize) {
+        if let Some((shard, conn)) = self.conns[peer].take() {
+            self.hubs[shard].handle_failed(conn, self.now);
+            self.drain();
+        }
+    }
+
+    /// The peer takes so many bytes more, and then nothing.
+    fn give_room(&mut self, peer: usize, room: Option<usize>) {
+        self.rooms[peer] = room;
+        if let Some((shard, conn)) = self.conns[peer] {
+            self.hubs[shard].handle_writable(conn, self.now);
+            self.drain();
+        }
+    }
+
+    fn handle_all(&mut self, each: impl Fn(&mut Hub, Instant)) {
+        for hub in &mut self.hubs {
+            each(hub, self.now);
+        }
+        self.drain();
+    }
+
+    /// What all hubs have counted.
+    fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.hubs.iter().for_each(|hub| stats.add(hub.stats()));
+        stats
     }
 
     fn send(&mut self, peer: usize, bytes: &str) {
@@ -115,16 +188,19 @@ impl Pack {
         match output {
             Output::Send(conn) => {
                 let Some(peer) = peer_of(&self.conns, conn) else { return };
-                let received = &mut self.received[peer];
+                let (received, room) = (&mut self.received[peer], &mut self.rooms[peer]);
                 self.hubs[shard].transmit(conn, self.now, |slices| {
-                    let before = received.len();
-                    slices.iter().for_each(|slice| received.extend_from_slice(slice));
-                    Written { bytes: received.len() - before, blocked: false }
+                    let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+                    let taken = room.map_or(bytes.len(), |room| room.min(bytes.len()));
+                    received.extend_from_slice(&bytes[..taken]);
+                    *room = room.map(|room| room - taken);
+                    Written { bytes: taken, blocked: taken < bytes.len() }
                 });
             }
-            Output::Close(conn, _) => {
+            Output::Close(conn, reason) => {
                 if let Some(peer) = peer_of(&self.conns, conn) {
                     self.conns[peer] = None;
+                    self.closed.push((peer, reason));
                 }
             }
             Output::Post(to, parcel) => self.hubs[to.index()].handle_parcel(parcel, self.now),
@@ -134,7 +210,12 @@ impl Pack {
                 let conn = self.hubs[to.index()].handle_arrived(traveller, self.now).unwrap();
                 self.conns[peer] = Some((to.index(), conn));
             }
-            Output::Receive(_) | Output::Stream(..) | Output::Finish(_) => {}
+            Output::Stream(conn, millis) => {
+                if let Some(peer) = peer_of(&self.conns, conn) {
+                    self.patience.push((peer, millis));
+                }
+            }
+            Output::Receive(_) | Output::Finish(_) => {}
         }
     }
 }

@@ -25,7 +25,8 @@ pub enum Timer {
     Connection(Key),
     /// A document: heartbeat, flush, rate, successor, or a socket that makes no progress.
     Document(Key),
-    /// A session: no document within the linger time, or a gap in its numbered sends.
+    /// A session: no document within the linger time, a client that is not heard, or a gap in its
+    /// numbered sends.
     Session(Key),
     /// The topics: what has aged or is wanted no more.
     Sweep,
@@ -164,7 +165,7 @@ impl Hub {
             None => session.idle_since + settings.linger,
         };
         let gap = session.inboxes.as_ref().and_then(|inboxes| inboxes.deadline(settings.skip));
-        let at = gap.map_or(linger, |gap| gap.min(linger));
+        let at = gap.map_or(linger, |gap| gap.min(linger)).min(settings.silence_ends_at(session));
         if at < session.timer_at {
             session.timer_at = at;
             self.wheel.insert(at, Timer::Session(key));
@@ -183,6 +184,9 @@ impl Hub {
             self.stats.sessions_expired += 1;
             self.end_session(key);
             return;
+        }
+        if self.settings.client_heartbeat && session.document_slots().next().is_some() {
+            self.watch_client(key);
         }
         self.give_up_gaps(key);
         self.arm_session(key);

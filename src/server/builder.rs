@@ -3,9 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use mio::Token;
 
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
@@ -17,20 +14,21 @@ use crate::proto::home::Homes;
 use crate::proto::hub::{Hub, Setup};
 use crate::proto::resource::{Resource, TopicOptions};
 use crate::proto::settings::Settings;
-use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::rlimit;
-use crate::reactor::signals::{Signal, Signals};
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
 use crate::server::config::{Config, ResourceConfig, ResourceKind};
 use crate::server::handle::Handle;
+pub use crate::server::running::Server;
+use crate::server::running::{ENDED, Running};
 use crate::shard::affinity;
+use crate::shard::leaving::Occupied;
 use crate::shard::mail::Mail;
-use crate::shard::mailbox::mailbox;
+use crate::shard::mailbox::{Receiver, Sender, mailbox};
 use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
 
 /// Connections that the kernel holds for us while we are busy.
@@ -106,24 +104,25 @@ impl Builder {
         let directory = Arc::new(self.directory);
         let public = bind_all(&self.config.listen, shards)?;
         let private = bind_all(&self.config.private_listen, shards)?;
-        let mut pollers = Vec::new();
-        let mut boxes = Vec::new();
-        for _ in 0..shards {
-            let poller = Poller::new(EVENTS_MAX)?;
-            let waker = poller.waker(MAIL)?;
-            boxes.push(mailbox::<Mail>(MAIL_PLACES, waker));
-            pollers.push(poller);
-        }
-        let (senders, receivers): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
+        let (senders, parts): (Vec<_>, Vec<_>) = (0..shards)
+            .map(|_| make_mailbox())
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        let poller = Poller::new(8)?;
+        let running = Running::new(poller.waker(ENDED)?);
+        let occupied = Occupied::new(shards);
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
             handle: Handle { homes: Homes::new(seed, shards), shards: senders.clone() },
+            drain: self.config.drain,
+            poller,
+            running: running.clone(),
             threads: Vec::new(),
         };
-        let parts = pollers.into_iter().zip(receivers);
-        let listeners = public.by_shard.into_iter().zip(private.by_shard);
-        for (index, ((poller, mail), (public, private))) in (0..).zip(parts.zip(listeners)) {
+        let listeners = listeners_by_shard(public.by_shard, private.by_shard);
+        for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
             let hub = Hub::new(Setup {
                 settings: Arc::clone(&settings),
                 directory: Arc::clone(&directory),
@@ -133,14 +132,15 @@ impl Builder {
                 unix_micros_at_zero: clock.unix_micros_at_start(),
                 now: Instant::ZERO,
             });
-            let public = public.into_iter().map(|listener| (listener, Door::Public));
-            let private = private.into_iter().map(|listener| (listener, Door::Private));
-            let listeners = public.chain(private).collect();
             let peers = senders.clone();
-            let shard = Shard::new(Parts { hub, clock, poller, mail, peers, listeners })?;
+            let occupied = occupied.clone();
+            let parts = Parts { hub, clock, poller, mail, peers, listeners, occupied };
+            let shard = Shard::new(parts)?;
+            let running = running.one();
             let pinned = self.config.pin;
             let thread = std::thread::Builder::new().name(format!("shard-{index}"));
             server.threads.push(thread.spawn(move || {
+                let _running = running;
                 if pinned {
                     pin(usize::from(index));
                 }
@@ -161,97 +161,26 @@ impl Builder {
     }
 }
 
-/// A running server. Dropping it stops it.
-#[derive(Debug)]
-pub struct Server {
-    public_addrs: Vec<SocketAddr>,
-    private_addrs: Vec<SocketAddr>,
-    handle: Handle,
-    threads: Vec<JoinHandle<io::Result<Stats>>>,
+/// What a shard waits on: its poller, and the mailbox that wakes it.
+type Waiting = (Poller, Receiver<Mail>);
+
+/// A shard's mailbox, with the poller that it wakes.
+fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
+    let poller = Poller::new(EVENTS_MAX)?;
+    let (sender, receiver) = mailbox::<Mail>(MAIL_PLACES, poller.waker(MAIL)?);
+    Ok((sender, (poller, receiver)))
 }
 
-impl Server {
-    /// The addresses that clients connect to.
-    pub fn public_addrs(&self) -> &[SocketAddr] {
-        &self.public_addrs
-    }
-
-    /// The addresses that publishers connect to.
-    pub fn private_addrs(&self) -> &[SocketAddr] {
-        &self.private_addrs
-    }
-
-    /// A way in for other threads.
-    pub fn handle(&self) -> Handle {
-        self.handle.clone()
-    }
-
-    /// Waits for SIGINT or SIGTERM, then stops.
-    ///
-    /// # Errors
-    ///
-    /// When signals cannot be waited for; the server goes on until it is dropped.
-    pub fn wait(self) -> io::Result<Stats> {
-        self.wait_on(Signals::new()?)
-    }
-
-    /// The same with signals that were caught from an earlier moment on: make them before the
-    /// server starts, and none can come between.
-    ///
-    /// # Errors
-    ///
-    /// As [`Server::wait`].
-    pub fn wait_on(self, mut signals: Signals) -> io::Result<Stats> {
-        const SIGNALS: Token = Token(1);
-        let mut poller = Poller::new(8)?;
-        signals.register(poller.registry(), SIGNALS)?;
-        loop {
-            poller.poll(None)?;
-            for signal in signals.pending() {
-                if matches!(signal, Signal::Interrupt | Signal::Terminate) {
-                    log::info!("stopping");
-                    return Ok(self.stop());
-                }
-            }
-        }
-    }
-
-    /// Stops: documents get their last frame, answers under way are given, then the threads end.
-    pub fn stop(mut self) -> Stats {
-        self.end()
-    }
-
-    fn end(&mut self) -> Stats {
-        for shard in &self.handle.shards {
-            let mut mail = Mail::Stop;
-            // A full mailbox is being emptied; a closed one needs no word.
-            while let Err(back) = shard.push(mail) {
-                if shard.is_closed() {
-                    break;
-                }
-                mail = back;
-                std::thread::yield_now();
-            }
-        }
-        let mut stats = Stats::default();
-        for thread in self.threads.drain(..) {
-            match thread.join() {
-                Ok(Ok(counted)) => stats.add(&counted),
-                Ok(Err(error)) => log::error!("a shard has failed: {error}"),
-                Err(_) => log::error!("a shard has panicked"),
-            }
-        }
-        stats
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            let stats = self.end();
-            log::debug!("{stats}");
-        }
-    }
+/// What each shard listens on, with the door that it is.
+fn listeners_by_shard(
+    public: Vec<Vec<Listener>>,
+    private: Vec<Vec<Listener>>,
+) -> impl Iterator<Item = Vec<(Listener, Door)>> {
+    public.into_iter().zip(private).map(|(public, private)| {
+        let public = public.into_iter().map(|listener| (listener, Door::Public));
+        let private = private.into_iter().map(|listener| (listener, Door::Private));
+        public.chain(private).collect()
+    })
 }
 
 struct Bound {

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub shards: usize,
     /// Whether each shard stays on a core of its own.
     pub pin: bool,
+    /// How long clients have to go elsewhere when the server is asked to stop; zero: no time.
+    pub drain: Span,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
@@ -51,6 +54,7 @@ impl Default for Config {
             token: None,
             shards: 0,
             pin: false,
+            drain: Span::from_secs(5),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![

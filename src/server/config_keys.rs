@@ -26,7 +26,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 36] = [
+pub static KEYS: [Key<Config>; 40] = [
     Key {
         path: "listen",
         place: Place::Addresses(|c| &mut c.listen),
@@ -41,6 +41,11 @@ pub static KEYS: [Key<Config>; 36] = [
         path: "pin",
         place: Place::Flag(|c| &mut c.pin),
         meaning: "Whether each shard stays on a core of its own",
+    },
+    Key {
+        path: "drain",
+        place: Place::Span(|c| &mut c.drain, Span::ZERO, HOUR),
+        meaning: "How long clients have to go elsewhere after SIGTERM; 0s: no time",
     },
     Key {
         path: "private.listen",
@@ -118,6 +123,16 @@ pub static KEYS: [Key<Config>; 36] = [
         meaning: "Heartbeats without progress after which a document is dropped",
     },
     Key {
+        path: "protocol.client_heartbeat",
+        place: Place::Flag(|c| &mut c.protocol.client_heartbeat),
+        meaning: "Whether clients must be heard once in every heartbeat interval",
+    },
+    Key {
+        path: "protocol.warn_intervals",
+        place: Place::SmallCount(|c| &mut c.protocol.warn_intervals, 1, 100),
+        meaning: "Heartbeats that did not come from a client after which it is counted",
+    },
+    Key {
         path: "protocol.head_timeout",
         place: Place::Span(|c| &mut c.protocol.head_timeout, MS.times(100), HOUR),
         meaning: "A request's head must arrive within this after its first byte",
@@ -145,7 +160,12 @@ pub static KEYS: [Key<Config>; 36] = [
     Key {
         path: "protocol.history_bytes_max",
         place: Place::Size(|c| &mut c.protocol.history_bytes_max, 64 * KIB, 1024 * GIB),
-        meaning: "Bytes of all histories of one shard; the oldest goes first",
+        meaning: "Bytes of all histories together; the oldest goes first",
+    },
+    Key {
+        path: "protocol.stalled_bytes_max",
+        place: Place::Size(|c| &mut c.protocol.stalled_bytes_max, 64 * KIB, 1024 * GIB),
+        meaning: "Bytes that all stalled streams hold; who stalls longest is dropped first",
     },
     Key {
         path: "protocol.send_window",

@@ -231,6 +231,11 @@ impl Loader {
             (protocol.heartbeat_min <= protocol.heartbeat, "heartbeat_min", "heartbeat"),
             (protocol.heartbeat <= protocol.heartbeat_max, "heartbeat", "heartbeat_max"),
             (
+                protocol.warn_intervals <= protocol.drop_intervals,
+                "warn_intervals",
+                "drop_intervals",
+            ),
+            (
                 protocol.payload_bytes_max <= protocol.batch_bytes_max,
                 "payload_bytes_max",
                 "batch_bytes_max",

@@ -1,8 +1,9 @@
-//! Publishing from any thread of the embedding process.
+//! Publishing and draining from any thread of the embedding process.
 
 use std::fmt;
 
 use crate::base::name::TopicName;
+use crate::base::time::Span;
 use crate::proto::home::Homes;
 use crate::proto::parcel::{Parcel, Publication};
 use crate::shard::mail::Mail;
@@ -46,6 +47,46 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Begins a drain and returns: public listeners close, every document is told to go elsewhere
+    /// within that span and goes on meanwhile. The server stops when no document is left, at the
+    /// latest when the span is over; zero stops it at once. A later call can only bring the end
+    /// nearer.
+    ///
+    /// ```
+    /// use ahm::base::time::Span;
+    /// use ahm::server::{builder::Builder, config::Config};
+    /// let config = Config {
+    ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
+    ///     private_listen: vec![],
+    ///     ..Config::default()
+    /// };
+    /// let server = Builder::new(config).start()?;
+    /// let handle = server.handle();
+    /// // From any thread, when this machine is to be taken out of service:
+    /// handle.drain(Span::from_secs(10));
+    /// let stats = server.wait()?; // or until SIGINT
+    /// assert_eq!(stats.documents, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drain(&self, within: Span) {
+        self.tell_all(|| Mail::Drain(within));
+    }
+
+    /// Puts mail into every shard's box; one that is full is being emptied, a closed one needs no
+    /// word.
+    pub(crate) fn tell_all(&self, mail: impl Fn() -> Mail) {
+        for shard in &self.shards {
+            let mut mail = mail();
+            while let Err(back) = shard.push(mail) {
+                if shard.is_closed() {
+                    break;
+                }
+                mail = back;
+                std::thread::yield_now();
+            }
+        }
+    }
+
     /// Publishes a message whose offset the server gives; `snapshot` says that it alone is the
     /// whole present state of the topic.
     ///

@@ -10,3 +10,4 @@ pub mod config_print;
 pub mod config_problem;
 pub mod config_value;
 pub mod handle;
+pub mod running;

@@ -97,7 +97,7 @@ impl Shard {
     }
 
     /// Posts mail in order; it waits here while the other mailbox is full.
-    fn post(&mut self, shard: ShardId, mail: Mail) {
+    pub(crate) fn post(&mut self, shard: ShardId, mail: Mail) {
         let outbox = &mut self.outbox[shard.index()];
         if !outbox.is_empty() {
             outbox.push_back(mail);

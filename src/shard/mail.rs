@@ -1,5 +1,6 @@
 //! What a shard finds in its mailbox.
 
+use crate::base::time::Span;
 use crate::proto::output::Traveller;
 use crate::proto::parcel::Parcel;
 use crate::reactor::transport::Transport;
@@ -11,6 +12,8 @@ pub enum Mail {
     Parcel(Parcel),
     /// A connection that belongs here.
     Arrival(Box<(Transport, Traveller)>),
+    /// The server stops within this span, and clients go elsewhere until then.
+    Drain(Span),
     /// The server stops.
     Stop,
 }

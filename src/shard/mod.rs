@@ -6,6 +6,7 @@
 pub mod affinity;
 pub mod budget;
 pub mod drive;
+pub mod leaving;
 pub mod mail;
 pub mod mailbox;
 pub mod turn;

@@ -17,6 +17,7 @@ use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::transport::Transport;
 use crate::shard::budget::{Budget, ReadQueue};
+use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender};
 use crate::shard::wires::{Wire, Wires, conn_of};
@@ -48,8 +49,6 @@ const RETRY: Span = Span::from_millis(1);
 const ACCEPT_RETRY: Span = Span::from_millis(5);
 /// Mail that may wait for full mailboxes before the shard takes in no more work.
 const OUTBOX_MAX: usize = 4_096;
-/// How long last frames and answers may take when the server stops.
-const STOP_SPAN: Span = Span::from_secs(5);
 
 /// One reactor thread: a core, its sockets and its mail.
 #[derive(Debug)]
@@ -69,20 +68,29 @@ pub struct Shard {
     pub(crate) now: Instant,
     clock: Clock,
     mail: Receiver<Mail>,
-    doors: Vec<Entrance>,
+    pub(crate) doors: Vec<Entrance>,
     buffer: Vec<u8>,
-    stop_at: Option<Instant>,
+    pub(crate) leaving: Leaving,
     /// When a listener that failed to accept is tried again.
     accept_at: Option<Instant>,
     longest_turn: Span,
 }
 
 #[derive(Debug)]
-struct Entrance {
-    listener: Listener,
-    door: Door,
+pub(crate) struct Entrance {
+    /// `None` once it is closed; the place stays, because a token names it.
+    pub(crate) listener: Option<Listener>,
+    pub(crate) door: Door,
     /// Whether connections may wait that no edge will tell of.
-    waiting: bool,
+    pub(crate) waiting: bool,
+    /// Whether it is closed as soon as no connection waits.
+    pub(crate) closing: bool,
+}
+
+impl Entrance {
+    fn has_work(&self) -> bool {
+        self.waiting && self.listener.is_some()
+    }
 }
 
 /// What a shard is made of.
@@ -100,6 +108,8 @@ pub struct Parts {
     pub peers: Vec<Sender<Mail>>,
     /// What it listens on.
     pub listeners: Vec<(Listener, Door)>,
+    /// Common to all shards.
+    pub occupied: Occupied,
 }
 
 impl Shard {
@@ -112,7 +122,8 @@ impl Shard {
         let mut doors = Vec::new();
         for (index, (mut listener, door)) in parts.listeners.into_iter().enumerate() {
             listener.register(parts.poller.registry(), Token(MAIL.0 - 1 - index))?;
-            doors.push(Entrance { listener, door, waiting: true });
+            let listener = Some(listener);
+            doors.push(Entrance { listener, door, waiting: true, closing: false });
         }
         Ok(Self {
             hub: parts.hub,
@@ -129,7 +140,7 @@ impl Shard {
             mail: parts.mail,
             doors,
             buffer: vec![0; READ_BYTES],
-            stop_at: None,
+            leaving: Leaving::new(parts.occupied),
             accept_at: None,
             longest_turn: Span::ZERO,
         })
@@ -149,10 +160,12 @@ impl Shard {
             self.take_mail();
             self.take_readiness();
             self.hub.handle_timeout(self.now);
+            self.end_drain();
             self.drain();
             self.write_named();
             self.drain();
             self.close_some();
+            self.watch_drain();
             self.longest_turn = self.longest_turn.max(self.clock.now().since(began));
             if self.is_over() {
                 log::debug!("longest turn {}", self.longest_turn);
@@ -167,7 +180,7 @@ impl Shard {
             || !self.to_read.is_empty()
             || !self.closed.is_empty()
             || !self.arrivals.is_empty()
-            || self.doors.iter().any(|entrance| entrance.waiting);
+            || self.doors.iter().any(Entrance::has_work);
         let asleep = !busy && self.mail.prepare_sleep();
         let timeout = if asleep { self.patience() } else { Some(Span::ZERO) };
         let polled = self.poller.poll(timeout);
@@ -179,7 +192,7 @@ impl Shard {
         let now = self.clock.now();
         let timer = self.hub.poll_timeout().map(|at| at.since(now));
         let retry = self.outbox.iter().any(|mail| !mail.is_empty()).then_some(RETRY);
-        let stop = self.stop_at.map(|at| at.since(now));
+        let stop = self.leaving.next().map(|at| at.since(now));
         let accept = self.accept_at.map(|at| at.since(now));
         [timer, retry, stop, accept].into_iter().flatten().min()
     }
@@ -193,11 +206,8 @@ impl Shard {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
                 // It has a request in it: not to be done before what is published gets on.
                 Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
-                Mail::Stop => {
-                    self.doors.clear();
-                    self.stop_at.get_or_insert(self.now + STOP_SPAN);
-                    self.hub.handle_shutdown(self.now);
-                }
+                Mail::Drain(within) => self.begin_drain(within),
+                Mail::Stop => self.begin_stop(),
             }
         }
     }
@@ -238,6 +248,11 @@ impl Shard {
         for index in 0..self.doors.len() {
             self.accept(index);
         }
+        for entrance in self.doors.iter_mut().filter(|entrance| entrance.closing) {
+            if !entrance.waiting {
+                (entrance.listener, entrance.closing) = (None, false);
+            }
+        }
         let mut budget = self.budget(ACCEPT_SPAN);
         while !self.arrivals.is_empty() && !budget.is_spent(|| self.clock.now()) {
             let Some(arrival) = self.arrivals.pop_front() else { break };
@@ -261,10 +276,10 @@ impl Shard {
         let mut budget = self.budget(ACCEPT_SPAN);
         while !budget.is_spent(|| self.clock.now()) {
             let Some(entrance) = self.doors.get_mut(index) else { return };
-            if !entrance.waiting {
+            let Some(listener) = entrance.listener.as_mut().filter(|_| entrance.waiting) else {
                 return;
-            }
-            match entrance.listener.accept() {
+            };
+            match listener.accept() {
                 Ok(Some((transport, peer))) => {
                     let door = entrance.door;
                     if let Some(conn) = self.hub.handle_accepted(peer, door, self.now) {
@@ -341,12 +356,5 @@ impl Shard {
         while !self.closed.is_empty() && !budget.is_spent(|| self.clock.now()) {
             self.closed.pop_front();
         }
-    }
-
-    /// Whether the server stops and nothing is left to be sent, or it took too long.
-    fn is_over(&self) -> bool {
-        let Some(stop_at) = self.stop_at else { return false };
-        let mail_left = self.outbox.iter().any(|mail| !mail.is_empty());
-        (self.hub.connection_count() == 0 && !mail_left) || self.now >= stop_at
     }
 }

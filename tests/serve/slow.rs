@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Instant;
 
 use ahm::base::reason::CloseReason;
 use ahm::base::time::Span;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 
-use crate::support::{PATIENCE, Peer, server};
+use crate::support::{PATIENCE, Peer, attribute, server};
 
 #[test]
 fn a_reader_that_takes_nothing_is_dropped_as_stale_and_told_so() {
@@ -44,4 +45,56 @@ fn a_reader_that_takes_nothing_is_dropped_as_stale_and_told_so() {
     // It is forgotten at once, with everything that it would not take.
     let stats = server.stop();
     assert_eq!(stats.closed[CloseReason::Stale as usize], 1, "{stats}");
+}
+
+#[test]
+fn a_peer_that_vanished_is_found_although_little_is_on_the_way() {
+    let server = server(1, |config| {
+        config.protocol.heartbeat_min = Span::from_millis(100);
+        config.protocol.drop_intervals = 2;
+        config.protocol.linger = Span::ZERO;
+    });
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.connect(&server.public_addrs()[0].into()).unwrap();
+    let cable = socket.try_clone().unwrap();
+    let mut reader = Peer::over(TcpStream::from(socket));
+    reader.document("/ahm/mux.html?h=100");
+    let identity = reader.frame();
+    let me = format!("mid={}&k={}", attribute(&identity, "mid"), attribute(&identity, "k"));
+    // From now on this end hears nothing and acknowledges nothing, as if the cable were cut: the
+    // filter's only instruction is to keep no byte.
+    const KEEP_NOTHING: SockFilter = SockFilter::new(6, 0, 0, 0);
+    cable.attach_filter(&[KEEP_NOTHING]).unwrap();
+    // Its session goes with its document.
+    let mut line = Peer::connect(server.public_addrs()[0]);
+    let begun = Instant::now();
+    while line.get(&format!("/ahm/ping?{me}")).status == 200 {
+        assert!(begun.elapsed() < PATIENCE, "nobody missed the reader");
+    }
+    let stats = server.stop();
+    assert_eq!(stats.closed[CloseReason::TransportError as usize], 1, "{stats}");
+    assert_eq!(stats.closed[CloseReason::Stale as usize], 0, "{stats}");
+}
+
+#[test]
+fn a_client_that_must_speak_and_does_not_is_dropped_and_may_come_back() {
+    let server = server(1, |config| {
+        config.protocol.heartbeat_min = Span::from_millis(100);
+        config.protocol.client_heartbeat = true;
+    });
+    let mut reader = Peer::connect(server.public_addrs()[0]);
+    reader.document("/ahm/mux.html?h=100");
+    let identity = reader.frame();
+    assert!(identity.ends_with(" h=100 r=240000 v=1 hc>"), "{identity}");
+    let me = format!("mid={}&k={}", attribute(&identity, "mid"), attribute(&identity, "k"));
+    let _ = reader.rest();
+    let mut line = Peer::connect(server.public_addrs()[0]);
+    let answer = line.get(&format!("/ahm/ping?{me}&h=400"));
+    assert!(answer.body.ends_with(",\"h\":400}"), "{answer:?}");
+    line.document(&format!("/ahm/mux.html?{me}"));
+    let identity = line.frame();
+    assert!(identity.contains(" d=2 h=400 "), "{identity}");
+    let stats = server.stop();
+    assert_eq!((stats.clients_quiet, stats.clients_dropped), (1, 1), "{stats}");
+    assert_eq!(stats.documents_stale, 1, "{stats}");
 }
