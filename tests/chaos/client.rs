@@ -63,8 +63,10 @@ impl Kind {
 /// What all clients of a run share.
 #[derive(Debug)]
 pub struct Course {
-    /// Where they connect.
-    pub address: SocketAddr,
+    /// Where they connect: one for each server.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether some of them send.
+    pub sends: bool,
     /// Topics that there are.
     pub topics: usize,
     /// The last message of each topic.
@@ -120,7 +122,9 @@ struct Client<'c> {
     send_at: Instant,
 }
 
-fn settings(kind: Kind) -> Settings {
+fn settings(kind: Kind, servers: usize) -> Settings {
+    // A document on each server, at least.
+    let least = servers as u8 - 1;
     let cap = Span::from_secs(1);
     Settings {
         heartbeat: Some(Span::from_millis(500)),
@@ -128,9 +132,9 @@ fn settings(kind: Kind) -> Settings {
         backoff: Backoff { cap, ..Backoff::default() },
         refresh: (kind == Kind::Refreshing).then_some(Span::from_millis(1500)),
         duplicates: match kind {
-            Kind::Duplicates(count) => count,
+            Kind::Duplicates(count) => count.max(least),
             Kind::Refreshing => 1,
-            _ => 0,
+            _ => least,
         },
         ..Settings::default()
     }
@@ -139,8 +143,12 @@ fn settings(kind: Kind) -> Settings {
 /// Runs client `number` to its end.
 pub fn run(course: &Course, number: usize, seed: u64) -> Account {
     let kind = Kind::of(number);
-    let url = Server::parse(&format!("http://{}", course.address), "/ahm/").unwrap();
-    let link = Link::new(url, settings(kind), seed.wrapping_add(number as u64)).unwrap();
+    let url = |address| Server::parse(&format!("http://{address}"), "/ahm/").unwrap();
+    let mut servers: Vec<Server> = course.addresses.iter().map(url).collect();
+    // Each is the first choice of as many clients as any other.
+    servers.rotate_left(number / 10 % course.addresses.len());
+    let settings = settings(kind, servers.len());
+    let link = Link::over(servers, settings, seed.wrapping_add(number as u64)).unwrap();
     let mut client = Client {
         course,
         link,
@@ -177,7 +185,7 @@ impl Client<'_> {
             let ledger = Ledger::new(Some(topic), latest, since.map(|_| 0));
             self.ledgers.insert(key, ledger);
         }
-        if kind == Kind::Sending {
+        if kind == Kind::Sending && self.course.sends {
             let mut open = |name: &str| {
                 let request = OpenRequest::new(parse_topic(name).unwrap());
                 Some(self.link.agent().subscribe(request, now).unwrap())

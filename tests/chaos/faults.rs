@@ -73,6 +73,8 @@ pub struct Profile {
     pub stall_max: Duration,
     /// Of a hundred new connections so many lead into a hole.
     pub holes: u64,
+    /// Nothing is broken: only stalls, delays and small pieces.
+    pub gentle: bool,
 }
 
 /// The faults of one connection, in order.
@@ -97,13 +99,19 @@ impl Faults {
 
     /// The next fault, and how long after now (or after the last one) it comes.
     pub fn next(&mut self) -> (Duration, Fault) {
-        let Profile { every, stall_max, holes } = self.profile;
+        let Profile { every, stall_max, holes, gentle } = self.profile;
         if std::mem::take(&mut self.first) && self.random.below(100) < holes {
             return (Duration::ZERO, Fault::Hole(self.span(200, stall_max)));
         }
         let wait = self.span(0, every * 2);
         let way = Way::draw(&mut self.random);
-        let fault = match self.random.below(100) {
+        let draw = self.random.below(100);
+        let fault = match draw {
+            _ if gentle => match draw % 3 {
+                0 => Fault::Stall(way, self.span(10, stall_max)),
+                1 => Fault::Delay(way, self.span(1, stall_max)),
+                _ => Fault::Trickle(way, 1 + self.random.below(40) as u32),
+            },
             0..18 => Fault::Reset(way),
             18..26 => Fault::Orphan(way, self.span(100, stall_max)),
             26..52 => Fault::Stall(way, self.span(50, stall_max)),
@@ -130,6 +138,14 @@ impl Counts {
         self.0[fault.kind()].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Adds those of `other`.
+    pub fn merge(&self, other: &Self) {
+        for (mine, theirs) in self.0.iter().zip(&other.0) {
+            mine.fetch_add(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// All of them.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }

@@ -5,7 +5,8 @@
 //!
 //! In the first run histories are long enough: nothing may be lost, repeated, out of order or
 //! declared missing. In the second they are short and the cuts are longer: what is lost must be
-//! what was declared, number by number.
+//! what was declared, number by number. In the third each client reads from two servers that are fed
+//! with the same numbers; one of them is killed and started again, and nobody misses anything.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -42,20 +43,27 @@ fn plans(options: &Options) -> Vec<Plan> {
         seconds,
         seed,
         rate: 12,
-        profile: Profile { every, stall_max, holes: 2 },
+        servers: 1,
+        profile: Profile { every, stall_max, holes: 2, gentle: false },
         history: 1_000_000,
         linger: 60_000,
         lossy: false,
     };
     let short = Plan {
         title: "run 2, short histories and longer cuts",
-        profile: Profile { every, stall_max: stall_max * 2, holes: 25 },
+        profile: Profile { stall_max: stall_max * 2, holes: 25, ..long.profile },
         history: 8,
         linger: 1_000,
         lossy: true,
         ..long.clone()
     };
-    vec![long, short]
+    let kill = Plan {
+        title: "run 3, two servers, one of them killed and started again",
+        servers: 2,
+        profile: Profile { stall_max: Duration::from_millis(200), holes: 0, gentle: true, every },
+        ..long.clone()
+    };
+    vec![long, short, kill]
 }
 
 fn main() -> ExitCode {

@@ -13,7 +13,7 @@ pub struct Options {
 impl Options {
     /// Reads the arguments; `None`: they are those of a test harness and ask for no run.
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options = Self { clients: 40, seconds: 5, seed: 1, run: None };
+        let mut options = Self { clients: 40, seconds: 4, seed: 1, run: None };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
             let mut number = || {
@@ -32,7 +32,7 @@ impl Options {
                 | "--include-ignored" => {}
                 _ if argument.starts_with("--test-threads=") => {}
                 _ if argument.starts_with('-') => {
-                    let known = "--clients N, --seconds S, --seed K, --run 1 or 2";
+                    let known = "--clients N, --seconds S, --seed K, --run 1 to 3";
                     return Err(format!("{argument}: expected {known}"));
                 }
                 _ if "chaos".contains(argument.as_str()) => {}

@@ -3,8 +3,8 @@
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const PAIRS: usize = 2;
 #[derive(Debug)]
 struct Shared {
     /// Where connections lead.
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     counts: Counts,
     connections: AtomicU64,
     /// No more faults: what is stalled goes on.
@@ -52,7 +52,7 @@ impl Proxy {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
             counts: Counts::default(),
             connections: AtomicU64::new(0),
             calm: AtomicBool::new(false),
@@ -81,6 +81,11 @@ impl Proxy {
     /// The connections so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections from now on lead to `target`.
+    pub fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().unwrap() = target;
     }
 
     /// Ends all faults.
@@ -187,7 +192,7 @@ impl Loop {
         while let Ok((client, _)) = self.listener.accept() {
             let number = self.shared.connections.fetch_add(1, Ordering::Relaxed);
             let faults = (!self.calm).then(|| Faults::new(self.profile, self.seed, number));
-            let target = self.shared.target;
+            let target = *self.shared.target.lock().unwrap();
             let entry = self.pairs.vacant_entry();
             let tokens = [0, 1].map(|side| Token(PAIRS + 2 * entry.key() + side));
             due.push(entry.key());

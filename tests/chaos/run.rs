@@ -1,4 +1,5 @@
-//! One run: a server, two proxies, a publisher, many clients, and what came of it.
+//! One run: servers, a proxy before each of their listeners, publishers, many clients, and what
+//! came of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub clients: usize,
     pub seconds: u64,
     pub seed: u64,
+    /// Servers that are fed with the same; of two, one is killed in the middle and started again.
+    pub servers: usize,
     /// Messages a second of each topic.
     pub rate: u64,
     pub profile: Profile,
@@ -51,26 +54,66 @@ impl Plan {
         ];
         Server::start(&settings, &resources)
     }
+
+    fn pace(&self) -> Pace {
+        Pace { rate: self.rate, count: self.rate * self.seconds }
+    }
 }
 
 /// A thread that publishes, and how it is stopped: by dropping the second.
 type Feeding = (JoinHandle<Result<Published, String>>, Sender<()>);
 
-fn publish(proxy: &Proxy, pace: Pace) -> Vec<Feeding> {
-    let (began, begun) = mpsc::channel();
-    let address = proxy.address;
-    let threads: Vec<_> = (0..TOPICS)
-        .map(|topic| {
+/// One server with what stands before it.
+struct Site {
+    server: Server,
+    public: Proxy,
+    private: Proxy,
+    feeds: Vec<Feeding>,
+}
+
+impl Site {
+    fn start(plan: &Plan, number: u64) -> Self {
+        let server = plan.server();
+        let seed = plan.seed.wrapping_add(number << 32);
+        let public = Proxy::start(server.public, plan.profile, seed).unwrap();
+        let private = Proxy::start(server.private, plan.profile, seed ^ 0xfeed).unwrap();
+        Self { server, public, private, feeds: Vec::new() }
+    }
+
+    /// Begins to publish; every topic is there when this returns.
+    fn publish(&mut self, pace: Pace) {
+        let (began, begun) = mpsc::channel();
+        let address = self.private.address;
+        for topic in 0..TOPICS {
             let (stop, stopped) = mpsc::channel();
             let began = began.clone();
             let work = move || feed::run(address, topic, pace, &began, &stopped);
-            (thread::spawn(work), stop)
-        })
-        .collect();
-    for _ in 0..TOPICS {
-        begun.recv_timeout(PATIENCE).expect("each topic begins");
+            self.feeds.push((thread::spawn(work), stop));
+        }
+        for _ in 0..TOPICS {
+            begun.recv_timeout(PATIENCE).expect("each topic begins");
+        }
     }
-    threads
+
+    /// Kills the server, and starts another in its place after `pause`.
+    fn replace(&mut self, plan: &Plan, pause: Duration) {
+        self.server.kill();
+        wait(pause);
+        self.server = plan.server();
+        self.public.lead_to(self.server.public);
+        self.private.lead_to(self.server.private);
+    }
+
+    fn calm(&self) {
+        self.public.calm();
+        self.private.calm();
+    }
+}
+
+/// Lets `span` pass; what happens at a moment of its own is part of the plan, and waits for nobody.
+fn wait(span: Duration) {
+    let (_open, never) = mpsc::channel::<()>();
+    let _ = never.recv_timeout(span);
 }
 
 fn start_clients(plan: &Plan, course: &Arc<Course>) -> Vec<JoinHandle<Account>> {
@@ -93,64 +136,72 @@ fn watch_board(server: &Server, until: Instant) -> JoinHandle<Result<Board, Stri
     thread
 }
 
+/// Waits for all publishers, and for those clients that then have everything.
+fn finish(
+    sites: &mut [Site],
+    course: &Course,
+    clients: Vec<JoinHandle<Account>>,
+    report: &mut Report,
+) {
+    for (thread, stop) in sites.iter_mut().flat_map(|site| site.feeds.drain(..)) {
+        match thread.join().expect("the publisher does not panic") {
+            Ok(of_topic) => report.published.push(of_topic),
+            Err(problem) => report.problems.push(problem),
+        }
+        drop(stop);
+    }
+    sites.iter().for_each(Site::calm);
+    let calm = Instant::now();
+    course.over.store(true, Ordering::Release);
+    for thread in clients {
+        match thread.join() {
+            Ok(account) => report.accounts.push(account),
+            Err(_) => report.problems.push("a client has panicked".into()),
+        }
+    }
+    report.settled = calm.elapsed();
+    let unfinished = report.accounts.iter().filter_map(|account| account.unfinished.clone());
+    report.problems.extend(unfinished);
+}
+
 /// Carries `plan` out.
 pub fn run(plan: &Plan) -> Report {
-    let began = Instant::now();
-    let mut server = plan.server();
-    let public = Proxy::start(server.public, plan.profile, plan.seed).unwrap();
-    let private = Proxy::start(server.private, plan.profile, plan.seed ^ 0xfeed).unwrap();
-    let pace = Pace { rate: plan.rate, count: plan.rate * plan.seconds };
-    let until = began + Duration::from_secs(plan.seconds) + SETTLE;
-    let board = watch_board(&server, until + SETTLE);
-    let feeds = publish(&private, pace);
+    let until = Instant::now() + Duration::from_secs(plan.seconds) + SETTLE;
+    let mut sites: Vec<Site> =
+        (0..plan.servers as u64).map(|number| Site::start(plan, number)).collect();
+    // A send goes to one server: where that is killed nothing is promised about it.
+    let sends = plan.servers == 1;
+    let board = sends.then(|| watch_board(&sites[0].server, until + SETTLE));
+    sites.iter_mut().for_each(|site| site.publish(plan.pace()));
     let course = Arc::new(Course {
-        address: public.address,
+        addresses: sites.iter().map(|site| site.public.address).collect(),
+        sends,
         topics: TOPICS,
-        last: pace.count,
+        last: plan.pace().count,
         over: AtomicBool::new(false),
         until,
     });
     let clients = start_clients(plan, &course);
-    let mut problems = Vec::new();
-    let mut published = Vec::new();
-    for (thread, stop) in feeds {
-        match thread.join().expect("the publisher does not panic") {
-            Ok(of_topic) => published.push(of_topic),
-            Err(problem) => problems.push(problem),
-        }
-        drop(stop);
+    let mut report = Report::new(plan);
+    if plan.servers > 1 {
+        wait(Duration::from_secs(plan.seconds) / 2);
+        let before = sites[0].public.connections();
+        sites[0].replace(plan, Duration::from_secs(plan.seconds) / 8);
+        report.after_kill = Some(sites[0].public.connections() - before);
     }
-    public.calm();
-    private.calm();
-    let calm = Instant::now();
-    course.over.store(true, Ordering::Release);
-    let mut accounts: Vec<Account> = Vec::new();
-    for thread in clients {
-        match thread.join() {
-            Ok(account) => accounts.push(account),
-            Err(_) => problems.push("a client has panicked".into()),
+    finish(&mut sites, &course, clients, &mut report);
+    if let Some(board) = board {
+        report.problems.extend(audit::end(sites[0].server.private).err());
+        match board.join().expect("the reader of the board does not panic") {
+            Ok(board) => report.sends = Taken::of(&report.accounts, &board),
+            Err(problem) => report.problems.push(problem),
         }
     }
-    let settled = calm.elapsed();
-    problems.extend(audit::end(server.private).err());
-    let board = board.join().expect("the reader of the board does not panic");
-    let board = board.unwrap_or_else(|problem| {
-        problems.push(problem);
-        Board::new()
-    });
-    if !server.is_alive() {
-        problems.push("the server has died".into());
+    for site in &mut sites {
+        if !site.server.is_alive() {
+            report.problems.push("a server has died".into());
+        }
+        report.add_proxies(&site.public, &site.private);
     }
-    problems.extend(accounts.iter().filter_map(|account| account.unfinished.clone()));
-    Report {
-        plan: plan.clone(),
-        connections: public.connections() + private.connections(),
-        faults: [&public, &private].map(|proxy| proxy.counts().to_string()),
-        fault_count: public.counts().total(),
-        published,
-        sends: Taken::of(&accounts, &board),
-        accounts,
-        settled,
-        problems,
-    }
+    report
 }
