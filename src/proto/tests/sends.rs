@@ -228,6 +228,22 @@ fn a_conversation_that_is_over_takes_no_more() {
     // Nobody has read the end yet.
     let answer = send(2);
     assert!(answer.contains("\"error\":\"no-channel\""), "{answer}");
+    // What was held when it ended comes to nobody, and its client hears so.
+    let (reader, _, me) = pack.document(0, "open=once/x;cid=7");
+    pack.fresh(reader);
+    let taken = pack.stats().sends_taken;
+    for n in [3, 2, 1] {
+        pack.get(line, &format!("/ahm/send?{me}&cid=7&n={n}&data=x"));
+    }
+    let seen = pack.fresh(reader);
+    let expected = [
+        "<p a c=7 n=2 e=unknown>",
+        "<p a c=7 n=3 e=unknown>",
+        "<p c=7 n=1>that was all",
+        "<p x c=7 e=gone>",
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(pack.stats().sends_taken, taken + 1);
     // The end is read by whoever comes, also by who wants nothing of the past.
     for (last, before) in [("&last=", ">that was all"), ("", " n=1>")] {
         let (reader, _, me) = pack.document(0, "open=once/x;cid=7");
