@@ -339,10 +339,8 @@ impl Merge {
         lane.fresh = false;
         match item {
             Item::Opened { ep, n, head } => {
-                lane.jumped = match lane.asked.take() {
-                    Some(asked) => (asked.ep != ep || asked.n < n).then_some(n),
-                    None => (lane.place.ep != ep).then_some(n),
-                };
+                let before = lane.asked.take().unwrap_or(lane.place);
+                lane.jumped = (before.ep != ep || before.n < n).then_some(n);
                 lane.place = Position { ep, n };
                 lane.life = track.life;
                 lane.era = track.open(lane.channel, from, (ep, n, head), sink);
