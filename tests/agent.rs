@@ -14,6 +14,8 @@ mod duplicates;
 mod link;
 #[path = "agent/model.rs"]
 mod model;
+#[path = "agent/routes.rs"]
+mod routes;
 #[path = "agent/script.rs"]
 mod script;
 #[path = "agent/served.rs"]

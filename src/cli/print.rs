@@ -12,7 +12,7 @@ use crate::base::id::{Epoch, Offset};
 use crate::base::name::TopicName;
 use crate::base::reason::ChannelEnd;
 use crate::base::time::Instant;
-use crate::client::event::{ChannelKey, Event, Failure, StreamState};
+use crate::client::event::{ChannelKey, Event, Failure, RouteId, StreamState};
 
 /// How a message is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,10 @@ pub struct Printer<O, E> {
     format: Format,
     quiet: bool,
     names: HashMap<ChannelKey, TopicName>,
+    /// The ways to servers, as the person at the terminal has written them.
+    routes: Vec<String>,
+    /// Whether a document runs.
+    live: bool,
     /// Channels that are not over.
     open: HashSet<ChannelKey>,
     /// What was told of those that are tried again.
@@ -61,6 +65,8 @@ impl<O: Write, E: Write> Printer<O, E> {
             quiet,
             open: names.keys().copied().collect(),
             names,
+            routes: Vec::new(),
+            live: false,
             refused: HashMap::new(),
             messages: 0,
             last_failure: String::new(),
@@ -70,6 +76,13 @@ impl<O: Write, E: Write> Printer<O, E> {
             out,
             err,
         }
+    }
+
+    /// Names the ways to servers in what it tells, where there are several.
+    #[must_use]
+    pub fn over_routes(mut self, routes: Vec<String>) -> Self {
+        self.routes = routes;
+        self
     }
 
     /// Messages printed.
@@ -122,10 +135,17 @@ impl<O: Write, E: Write> Printer<O, E> {
                     }
                 }
             }
-            Event::Session { scs, mid, new: true, .. } => {
-                self.note(&format!("session {mid} on {scs}"));
+            Event::Session { scs, mid, new: true, route, .. } => {
+                let way = self.way(*route);
+                self.note(&format!("{way}session {mid} on {scs}"));
             }
-            Event::Lost(failure) => self.last_failure = describe(failure),
+            Event::Lost { route, failure } => {
+                self.last_failure = format!("{}{}", self.way(*route), describe(failure));
+                if self.live && self.routes.len() > 1 {
+                    // It is told even where others go on and no state changes.
+                    self.note(&self.last_failure.clone());
+                }
+            }
             Event::State(state) => self.state(*state, now),
             Event::Opened { channel, .. } => {
                 if self.refused.remove(channel).is_some() {
@@ -135,6 +155,14 @@ impl<O: Write, E: Write> Printer<O, E> {
             Event::Session { .. } | Event::Sent { .. } | Event::RoundTrip(_) => {}
         }
         Ok(())
+    }
+
+    /// Which of several ways it was, for the beginning of a line.
+    fn way(&self, route: RouteId) -> String {
+        match self.routes.get(usize::from(route.0)) {
+            Some(name) if self.routes.len() > 1 => format!("{name}: "),
+            _ => String::new(),
+        }
     }
 
     fn message(&mut self, event: &Event) -> io::Result<()> {
@@ -209,6 +237,7 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     fn state(&mut self, state: StreamState, now: Instant) {
         let failure = std::mem::take(&mut self.last_failure);
+        self.live = matches!(state, StreamState::Live | StreamState::Quiet);
         match state {
             StreamState::Waiting(until) => {
                 let wait = until.since(now).as_millis();

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::name::TopicName;
 use crate::base::time::Span;
 use crate::cli::print::{Format, Printer};
 use crate::cli::terminal::{complain, fail};
 use crate::client::event::{ChannelKey, parse_topic};
-use crate::client::link::Link;
+use crate::client::link::{Link, ROUTES_MAX};
 use crate::client::settings::Settings;
 use crate::reactor::url::Server;
 use crate::wire::command::{Mode, OpenRequest, Position};
@@ -22,6 +23,8 @@ Examples:
   ahm subscribe http://127.0.0.1:8080 fx/EURUSD --json | jq .payload
   ahm subscribe http://127.0.0.1:8080 fx/EURUSD --since 9f3a71:1041 --count 100
   ahm subscribe http://example.org/live/ahm/ fx/EURUSD --raw
+  ahm subscribe http://a:8080 fx/EURUSD --dup http://b:8080    both at once, the first copy counts
+  ahm subscribe http://a:8080 fx/EURUSD --or http://b:8080     b where a cannot be reached
 
 Output, one line a message:
   RESOURCE/SUBJECT <TAB> payload              with \\ LF CR as \\\\ \\n \\r, and what else is
@@ -47,6 +50,13 @@ pub struct Args {
     /// What to subscribe to
     #[arg(required = true, value_name = "RESOURCE/SUBJECT")]
     pub topics: Vec<String>,
+    /// Read the same from this server (or over this other way to the first one) as well, up to
+    /// three times: the end of one stream loses nothing and is not noticed
+    #[arg(long, value_name = "URL2")]
+    pub dup: Vec<String>,
+    /// Go to this server where the others cannot be reached
+    #[arg(long = "or", value_name = "URL2")]
+    pub or: Vec<String>,
     /// `queue`: every message; `latest`: who is behind goes on with the newest
     #[arg(long, default_value = "queue", value_parser = parse_mode)]
     pub mode: Mode,
@@ -91,18 +101,31 @@ fn parse_place(text: &str) -> Result<Position, String> {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
-    let (server, requests) = match check(args) {
+    let (servers, requests) = match check(args) {
         Ok(checked) => checked,
         Err(problem) => return complain("subscribe", &problem),
     };
-    match subscribe(args, server, requests) {
+    match subscribe(args, servers, requests) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => fail("subscribe", &problem),
     }
 }
 
-fn check(args: &Args) -> Result<(Server, Vec<OpenRequest>), String> {
-    let server = Server::parse(&args.url, "/ahm/").map_err(|e| format!("{}: {e}", args.url))?;
+/// Where to go, in the order of preference.
+fn urls(args: &Args) -> Vec<String> {
+    [std::slice::from_ref(&args.url), &args.dup, &args.or].concat()
+}
+
+fn check(args: &Args) -> Result<(Vec<Server>, Vec<OpenRequest>), String> {
+    let urls = urls(args);
+    if args.dup.len() >= DOCUMENTS_MAX {
+        return Err(format!("--dup: at most {}", DOCUMENTS_MAX - 1));
+    }
+    if urls.len() > ROUTES_MAX {
+        return Err(format!("at most {ROUTES_MAX} servers"));
+    }
+    let parse = |url: &String| Server::parse(url, "/ahm/").map_err(|e| format!("{url}: {e}"));
+    let servers = urls.iter().map(parse).collect::<Result<_, _>>()?;
     if args.since.is_some() && args.topics.len() > 1 {
         return Err("--since is for one topic: epochs differ between topics".into());
     }
@@ -115,14 +138,17 @@ fn check(args: &Args) -> Result<(Server, Vec<OpenRequest>), String> {
             ..OpenRequest::new(parse_topic(topic)?)
         })
     });
-    Ok((server, requests.collect::<Result<_, String>>()?))
+    Ok((servers, requests.collect::<Result<_, String>>()?))
 }
 
-fn subscribe(args: &Args, server: Server, requests: Vec<OpenRequest>) -> Result<(), String> {
-    let settings =
-        Settings { heartbeat: args.heartbeat.map(Span::from_secs), ..Settings::default() };
+fn subscribe(args: &Args, servers: Vec<Server>, requests: Vec<OpenRequest>) -> Result<(), String> {
+    let settings = Settings {
+        heartbeat: args.heartbeat.map(Span::from_secs),
+        duplicates: args.dup.len() as u8,
+        ..Settings::default()
+    };
     let seed = getrandom::u64().map_err(|error| error.to_string())?;
-    let mut link = Link::new(server, settings, seed).map_err(|error| error.to_string())?;
+    let mut link = Link::over(servers, settings, seed).map_err(|error| error.to_string())?;
     link.watch_signals().map_err(|error| error.to_string())?;
     let topics: Vec<TopicName> = requests.iter().map(|request| request.name.clone()).collect();
     let now = link.now();
@@ -134,7 +160,8 @@ fn subscribe(args: &Args, server: Server, requests: Vec<OpenRequest>) -> Result<
         _ => Format::Text { offsets: args.with_offsets },
     };
     let out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-    let mut printer = Printer::new(format, args.quiet, names, out, io::stderr().lock());
+    let printer = Printer::new(format, args.quiet, names, out, io::stderr().lock());
+    let mut printer = printer.over_routes(urls(args));
     let result = pump(&mut link, &mut printer, args.count.unwrap_or(u64::MAX));
     // Whatever ended it, the session at the server need not linger.
     let _ = link.close(Span::from_secs(1));

@@ -23,13 +23,15 @@
 //! after a cut asks for a document of the same session from where it is; and where the session is
 //! gone opens a new one and asks for each channel since the place that the consumer has reached.
 //! With [`Settings::duplicates`] it keeps further documents that carry the same, so that the end of
-//! one of them is not noticed at all ([`crate::client::schedule`]).
+//! one of them is not noticed at all ([`crate::client::schedule`]). There may be several routes to
+//! servers: what cannot be had over one is asked for over the next, and duplicates are spread over
+//! all of them. A route that leads to another server gets a session of its own
+//! ([`crate::client::leg`]); epochs and offsets make one sequence of what all of them bring.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fmt;
 
 use crate::base::backoff::Backoff;
-use crate::base::id::{Cid, Mid};
+use crate::base::id::Cid;
 use crate::base::name::TopicName;
 use crate::base::random::Random;
 use crate::base::reason::ChannelEnd;
@@ -38,27 +40,13 @@ use crate::client::calls::Call;
 use crate::client::channel::Channel;
 use crate::client::document::{Document, Phase};
 use crate::client::event::{
-    CallId, ChannelKey, Counters, Event, Failure, Output, StreamId, StreamState,
+    CallId, ChannelKey, Counters, Event, Failure, Output, RouteId, StreamId, StreamState,
 };
+use crate::client::leg::{Leg, LegId};
 use crate::client::merge::Merge;
 use crate::client::settings::Settings;
 use crate::client::track::Sink;
 use crate::wire::command::Position;
-
-/// The session of now.
-#[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) scs: String,
-    pub(crate) mid: Mid,
-    pub(crate) key: Option<String>,
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whoever has the key has the session: it is not for logs.
-        f.debug_struct("Session").field("scs", &self.scs).field("mid", &self.mid).finish()
-    }
-}
 
 /// The client without sockets; see the [module](self) for how to drive it.
 ///
@@ -92,9 +80,11 @@ pub struct Agent {
     pub(crate) channels: BTreeMap<ChannelKey, Channel>,
     pub(crate) names: HashMap<TopicName, ChannelKey>,
     pub(crate) merge: Merge,
-    /// In the order they were asked for; at most one main one and one duplicate do not run yet.
+    /// In the order they were asked for; of each leg at most one main one does not run yet, and of
+    /// all duplicates one.
     pub(crate) documents: Vec<Document>,
-    pub(crate) session: Option<Session>,
+    /// Never empty; the first is the main one.
+    pub(crate) legs: Vec<Leg>,
     /// Counts sessions, so that what belongs to an earlier one is known.
     pub(crate) session_count: u32,
     pub(crate) calls: HashMap<CallId, Call>,
@@ -102,24 +92,16 @@ pub struct Agent {
     pub(crate) events: VecDeque<Event>,
     pub(crate) ended: Vec<(ChannelKey, ChannelEnd)>,
     pub(crate) counters: Counters,
-    pub(crate) backoff: Backoff,
-    pub(crate) call_backoff: Backoff,
-    /// When the next main document is asked for: the first, the next after a loss, the successor
-    /// of the one that runs.
-    pub(crate) document_at: Instant,
     /// No duplicate is asked for before this moment.
     pub(crate) duplicate_at: Instant,
     pub(crate) duplicate_backoff: Backoff,
-    /// A document with channels was refused as a whole: ask for them one by one, to learn which.
-    pub(crate) singly: bool,
-    /// No channel is due before this moment.
-    pub(crate) channels_at: Instant,
     /// Channels with sends that may be due.
     pub(crate) sending: BTreeSet<ChannelKey>,
     pub(crate) state: StreamState,
     pub(crate) stopped: bool,
     pub(crate) last_id: u64,
     pub(crate) last_channel: u32,
+    pub(crate) last_leg: u32,
 }
 
 impl Agent {
@@ -131,25 +113,21 @@ impl Agent {
             names: HashMap::new(),
             merge: Merge::default(),
             documents: Vec::new(),
-            session: None,
+            legs: vec![Leg::new(LegId(0), RouteId(0), &settings, Instant::ZERO)],
             session_count: 0,
             calls: HashMap::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             ended: Vec::new(),
             counters: Counters::default(),
-            backoff: settings.backoff,
-            call_backoff: settings.backoff,
-            document_at: Instant::ZERO,
             duplicate_at: Instant::ZERO,
             duplicate_backoff: settings.backoff,
-            singly: false,
-            channels_at: Instant::NEVER,
             sending: BTreeSet::new(),
             state: StreamState::Idle,
             stopped: false,
             last_id: 0,
             last_channel: 0,
+            last_leg: 0,
             settings,
         }
     }
@@ -252,17 +230,37 @@ impl Agent {
         self.last_id
     }
 
-    pub(crate) fn lose_event(&mut self, failure: Failure) {
-        self.events.push_back(Event::Lost(failure));
+    pub(crate) fn lose_event(&mut self, route: RouteId, failure: Failure) {
+        self.events.push_back(Event::Lost { route, failure });
     }
 
-    /// The number of the channel in the session of now.
-    pub(crate) fn channel_of(&self, cid: Cid) -> Option<ChannelKey> {
-        let has = |channel: &Channel| channel.cid == Some(cid);
-        let newest = self.documents.iter().rev().find(|document| document.is_running());
-        newest.and_then(|document| self.merge.channel(document.stream, cid)).or_else(|| {
-            let found = self.channels.iter().find(|(_, channel)| has(channel));
-            found.map(|(key, _)| *key)
-        })
+    /// The main leg.
+    pub(crate) fn main(&mut self) -> &mut Leg {
+        &mut self.legs[0]
+    }
+
+    pub(crate) fn leg(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.legs.iter_mut().find(|leg| leg.id == id)
+    }
+
+    pub(crate) fn leg_ids(&self) -> Vec<LegId> {
+        self.legs.iter().map(|leg| leg.id).collect()
+    }
+
+    /// The leg whose session of now is the one of that number.
+    pub(crate) fn leg_of_session(&mut self, number: u32) -> Option<&mut Leg> {
+        self.legs.iter_mut().find(|leg| leg.number == number && leg.session.is_some())
+    }
+
+    /// The leg of a document, if that belongs to the session of now.
+    pub(crate) fn current_leg(&mut self, stream: StreamId) -> Option<&mut Leg> {
+        let document = self.documents.iter().find(|document| document.stream == stream)?;
+        self.legs.iter_mut().find(|leg| leg.id == document.leg && leg.number == document.session)
+    }
+
+    /// The channel that a document calls `cid`.
+    pub(crate) fn channel_of(&mut self, stream: StreamId, cid: Cid) -> Option<ChannelKey> {
+        let named = self.merge.channel(stream, cid);
+        named.or_else(|| self.current_leg(stream)?.channel(cid))
     }
 }

@@ -1,12 +1,12 @@
 //! The agent's short commands, and what their answers mean.
 
 use crate::base::id::Cid;
-use crate::base::reason::{ErrorCode, SendOutcome};
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
 use crate::client::channel::Status;
-use crate::client::event::{CallId, ChannelKey, Event, Fate, Output, Request, RouteId, SendId};
+use crate::client::event::{CallId, ChannelKey, Event, Output, Request, RouteId};
+use crate::client::leg::{Leg, LegId};
 use crate::wire::command::{OpenRequest, encode_query};
 
 /// Channels asked for in one batch.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     kind: Kind,
-    /// The agent's count of sessions when it was sent.
+    /// The number of the session that it was sent in.
     session: u32,
 }
 
@@ -47,15 +47,21 @@ impl Agent {
         if let Some(Call { kind, session }) = known
             && !self.stopped
         {
-            self.call_backoff.reset();
-            let current = session == self.session_count;
             let wait = retry_after.unwrap_or(Span::ZERO);
-            match kind {
-                Kind::Open(keys) if current => self.answer_opens(&keys, status, body, wait, now),
-                Kind::Send(key) if current => {
+            let leg = self.leg_of_session(session).map(|leg| {
+                if status < 400 {
+                    leg.call_backoff.reset();
+                }
+                leg.id
+            });
+            match (kind, leg) {
+                (Kind::Open(keys), Some(leg)) => {
+                    self.answer_opens(leg, &keys, (status, body), wait, now);
+                }
+                (Kind::Send(key), Some(leg)) if leg == self.legs[0].id => {
                     self.answer_send(key, call, Answer::parse(status, body), wait, now);
                 }
-                Kind::Ping(sent) => self.events.push_back(Event::RoundTrip(now.since(sent))),
+                (Kind::Ping(sent), _) => self.events.push_back(Event::RoundTrip(now.since(sent))),
                 _ => {}
             }
         }
@@ -69,40 +75,34 @@ impl Agent {
     pub fn handle_failure(&mut self, call: CallId, now: Instant) {
         let known = self.calls.remove(&call);
         if let Some(Call { kind, session }) = known
-            && session == self.session_count
             && !self.stopped
+            && let Some(id) = self.leg_of_session(session).map(|leg| leg.id)
         {
-            let at = now + self.call_backoff.wait(&mut self.random);
+            let at = now + self.call_wait(id);
             match kind {
-                Kind::Open(keys) => keys.into_iter().for_each(|key| self.want(key, at)),
-                Kind::Send(key) => self.retry_send(key, call, at),
-                Kind::Farewell | Kind::Ping(_) => {}
+                Kind::Open(keys) => {
+                    let Some(leg) = self.leg(id) else { return };
+                    keys.into_iter().for_each(|key| leg.want(key, at));
+                }
+                Kind::Send(key) if id == self.legs[0].id => self.retry_send(key, call, at),
+                Kind::Send(_) | Kind::Farewell | Kind::Ping(_) => {}
             }
         }
         self.drive(now);
     }
 
-    fn want(&mut self, key: ChannelKey, at: Instant) {
-        if let Some(channel) = self.channels.get_mut(&key)
-            && matches!(channel.status, Status::Asked(_) | Status::Wanted(_))
-        {
-            channel.status = Status::Wanted(at);
-            self.channels_at = self.channels_at.min(at);
-        }
-    }
-
-    fn retry_send(&mut self, key: ChannelKey, call: CallId, at: Instant) {
-        if let Some(channel) = self.channels.get_mut(&key) {
-            channel.outbox.retry(call, at);
-            self.sending.insert(key);
-        }
+    /// How long to wait after one more command of the leg came to nothing.
+    pub(crate) fn call_wait(&mut self, id: LegId) -> Span {
+        let random = &mut self.random;
+        let leg = self.legs.iter_mut().find(|leg| leg.id == id);
+        leg.map_or(Span::ZERO, |leg| leg.call_backoff.wait(random))
     }
 
     fn answer_opens(
         &mut self,
+        leg: LegId,
         keys: &[ChannelKey],
-        status: u16,
-        body: &[u8],
+        (status, body): (u16, &[u8]),
         wait: Span,
         now: Instant,
     ) {
@@ -114,206 +114,166 @@ impl Agent {
         }
         for (key, line) in keys.iter().zip(lines) {
             // A line of a batch carries its own fate; the status is that of the batch.
-            self.answer_open(*key, Answer::parse(status, line), wait, now);
+            self.answer_open((leg, *key), Answer::parse(status, line), wait, now);
         }
     }
 
     fn answer_open(
         &mut self,
-        key: ChannelKey,
+        (id, key): (LegId, ChannelKey),
         answer: Result<Answer, Refused>,
         wait: Span,
         now: Instant,
     ) {
         // Where the consumer has left meanwhile, the channel's own frame has it closed.
-        let Some(channel) = self.channels.get_mut(&key) else { return };
+        let Self { legs, random, .. } = self;
+        let Some(leg) = legs.iter_mut().find(|leg| leg.id == id) else { return };
+        let Some(seat) = leg.seats.get_mut(&key) else { return };
         match answer {
             Ok(answer) => {
-                channel.cid = channel.cid.or_else(|| answer.cid());
-                channel.status = Status::Open;
-                channel.outbox.expect(answer.number("sn").unwrap_or(0));
-                channel.backoff.reset();
+                // Its frame may have been faster than the answer.
+                if let Some(cid) = seat.cid.or_else(|| answer.cid()) {
+                    leg.expect(cid, answer.number("sn").unwrap_or(1));
+                    self.name_channel(id, key, cid);
+                }
                 if let Some(place) = answer.position() {
                     self.merge.start(key, place);
                 }
-                self.sending.insert(key);
             }
-            Err(_) if channel.status == Status::Open => {} // its frame was faster than the answer
+            Err(_) if seat.status == Status::Open => {} // its frame was faster than the answer
             Err(refused) if refused.is_of_session() => {
-                self.want(key, now + wait + Span::from_secs(1));
-                self.doubt_session(now);
+                leg.want(key, now + wait + Span::from_secs(1));
+                self.doubt_session(id, now);
             }
             Err(refused) if refused.is_passing() => {
-                let retry_in = channel.backoff.wait(&mut self.random).max(wait);
-                self.want(key, now + retry_in);
+                let retry_in = seat.backoff.wait(random).max(wait);
+                leg.want(key, now + retry_in);
                 self.tell_refused(key, refused, Some(retry_in));
             }
             Err(refused) => {
-                self.tell_refused(key, refused, None);
-                self.end_channel(key);
+                seat.status = Status::Refused;
+                let hopeless = |leg: &Leg| {
+                    leg.seats.get(&key).is_none_or(|seat| seat.status == Status::Refused)
+                };
+                if self.legs.iter().all(hopeless) {
+                    self.tell_refused(key, refused, None);
+                    self.end_channel(key);
+                }
             }
         }
     }
 
+    /// The leg's session calls the channel `cid`.
+    pub(crate) fn name_channel(&mut self, id: LegId, key: ChannelKey, cid: Cid) {
+        let Some(leg) = self.leg(id) else { return };
+        if leg.name(key, cid) && id == self.legs[0].id {
+            // What was numbered under another channel number can be decided no more.
+            self.forsake_channel(key);
+        }
+        self.sending.insert(key);
+    }
+
+    /// Tells of a channel that could not be opened, unless it is open elsewhere.
     fn tell_refused(&mut self, channel: ChannelKey, refused: Refused, retry_in: Option<Span>) {
+        let open = |leg: &Leg| leg.seats.get(&channel).is_some_and(|s| s.status == Status::Open);
+        if self.legs.iter().any(open) {
+            return;
+        }
         let failure = refused.into_failure();
         self.events.push_back(Event::Refused { channel, failure, retry_in });
     }
 
-    fn answer_send(
-        &mut self,
-        key: ChannelKey,
-        call: CallId,
-        answer: Result<Answer, Refused>,
-        wait: Span,
-        now: Instant,
-    ) {
-        let at = now + self.call_backoff.wait(&mut self.random).max(wait);
-        let Some(channel) = self.channels.get_mut(&key) else { return };
-        let fate = match answer.map(|answer| answer.outcome()) {
-            Ok(Some(SendOutcome::Held)) => {
-                channel.outbox.hold(call, now + self.settings.held_timeout);
-                return;
-            }
-            Ok(outcome) => Fate::from_outcome(outcome.unwrap_or(SendOutcome::Taken)),
-            Err(refused) if refused.is_of_session() => {
-                self.doubt_session(now);
-                None
-            }
-            Err(refused) if refused.is_passing() => None,
-            Err(Refused { code: Some(ErrorCode::Skipped), .. }) => Some(Fate::Skipped),
-            Err(refused) => Some(Fate::Refused(refused.into_failure())),
-        };
-        match fate {
-            None => self.retry_send(key, call, at),
-            Some(fate) => {
-                self.call_backoff.reset();
-                self.settle_call(key, call, fate);
-            }
-        }
-    }
-
-    fn settle_call(&mut self, key: ChannelKey, call: CallId, fate: Fate) {
-        let settled = self.channels.get_mut(&key).and_then(|c| c.outbox.settle_call(call));
-        let fates: Vec<(SendId, Fate)> = settled.map(|id| (id, fate)).into_iter().collect();
-        self.tell_fates(key, fates);
-        self.sending.insert(key);
-    }
-
-    /// Asks for the channels that are due.
-    pub(crate) fn call_opens(&mut self, now: Instant) {
-        if now < self.channels_at {
+    /// Asks for the leg's channels that are due.
+    pub(crate) fn call_opens(&mut self, id: LegId, now: Instant) {
+        let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == id) else { return };
+        if now < leg.channels_at {
             return;
         }
         let mut next = Instant::NEVER;
-        let mut due: Vec<(ChannelKey, OpenRequest)> = Vec::new();
-        for (key, channel) in &self.channels {
-            match channel.due_at() {
+        let mut due = Vec::new();
+        for (key, seat) in &mut leg.seats {
+            match seat.due_at() {
                 Some(at) if at <= now => {
-                    due.push((*key, self.open_request(*key, &channel.request)))
+                    // The answer, or the loss of its connection, is what comes next.
+                    seat.status = Status::Asked(Instant::NEVER);
+                    due.push(*key);
                 }
                 Some(at) => next = next.min(at),
                 None => {}
             }
         }
-        // Asked by command: the answer, or the loss of its connection, is what comes next.
-        for (key, _) in &due {
-            if let Some(channel) = self.channels.get_mut(key) {
-                channel.status = Status::Asked(Instant::NEVER);
-                self.merge.begin_channel(*key);
-            }
+        leg.channels_at = next;
+        let mut requests: Vec<(ChannelKey, OpenRequest)> = Vec::new();
+        for key in due {
+            let Some(channel) = self.channels.get(&key) else { continue };
+            requests.push((key, self.open_request(key, &channel.request)));
+            self.merge.begin_channel(key);
         }
-        self.channels_at = next;
-        for part in due.chunks(BATCH_LINES_MAX) {
+        for part in requests.chunks(BATCH_LINES_MAX) {
             let keys = part.iter().map(|(key, _)| *key).collect();
             let lines: Vec<_> = part.iter().map(|(_, request)| open_command(request)).collect();
             match &lines[..] {
-                [line] => self.call(Kind::Open(keys), "open", line, None),
+                [line] => self.call(id, Kind::Open(keys), ("open", line), None),
                 _ => {
                     let lines: String = lines.iter().map(|l| format!("open?{l}\n")).collect();
-                    self.call(Kind::Open(keys), "batch", "", Some(lines.into_bytes()));
+                    self.call(id, Kind::Open(keys), ("batch", ""), Some(lines.into_bytes()));
                 }
             }
         }
     }
 
-    /// Puts the sends that are due on the wire.
-    pub(crate) fn call_sends(&mut self, now: Instant) {
-        for key in std::mem::take(&mut self.sending) {
-            while let Some((cid, call, due)) = self.next_send(key, now) {
-                self.counters.sends += 1;
-                self.counters.resends += u64::from(due.again);
-                let (cid, n) = (cid.to_string(), due.n.to_string());
-                let mut pairs = vec![("cid", cid.as_str()), ("n", n.as_str())];
-                pairs.extend(due.word.as_deref().map(|word| ("id", word)));
-                let query = encode_query(&pairs);
-                self.call_as(call, Kind::Send(key), "send", &query, Some(due.payload));
-            }
-            if self.channels.get(&key).is_some_and(|channel| !channel.outbox.is_empty()) {
-                self.sending.insert(key);
-            }
-        }
+    /// Ends the channel that the leg's session calls `cid`.
+    pub(crate) fn call_close(&mut self, id: LegId, cid: Cid) {
+        let query = encode_query(&[("cid", &cid.to_string())]);
+        self.call(id, Kind::Farewell, ("close", &query), None);
     }
 
-    fn next_send(
-        &mut self,
-        key: ChannelKey,
-        now: Instant,
-    ) -> Option<(Cid, CallId, crate::client::outbox::Due)> {
-        let call = CallId(self.next_id());
-        let channel = self.channels.get_mut(&key)?;
-        let cid = channel.cid?;
-        let due = channel.outbox.next_due(call, self.settings.send_window, now)?;
-        Some((cid, call, due))
-    }
-
-    /// Ends the channel that the session calls `cid`.
-    pub(crate) fn call_close(&mut self, cid: Cid) {
-        if self.session.is_some() {
-            let query = encode_query(&[("cid", &cid.to_string())]);
-            self.call(Kind::Farewell, "close", &query, None);
-        }
-    }
-
-    /// Ends the session at the server.
-    pub(crate) fn call_logout(&mut self) {
-        if self.session.is_some() {
-            self.call(Kind::Farewell, "logout", "", None);
-        }
+    /// Ends the leg's session at the server.
+    pub(crate) fn call_logout(&mut self, id: LegId) {
+        self.call(id, Kind::Farewell, ("logout", ""), None);
     }
 
     /// Measures the round trip.
     pub(crate) fn call_ping(&mut self, now: Instant) {
+        let main = self.legs[0].id;
         let stamp = now.as_nanos().to_string();
-        self.call(Kind::Ping(now), "ping", &encode_query(&[("t", &stamp)]), None);
+        self.call(main, Kind::Ping(now), ("ping", &encode_query(&[("t", &stamp)])), None);
     }
 
-    fn call(&mut self, kind: Kind, name: &str, query: &str, body: Option<Vec<u8>>) {
+    fn call(&mut self, leg: LegId, kind: Kind, command: (&str, &str), body: Option<Vec<u8>>) {
         let call = CallId(self.next_id());
-        self.call_as(call, kind, name, query, body);
+        let Some(route) = self.leg(leg).map(|leg| leg.route) else { return };
+        self.call_over(leg, (kind, call, route), command, body);
     }
 
-    fn call_as(
+    /// Puts a command of the leg's session on the wire. Without a session only a ping makes sense.
+    pub(crate) fn call_over(
         &mut self,
-        call: CallId,
-        kind: Kind,
-        name: &str,
-        query: &str,
+        leg: LegId,
+        (kind, call, route): (Kind, CallId, RouteId),
+        (name, query): (&str, &str),
         body: Option<Vec<u8>>,
     ) {
+        let Some(leg) = self.leg(leg) else { return };
+        let number = leg.number;
         let mut target = format!("{name}?");
         let mut key = None;
-        if let Some(session) = &self.session {
-            let mid = session.mid.to_string();
-            target += &encode_query(&[("scs", &session.scs), ("mid", &mid)]);
-            key = session.key.clone();
+        match &leg.session {
+            Some(session) => {
+                let mid = session.mid.to_string();
+                target += &encode_query(&[("scs", &session.scs), ("mid", &mid)]);
+                key = session.key.clone();
+                if !query.is_empty() {
+                    target.push('&');
+                }
+            }
+            None if matches!(kind, Kind::Ping(_)) => {}
+            None => return,
         }
-        if !query.is_empty() {
-            target = format!("{target}{}{query}", if key.is_some() { "&" } else { "" });
-        }
-        self.calls.insert(call, Call { kind, session: self.session_count });
+        target.push_str(query);
+        self.calls.insert(call, Call { kind, session: number });
         let request = Request { target, key, body };
-        self.outputs.push_back(Output::Call { call, route: RouteId(0), request });
+        self.outputs.push_back(Output::Call { call, route, request });
     }
 }
 

@@ -1,4 +1,4 @@
-//! One channel of the agent: what was asked for, and how far that has come in this session.
+//! One channel of the agent: what was asked for, and how far that has come in each session.
 
 use crate::base::backoff::Backoff;
 use crate::base::id::Cid;
@@ -6,7 +6,7 @@ use crate::base::time::Instant;
 use crate::client::outbox::Outbox;
 use crate::wire::command::{Mode, OpenRequest};
 
-/// How far the opening of a channel has come in the session of now.
+/// How far the opening of a channel has come in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// To be asked for from this moment on.
@@ -15,8 +15,42 @@ pub enum Status {
     Asked(Instant),
     /// Open.
     Open,
-    /// Ended, and not to be opened again.
-    Ended,
+    /// This server will not have it, and is not asked again.
+    Refused,
+}
+
+/// A channel in one session.
+#[derive(Debug)]
+pub struct Seat {
+    /// How far it has come.
+    pub status: Status,
+    /// The channel's number in the session.
+    pub cid: Option<Cid>,
+    /// The waits between attempts to open it.
+    pub backoff: Backoff,
+}
+
+impl Seat {
+    /// A channel to be opened.
+    pub fn new(backoff: Backoff, now: Instant) -> Self {
+        Self { status: Status::Wanted(now), cid: None, backoff }
+    }
+
+    /// The session is over.
+    pub fn forget(&mut self) {
+        self.cid = None;
+        if matches!(self.status, Status::Open | Status::Asked(_)) {
+            self.status = Status::Wanted(Instant::ZERO);
+        }
+    }
+
+    /// When the channel must be asked for (again).
+    pub fn due_at(&self) -> Option<Instant> {
+        match self.status {
+            Status::Wanted(at) | Status::Asked(at) => Some(at),
+            Status::Open | Status::Refused => None,
+        }
+    }
 }
 
 /// One channel.
@@ -24,33 +58,20 @@ pub enum Status {
 pub struct Channel {
     /// What the consumer asked for.
     pub request: OpenRequest,
-    /// How far that has come.
-    pub status: Status,
-    /// The channel's number in the session of now.
-    pub cid: Option<Cid>,
-    /// The waits between attempts to open it.
-    pub backoff: Backoff,
+    /// Whether it has ended and is not opened again.
+    pub over: bool,
     /// What the consumer sends.
     pub outbox: Outbox,
 }
 
 impl Channel {
     /// A channel to be opened.
-    pub fn new(request: OpenRequest, backoff: Backoff, now: Instant) -> Self {
-        let status = Status::Wanted(now);
-        Self { request, status, cid: None, backoff, outbox: Outbox::default() }
+    pub fn new(request: OpenRequest) -> Self {
+        Self { request, over: false, outbox: Outbox::default() }
     }
 
     /// Whether a jump in offsets is conflation and not a gap.
     pub fn folds(request: &OpenRequest) -> bool {
         request.mode == Mode::Latest || request.rate.is_some()
-    }
-
-    /// When the channel must be asked for (again).
-    pub fn due_at(&self) -> Option<Instant> {
-        match self.status {
-            Status::Wanted(at) | Status::Asked(at) => Some(at),
-            Status::Open | Status::Ended => None,
-        }
     }
 }

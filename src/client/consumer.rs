@@ -6,8 +6,9 @@ use crate::base::backoff::Backoff;
 use crate::base::limits;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
-use crate::client::channel::{Channel, Status};
-use crate::client::event::{ChannelKey, SendId};
+use crate::client::channel::Channel;
+use crate::client::event::{ChannelKey, RouteId, SendId};
+use crate::client::leg::Leg;
 use crate::wire::command::OpenRequest;
 
 /// A channel whose resource is not there is asked for again at least this often: the question is
@@ -85,11 +86,18 @@ impl Agent {
         let key = ChannelKey(self.last_channel);
         self.merge.add(key, Channel::folds(&request), request.since);
         self.names.insert(request.name.clone(), key);
-        let cap = self.settings.backoff.cap.min(CHANNEL_WAIT_MAX);
-        let backoff = Backoff { cap, ..self.settings.backoff };
-        self.channels.insert(key, Channel::new(request, backoff, now));
-        self.channels_at = self.channels_at.min(now);
+        let backoff = self.channel_backoff();
+        self.channels.insert(key, Channel::new(request));
+        for leg in &mut self.legs {
+            leg.seat(key, backoff, now);
+        }
         Ok(key)
+    }
+
+    /// The waits between attempts to open a channel.
+    pub(crate) fn channel_backoff(&self) -> Backoff {
+        let cap = self.settings.backoff.cap.min(CHANNEL_WAIT_MAX);
+        Backoff { cap, ..self.settings.backoff }
     }
 
     /// Ends a channel. Nothing more is told of it, but the fate of its sends.
@@ -105,8 +113,13 @@ impl Agent {
         self.sending.remove(&key);
         let fates = channel.outbox.end();
         self.tell_fates(key, fates);
-        if let Some(cid) = channel.cid {
-            self.call_close(cid);
+        let mut left = Vec::new();
+        for leg in &mut self.legs {
+            let cid = leg.seats.remove(&key).and_then(|seat| seat.cid);
+            left.extend(cid.map(|cid| (leg.id, cid)));
+        }
+        for (leg, cid) in left {
+            self.call_close(leg, cid);
         }
         self.drive(now);
         Ok(())
@@ -130,7 +143,7 @@ impl Agent {
         if self.stopped {
             return Err(Misuse::Stopped);
         }
-        let open = |channel: &&mut Channel| channel.status != Status::Ended;
+        let open = |channel: &&mut Channel| !channel.over;
         let channel = self.channels.get_mut(&key).filter(open).ok_or(Misuse::NoChannel)?;
         if payload.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(Misuse::TooLarge);
@@ -150,14 +163,37 @@ impl Agent {
 
     /// Opens successors of the documents that run now, one after the other.
     pub fn refresh(&mut self, now: Instant) {
-        let mut running = self.documents.iter().filter(|document| document.is_running());
-        if running.any(|document| !document.is_duplicate()) {
-            self.document_at = now;
-        }
         for document in self.documents.iter_mut().filter(|document| document.is_running()) {
             document.replace_at = now;
+            if !document.is_duplicate()
+                && let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == document.leg)
+            {
+                leg.document_at = now;
+            }
         }
         self.drive(now);
+    }
+
+    /// Moves to another route without an instant in which no document runs: the successor begins
+    /// over `route`, in the same session where that leads to the same server, and only then the
+    /// old document is closed. Where `route` does not work, everything stays as it is.
+    pub fn change_route(&mut self, route: RouteId, now: Instant) {
+        let running = self.runs(&self.legs[0]);
+        if running && route.0 < self.settings.routes && route != self.legs[0].route {
+            let running_there = |leg: &Leg| leg.route == route && self.runs(leg);
+            let there = self.legs[1..].iter().any(running_there);
+            let main = self.main();
+            main.moving = Some(route);
+            if !there {
+                main.document_at = now;
+            }
+            self.drive(now);
+        }
+    }
+
+    /// The route of the main document, and of commands.
+    pub fn route(&self) -> RouteId {
+        self.legs[0].route
     }
 
     /// Measures the time of a command's round trip: [`Event::RoundTrip`].
@@ -173,7 +209,9 @@ impl Agent {
         if self.stopped {
             return;
         }
-        self.call_logout();
+        for leg in self.leg_ids() {
+            self.call_logout(leg);
+        }
         self.give_up(now);
     }
 }

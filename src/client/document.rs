@@ -1,7 +1,8 @@
 //! One document as the agent sees it: its phase, and when it was last heard of.
 
 use crate::base::time::{Instant, Span};
-use crate::client::event::{ChannelKey, StreamId};
+use crate::client::event::{ChannelKey, RouteId, StreamId};
+use crate::client::leg::{Leg, LegId};
 use crate::client::settings::Settings;
 use crate::html::scan::Scanner;
 
@@ -36,6 +37,10 @@ pub enum Purpose {
 pub struct Document {
     /// Its name between agent and link.
     pub stream: StreamId,
+    /// The session that it is for.
+    pub leg: LegId,
+    /// The way that it takes.
+    pub route: RouteId,
     /// How far it has come.
     pub phase: Phase,
     /// What it was asked for as.
@@ -46,7 +51,7 @@ pub struct Document {
     pub d: u32,
     /// Of a duplicate: when it is to be replaced.
     pub replace_at: Instant,
-    /// The agent's count of sessions when its identity came (before: when it was asked for).
+    /// The number of the leg's session when its identity came; before, 0.
     pub session: u32,
     /// The channels asked for together with it.
     pub opens: Vec<ChannelKey>,
@@ -68,9 +73,17 @@ pub struct Document {
 
 impl Document {
     /// A document that is being asked for.
-    pub fn new(stream: StreamId, purpose: Purpose, settings: &Settings, now: Instant) -> Self {
+    pub fn new(
+        stream: StreamId,
+        (leg, route): (LegId, RouteId),
+        purpose: Purpose,
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
         Self {
             stream,
+            leg,
+            route,
             phase: Phase::Asked,
             purpose,
             succeeds: None,
@@ -91,6 +104,11 @@ impl Document {
     /// Whether its identity frame has come.
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running
+    }
+
+    /// Whether it belongs to the session that `leg` has now.
+    pub(crate) fn is_of(&self, leg: &Leg) -> bool {
+        self.leg == leg.id && self.session == leg.number
     }
 
     /// Whether it is a lasting duplicate.

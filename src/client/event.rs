@@ -70,7 +70,12 @@ pub enum Event {
     /// The state of the stream changed.
     State(StreamState),
     /// A document came to its end, or could not be opened; the agent goes on by itself.
-    Lost(Failure),
+    Lost {
+        /// The way that it took.
+        route: RouteId,
+        /// What happened.
+        failure: Failure,
+    },
     /// A session began (`new`) or was found again by a further document.
     Session {
         /// The communication server's id.
@@ -81,6 +86,8 @@ pub enum Event {
         d: u32,
         /// Whether this document made the session.
         new: bool,
+        /// The way that the document takes.
+        route: RouteId,
     },
     /// A channel is on its topic; again when the topic's epoch changes, or after the channel ended.
     Opened {
@@ -229,6 +236,9 @@ pub struct Counters {
     pub duplicates: u64,
     /// Messages dropped because their epoch is over.
     pub late: u64,
+    /// Messages dropped because another server, whose numbering the consumer follows, has them
+    /// under numbers of its own.
+    pub strange: u64,
     /// Gaps declared.
     pub gaps: u64,
     /// Messages known to be missing in them.

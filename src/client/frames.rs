@@ -4,10 +4,11 @@ use crate::base::id::{Cid, Epoch, Offset};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, DocumentEnd, SendOutcome};
 use crate::base::time::{Instant, Span};
-use crate::client::agent::{Agent, Session};
-use crate::client::channel::{Channel, Status};
+use crate::client::agent::Agent;
+use crate::client::channel::Status;
 use crate::client::document::{Phase, Purpose};
 use crate::client::event::{ChannelKey, Event, Failure, Fate, SendId, StreamId};
+use crate::client::leg::{LegId, Session};
 use crate::client::track::Item;
 use crate::html::frame::Identity;
 use crate::html::scan::Frame;
@@ -61,15 +62,13 @@ impl Agent {
                 self.take_opened((stream, c), &name, (ep, n, head), now);
             }
             Frame::Refused { name, .. } => self.take_refused(stream, &name, now),
-            Frame::Outcome { c, n, e } => self.take_outcome(c, n, e),
+            Frame::Outcome { c, n, e } => self.take_outcome(stream, c, n, e),
             Frame::Heartbeat { interval, .. } => {
                 document.heartbeat = interval.max(Span::from_millis(1));
                 self.counters.heartbeats += 1;
             }
-            Frame::Move { within, .. } => {
-                // Not all at once; three quarters leave time for the successor to begin.
-                let wait = self.random_below(within.unwrap_or(Span::ZERO).fraction(3, 4));
-                self.replace_by(stream, now + wait);
+            Frame::Move { e, within } => {
+                self.take_move(stream, &e, within.unwrap_or(Span::ZERO), now);
             }
             Frame::End { e, spread } => self.take_end(stream, e, spread, now),
             Frame::Identity { .. } | Frame::Routes { .. } | Frame::Unknown { .. } => {}
@@ -77,55 +76,78 @@ impl Agent {
     }
 
     fn begin(&mut self, stream: StreamId, identity: &Identity<'_>, now: Instant) {
-        let held = self.session.as_ref().map(|session| session.mid);
-        let Some(document) = self.document(stream) else { return };
-        if document.is_duplicate() && held != Some(identity.mid) {
+        let Some(document) = self.documents.iter().find(|d| d.stream == stream) else { return };
+        let (id, route, purpose) = (document.leg, document.route, document.purpose);
+        let Some(leg) = self.legs.iter().find(|leg| leg.id == id) else { return };
+        let held = leg.session.as_ref();
+        let same = held.is_some_and(|held| held.scs == identity.scs && held.mid == identity.mid);
+        if purpose == Purpose::Duplicate && !same {
             // The session that it was asked for is over.
             return self.drop_document(stream, true, now);
         }
-        let new = document.purpose == Purpose::Session || held != Some(identity.mid);
-        document.phase = Phase::Running;
-        document.since = now;
-        document.d = identity.d;
-        document.heartbeat = identity.heartbeat.max(Span::from_millis(1));
-        let opens = std::mem::take(&mut document.opens);
+        let new = purpose == Purpose::Session || !same;
         if new {
-            self.lose_session();
+            self.lose_session(id);
             self.counters.sessions += 1;
-            self.session = Some(Session {
+        }
+        let period = self.settings.refresh.unwrap_or(identity.refresh);
+        // A client that refreshes a little early at random does not meet all others doing so.
+        let replace_at = now + (period - self.random_below(period.fraction(1, 10)));
+        let open_until = now + self.settings.open_timeout;
+        let Self { legs, documents, .. } = self;
+        let Some(leg) = legs.iter_mut().find(|leg| leg.id == id) else { return };
+        let Some(document) = documents.iter_mut().find(|d| d.stream == stream) else { return };
+        if new {
+            leg.session = Some(Session {
                 scs: identity.scs.to_owned(),
                 mid: identity.mid,
                 key: identity.key.map(str::to_owned),
             });
         }
-        let count = self.session_count;
-        if let Some(document) = self.document(stream) {
-            document.session = count;
-        }
-        let until = now + self.settings.open_timeout;
-        for key in &opens {
-            if let Some(channel) = self.channels.get_mut(key)
-                && matches!(channel.status, Status::Wanted(_) | Status::Asked(_))
+        document.phase = Phase::Running;
+        document.since = now;
+        document.d = identity.d;
+        document.heartbeat = identity.heartbeat.max(Span::from_millis(1));
+        document.session = leg.number;
+        for key in std::mem::take(&mut document.opens) {
+            if let Some(seat) = leg.seats.get_mut(&key)
+                && matches!(seat.status, Status::Wanted(_) | Status::Asked(_))
             {
-                channel.status = Status::Asked(until);
+                seat.status = Status::Asked(open_until);
             }
         }
-        self.channels_at = now;
-        // A client that refreshes a little early at random does not meet all others doing so.
-        let period = self.settings.refresh.unwrap_or(identity.refresh);
-        let early = self.random_below(period.fraction(1, 10));
-        if let Some(document) = self.document(stream).filter(|document| document.is_duplicate()) {
-            document.replace_at = now + (period - early);
+        leg.channels_at = now;
+        if purpose == Purpose::Duplicate {
+            document.replace_at = replace_at;
         } else {
-            self.document_at = now + (period - early);
+            leg.document_at = replace_at;
+            (leg.route, leg.failed, leg.moving) = (route, 0, None);
         }
+        self.merge.begin_site(stream, leg.number);
         self.tell_state();
         self.events.push_back(Event::Session {
             scs: identity.scs.to_owned(),
             mid: identity.mid,
             d: identity.d,
             new,
+            route,
         });
+    }
+
+    /// The server asks that the document have a successor within `within`.
+    fn take_move(&mut self, stream: StreamId, why: &str, within: Span, now: Instant) {
+        // Not all at once; three quarters leave time for the successor to begin.
+        let latest = within.fraction(3, 4);
+        let at = now + self.random_below(latest);
+        let Some(document) = self.document(stream) else { return };
+        if document.is_duplicate() && why != "drain" {
+            document.replace_at = document.replace_at.min(at);
+        } else if let Some(leg) = self.current_leg(stream) {
+            leg.document_at = leg.document_at.min(at);
+            if why == "drain" {
+                leg.leaving.get_or_insert(now + latest);
+            }
+        }
     }
 
     fn take_item(&mut self, id: (StreamId, Cid), item: Item<'_>, now: Instant) {
@@ -143,19 +165,16 @@ impl Agent {
         (ep, n, head): (Epoch, Offset, Offset),
         now: Instant,
     ) {
-        let current = self.is_current(id.0);
         let Some(&key) = self.names.get(name) else {
             // The consumer has left before the channel was there.
             self.counters.strays += 1;
-            if current {
-                self.call_close(id.1);
+            if let Some(leg) = self.current_leg(id.0).map(|leg| leg.id) {
+                self.call_close(leg, id.1);
             }
             return;
         };
-        if current && let Some(channel) = self.channels.get_mut(&key) {
-            channel.status = Status::Open;
-            channel.cid = Some(id.1);
-            channel.backoff.reset();
+        if let Some(leg) = self.current_leg(id.0).map(|leg| leg.id) {
+            self.name_channel(leg, key, id.1);
         }
         let (merge, mut sink) = self.merging(now);
         merge.handle_opened(id, key, Item::Opened { ep, n, head }, &mut sink);
@@ -165,15 +184,25 @@ impl Agent {
     }
 
     fn take_closed(&mut self, id: (StreamId, Cid), end: ChannelEnd, now: Instant) {
-        let current = self.is_current(id.0);
-        let named = self.merge.channel(id.0, id.1);
-        let Some(key) = named.or_else(|| self.channel_of(id.1).filter(|_| current)) else {
+        let current = self.current_leg(id.0).map(|leg| leg.id);
+        let Some(key) = self.channel_of(id.0, id.1) else {
             self.counters.strays += 1;
             return;
         };
-        let lives = |channel: &Channel| channel.status != Status::Ended;
-        if !current && self.channels.get(&key).is_some_and(lives) {
-            return; // it ended in a session left behind; the one of now will say so itself
+        let lives = self.channels.get(&key).is_some_and(|channel| !channel.over);
+        let Some(leg) = current else {
+            // Where it ended in a session left behind, the one of now will say so itself.
+            if !lives {
+                let (merge, mut sink) = self.merging(now);
+                merge.handle_closed(id, key, end, &mut sink);
+            }
+            return;
+        };
+        if lives && self.merge.lives_elsewhere(key, id.0) {
+            // This server has it no more, and another has.
+            let (merge, mut sink) = self.merging(now);
+            merge.leave(key, id.0, &mut sink);
+            return self.end_seat(leg, key, end, now);
         }
         let (merge, mut sink) = self.merging(now);
         merge.handle_closed(id, key, end, &mut sink);
@@ -184,47 +213,54 @@ impl Agent {
 
     /// A channel asked for with the document was not opened. The answer to a command says why.
     fn take_refused(&mut self, stream: StreamId, name: &TopicName, now: Instant) {
-        let Some(key) = self.names.get(name).copied().filter(|_| self.is_current(stream)) else {
-            return;
-        };
-        if let Some(channel) = self.channels.get_mut(&key)
-            && matches!(channel.status, Status::Asked(until) if until != Instant::NEVER)
+        let Some(key) = self.names.get(name).copied() else { return };
+        if let Some(leg) = self.current_leg(stream)
+            && let Some(seat) = leg.seats.get(&key)
+            && matches!(seat.status, Status::Asked(until) if until != Instant::NEVER)
         {
-            channel.status = Status::Wanted(now);
-            self.channels_at = now;
+            leg.want(key, now);
         }
-    }
-
-    fn is_current(&self, stream: StreamId) -> bool {
-        let mut documents = self.documents.iter();
-        documents.any(|d| d.stream == stream && d.session == self.session_count)
     }
 
     /// Acts on the channels that the merge has seen end.
     pub(crate) fn end_channels(&mut self, now: Instant) {
         for (key, end) in std::mem::take(&mut self.ended) {
-            let Some(channel) = self.channels.get_mut(&key) else { continue };
-            channel.cid = None;
-            // `closed` without our asking: it ended while no document told of it, as it may when
-            // a session is found again. Whoever wants it still asks anew, and learns.
-            if matches!(end, ChannelEnd::Gone | ChannelEnd::Closed) {
-                let at = now + channel.backoff.wait(&mut self.random);
-                channel.status = Status::Wanted(at);
-                self.channels_at = self.channels_at.min(at);
-            } else {
+            for leg in self.leg_ids() {
+                self.end_seat(leg, key, end, now);
+            }
+            if !comes_back(end) && self.channels.contains_key(&key) {
                 self.end_channel(key);
             }
+        }
+    }
+
+    /// The channel has ended in the leg's session. Whoever wants it still asks anew, and learns.
+    fn end_seat(&mut self, leg: LegId, key: ChannelKey, end: ChannelEnd, now: Instant) {
+        let Self { legs, random, .. } = self;
+        let Some(leg) = legs.iter_mut().find(|other| other.id == leg) else { return };
+        let Some(seat) = leg.seats.get_mut(&key) else { return };
+        seat.cid = None;
+        if comes_back(end) {
+            let at = now + seat.backoff.wait(random);
+            seat.status = Status::Wanted(at);
+            leg.channels_at = leg.channels_at.min(at);
+        } else {
+            seat.status = Status::Refused;
         }
     }
 
     /// The channel is over; its name may be subscribed to again.
     pub(crate) fn end_channel(&mut self, key: ChannelKey) {
         let Some(channel) = self.channels.get_mut(&key) else { return };
-        channel.status = Status::Ended;
-        channel.cid = None;
+        channel.over = true;
         self.names.remove(&channel.request.name);
         let fates = channel.outbox.end();
         self.sending.remove(&key);
+        for leg in &mut self.legs {
+            if let Some(seat) = leg.seats.get_mut(&key) {
+                (seat.cid, seat.status) = (None, Status::Refused);
+            }
+        }
         self.tell_fates(key, fates);
     }
 
@@ -235,8 +271,12 @@ impl Agent {
         self.events.extend(told);
     }
 
-    fn take_outcome(&mut self, cid: Cid, n: u64, outcome: SendOutcome) {
-        let (Some(fate), Some(key)) = (Fate::from_outcome(outcome), self.channel_of(cid)) else {
+    fn take_outcome(&mut self, stream: StreamId, cid: Cid, n: u64, outcome: SendOutcome) {
+        let main = self.legs[0].id;
+        let leg = self.current_leg(stream).filter(|leg| leg.id == main);
+        let (Some(fate), Some(key)) =
+            (Fate::from_outcome(outcome), leg.and_then(|leg| leg.channel(cid)))
+        else {
             return;
         };
         let Some(channel) = self.channels.get_mut(&key) else { return };
@@ -246,8 +286,10 @@ impl Agent {
     }
 
     fn take_end(&mut self, stream: StreamId, end: DocumentEnd, spread: Option<Span>, now: Instant) {
-        if end == DocumentEnd::Logout && self.is_current(stream) {
-            self.lose_session();
+        if end == DocumentEnd::Logout
+            && let Some(leg) = self.current_leg(stream).map(|leg| leg.id)
+        {
+            self.lose_session(leg);
         }
         let wait = self.random_below(spread.unwrap_or(Span::ZERO));
         if end == DocumentEnd::Refreshed && self.is_followed(stream) {
@@ -261,17 +303,13 @@ impl Agent {
         self.abandon(stream, Failure::Ended(end.word()), now);
     }
 
-    /// The document is to have a successor at `at` or before.
-    fn replace_by(&mut self, stream: StreamId, at: Instant) {
-        let Some(document) = self.document(stream) else { return };
-        if document.is_duplicate() {
-            document.replace_at = document.replace_at.min(at);
-        } else {
-            self.document_at = self.document_at.min(at);
-        }
-    }
-
     pub(crate) fn random_below(&mut self, span: Span) -> Span {
         Span::from_nanos(self.random.below(span.as_nanos().saturating_add(1)))
     }
+}
+
+/// Whether a channel that ended so is asked for again. `closed` without our asking: it ended while
+/// no document told of it, as it may when a session is found again.
+fn comes_back(end: ChannelEnd) -> bool {
+    matches!(end, ChannelEnd::Gone | ChannelEnd::Closed)
 }

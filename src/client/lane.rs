@@ -19,11 +19,23 @@ pub(crate) struct Hold {
     pub(crate) bytes: usize,
 }
 
+impl Hold {
+    /// Whether anything in it is lost with it: what only tells where its document began, the next
+    /// document tells anew.
+    pub(crate) fn has_content(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Message { .. } | Item::Closed(_)))
+    }
+}
+
 /// A channel of a document.
 #[derive(Debug)]
 pub(crate) struct Lane {
     /// The channel as the consumer knows it.
     pub(crate) channel: ChannelKey,
+    /// The session of its document: what is numbered alike within it need not be so elsewhere.
+    pub(crate) site: u32,
+    /// Whether it has a numbering that is not the track's; see [`crate::client::merge`].
+    pub(crate) apart: bool,
     /// The life of the track that this lane belongs to; of a past life nothing is taken.
     pub(crate) life: u32,
     /// The track's epoch that this lane has come to.
@@ -47,13 +59,24 @@ impl Lane {
     /// A lane before its first frame.
     pub(crate) fn new(
         channel: ChannelKey,
-        stream: StreamId,
+        (stream, site): (StreamId, u32),
         track: &mut Track,
         place: Position,
     ) -> Self {
-        let (life, era, asked) = (track.life, track.era, track.take_asked(stream));
-        let (jumped, hold) = (None, None);
-        Self { channel, life, era, place, fresh: true, asked, jumped, hold, over: false }
+        let asked = track.take_asked(stream);
+        Self {
+            channel,
+            site,
+            apart: false,
+            life: track.life,
+            era: track.era,
+            place,
+            fresh: true,
+            asked,
+            jumped: None,
+            hold: None,
+            over: false,
+        }
     }
 
     /// The place before the message that `item` is, or leads to.

@@ -10,7 +10,8 @@ use mio::{Token, Waker};
 
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
-use crate::client::event::{CallId, Event, Output, Request, StreamId, StreamState};
+use crate::client::event::{CallId, Event, Output, Request, RouteId, StreamId, StreamState};
+use crate::client::line::Line;
 use crate::client::pipe::{Pipe, Read, put_request};
 use crate::client::settings::Settings;
 use crate::http::exchange::Part;
@@ -19,34 +20,36 @@ use crate::reactor::poller::Poller;
 use crate::reactor::signals::Signals;
 use crate::reactor::url::Server;
 
+/// Routes of one agent.
+pub const ROUTES_MAX: usize = 16;
+
 /// Wakes the loop from another thread.
 const WAKER: Token = Token(0);
-/// The kept connection for commands.
-const CALLS: Token = Token(1);
 /// Signals of the process.
-const SIGNALS: Token = Token(2);
+const SIGNALS: Token = Token(1);
+/// Added to the number of a route: its connection for commands.
+const LINES: usize = 2;
 /// Added to the number of a stream.
-const STREAMS: usize = 3;
+const STREAMS: usize = LINES + ROUTES_MAX;
 
-/// Commands on the wire at a time.
-const CALLS_MAX: usize = 32;
-/// Bytes of an answer to a command.
-const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
-/// A command must be answered within this span after the last answer.
-const ANSWER_TIMEOUT: Span = Span::from_secs(10);
-
-/// The kept connection for commands. Answers come in the order of the commands.
+/// One way to a server.
 #[derive(Debug)]
-struct Calls {
-    pipe: Pipe,
-    in_flight: VecDeque<CallId>,
-    /// The answer that is being read.
-    status: u16,
-    retry_after: Option<Span>,
-    persistent: bool,
-    body: Vec<u8>,
-    /// The last command that found the line empty, or the last answer.
-    since: Instant,
+struct Way {
+    server: Server,
+    /// Not yet tried, the next last; looked up again when all were tried.
+    addresses: Vec<SocketAddr>,
+    line: Option<Line>,
+    waiting: VecDeque<(CallId, Request)>,
+}
+
+impl Way {
+    fn address(&mut self) -> Result<SocketAddr, String> {
+        if self.addresses.is_empty() {
+            self.addresses = self.server.resolve().map_err(|error| error.to_string())?;
+            self.addresses.reverse();
+        }
+        self.addresses.last().copied().ok_or_else(|| "the host has no address".into())
+    }
 }
 
 /// One agent with its connections.
@@ -74,14 +77,10 @@ struct Calls {
 #[derive(Debug)]
 pub struct Link {
     agent: Agent,
-    server: Server,
+    ways: Vec<Way>,
     clock: Clock,
     poller: Poller,
-    /// Not yet tried, the next last; looked up again when all were tried.
-    addresses: Vec<SocketAddr>,
-    streams: BTreeMap<StreamId, Pipe>,
-    calls: Option<Calls>,
-    waiting: VecDeque<(CallId, Request)>,
+    streams: BTreeMap<StreamId, (RouteId, Pipe)>,
     /// Connections that may have more to read without an edge.
     again: Vec<Token>,
     ready: Vec<(Token, bool, bool)>,
@@ -96,15 +95,40 @@ impl Link {
     /// # Errors
     /// From the operating system.
     pub fn new(server: Server, settings: Settings, seed: u64) -> io::Result<Self> {
+        Self::over(vec![server], settings, seed)
+    }
+
+    /// A link over several routes, the one to prefer first. They may lead to one server or to
+    /// several that are fed with the same numbers; with [`Settings::duplicates`] the agent keeps
+    /// documents on them at the same time. How many there are needs not be in the settings.
+    ///
+    /// ```no_run
+    /// use ahm::client::link::Link;
+    /// use ahm::client::settings::Settings;
+    /// use ahm::reactor::url::Server;
+    ///
+    /// let both = ["http://127.0.0.1:8080", "http://127.0.0.1:9080"];
+    /// let servers = both.map(|url| Server::parse(url, "/ahm/").unwrap());
+    /// let settings = Settings { duplicates: 1, ..Settings::default() };
+    /// let mut link = Link::over(servers.to_vec(), settings, 1)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// From the operating system; without a server, and with more than [`ROUTES_MAX`].
+    pub fn over(servers: Vec<Server>, settings: Settings, seed: u64) -> io::Result<Self> {
+        if servers.is_empty() || servers.len() > ROUTES_MAX {
+            let detail = format!("a link has 1 to {ROUTES_MAX} routes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, detail));
+        }
+        let settings = Settings { routes: servers.len() as u8, ..settings };
+        let way = |server| Way { server, addresses: vec![], line: None, waiting: [].into() };
         Ok(Self {
             agent: Agent::new(settings, seed),
-            server,
+            ways: servers.into_iter().map(way).collect(),
             clock: Clock::start(),
             poller: Poller::new(64)?,
-            addresses: Vec::new(),
             streams: BTreeMap::new(),
-            calls: None,
-            waiting: VecDeque::new(),
             again: Vec::new(),
             ready: Vec::new(),
             buffer: vec![0; 64 * 1024],
@@ -175,10 +199,9 @@ impl Link {
         let now = self.now();
         self.agent.stop(now);
         self.drain(now);
-        while (self.calls.as_ref().is_some_and(|calls| !calls.in_flight.is_empty())
-            || !self.waiting.is_empty())
-            && self.now() < until
-        {
+        let busy =
+            |way: &Way| !way.waiting.is_empty() || way.line.as_ref().is_some_and(Line::is_waiting);
+        while self.ways.iter().any(busy) && self.now() < until {
             self.turn(Some(until.since(self.now())))?;
         }
         Ok(())
@@ -192,7 +215,7 @@ impl Link {
     pub fn turn(&mut self, timeout: Option<Span>) -> io::Result<()> {
         let now = self.clock.now();
         self.drain(now);
-        let until = [self.agent.poll_timeout(), self.calls_timeout()].into_iter().flatten().min();
+        let until = [self.agent.poll_timeout(), self.lines_timeout()].into_iter().flatten().min();
         let mut wait = until.map(|until| until.since(now)).into_iter().chain(timeout).min();
         if !self.again.is_empty() {
             wait = Some(Span::ZERO);
@@ -207,7 +230,9 @@ impl Link {
             match token {
                 WAKER => {}
                 SIGNALS => self.take_signals(now),
-                CALLS => self.calls_ready(readable, writable, now),
+                Token(number @ LINES..STREAMS) => {
+                    self.line_ready(number - LINES, (readable, writable), now);
+                }
                 Token(number) => {
                     let stream = StreamId((number - STREAMS) as u64);
                     self.stream_ready(stream, readable, writable, now);
@@ -216,8 +241,11 @@ impl Link {
             self.drain(now);
         }
         self.ready = ready;
-        if self.calls_timeout().is_some_and(|at| at <= now) {
-            self.lose_calls(now);
+        for way in 0..self.ways.len() {
+            let line = self.ways[way].line.as_ref();
+            if line.and_then(Line::timeout).is_some_and(|at| at <= now) {
+                self.lose_line(way, now);
+            }
         }
         if self.agent.poll_timeout().is_some_and(|at| at <= now) {
             self.agent.handle_timeout(now);
@@ -238,45 +266,43 @@ impl Link {
     fn drain(&mut self, now: Instant) {
         while let Some(output) = self.agent.poll_output() {
             match output {
-                Output::OpenStream { stream, request, .. } => {
-                    self.open_stream(stream, &request, now)
+                Output::OpenStream { stream, route, request } => {
+                    self.open_stream(stream, route, &request, now);
                 }
                 Output::CloseStream { stream } => drop(self.streams.remove(&stream)),
-                Output::Call { call, request, .. } => self.waiting.push_back((call, request)),
+                Output::Call { call, route, request } => {
+                    self.ways[usize::from(route.0)].waiting.push_back((call, request));
+                }
             }
         }
-        self.send_calls(now);
-    }
-
-    fn dial(&mut self, token: Token, body_bytes_max: u64) -> Result<Pipe, String> {
-        if self.addresses.is_empty() {
-            self.addresses = self.server.resolve().map_err(|error| error.to_string())?;
-            self.addresses.reverse();
+        for way in 0..self.ways.len() {
+            self.send_calls(way, now);
         }
-        let address = self.addresses.last().ok_or("the host has no address")?;
-        let pipe = Pipe::dial(*address, self.poller.registry(), token, body_bytes_max);
-        pipe.map_err(|error| {
-            self.addresses.pop();
-            error.to_string()
-        })
     }
 
-    fn open_stream(&mut self, stream: StreamId, request: &Request, now: Instant) {
-        let pipe = self.dial(Token(stream.0 as usize + STREAMS), u64::MAX).and_then(|mut pipe| {
-            put_request(pipe.out(), &self.server, request);
+    fn open_stream(&mut self, stream: StreamId, route: RouteId, request: &Request, now: Instant) {
+        let way = &mut self.ways[usize::from(route.0)];
+        let token = Token(stream.0 as usize + STREAMS);
+        let pipe = way.address().and_then(|address| {
+            let pipe = Pipe::dial(address, self.poller.registry(), token, u64::MAX);
+            let mut pipe = pipe.map_err(|error| error.to_string())?;
+            put_request(pipe.out(), &way.server, request);
             pipe.flush().map(|()| pipe)
         });
         match pipe {
-            Ok(pipe) => drop(self.streams.insert(stream, pipe)),
-            Err(detail) => self.agent.handle_end(stream, &detail, now),
+            Ok(pipe) => drop(self.streams.insert(stream, (route, pipe))),
+            Err(detail) => {
+                way.addresses.pop(); // the next attempt goes to the next address
+                self.agent.handle_end(stream, &detail, now);
+            }
         }
     }
 
     fn stream_ready(&mut self, stream: StreamId, readable: bool, writable: bool, now: Instant) {
         // Out of the table while it is at work; what the agent closes meanwhile is dropped below.
-        let Some(mut pipe) = self.streams.remove(&stream) else { return };
+        let Some((route, mut pipe)) = self.streams.remove(&stream) else { return };
         if writable && let Err(detail) = pipe.flush() {
-            self.addresses.pop(); // the next attempt goes to the next address
+            self.ways[usize::from(route.0)].addresses.pop();
             self.agent.handle_end(stream, &detail, now);
             return;
         }
@@ -303,98 +329,61 @@ impl Link {
             Read::More => self.again.push(Token(stream.0 as usize + STREAMS)),
             Read::Blocked => {}
         }
-        self.streams.insert(stream, pipe);
+        self.streams.insert(stream, (route, pipe));
     }
 
-    fn calls_timeout(&self) -> Option<Instant> {
-        let calls = self.calls.as_ref().filter(|calls| !calls.in_flight.is_empty())?;
-        Some(calls.since + ANSWER_TIMEOUT)
+    fn lines_timeout(&self) -> Option<Instant> {
+        self.ways.iter().filter_map(|way| way.line.as_ref()?.timeout()).min()
     }
 
-    fn send_calls(&mut self, now: Instant) {
-        if self.waiting.is_empty() {
+    fn send_calls(&mut self, at: usize, now: Instant) {
+        let way = &mut self.ways[at];
+        if way.waiting.is_empty() {
             return;
         }
-        if self.calls.is_none() {
-            match self.dial(CALLS, ANSWER_BYTES_MAX) {
-                Ok(pipe) => {
-                    let (in_flight, body) = (VecDeque::new(), Vec::new());
-                    let (retry_after, since) = (None, now);
-                    self.calls = Some(Calls {
-                        pipe,
-                        in_flight,
-                        status: 0,
-                        retry_after,
-                        persistent: true,
-                        body,
-                        since,
-                    });
-                }
-                Err(_) => {
-                    self.fail_waiting(now);
-                    return;
+        if way.line.is_none() {
+            let (registry, token) = (self.poller.registry(), Token(LINES + at));
+            let dial = |address| Line::dial(address, registry, token, now).ok();
+            way.line = way.address().ok().and_then(dial);
+        }
+        let Way { server, addresses, line, waiting } = way;
+        match line {
+            Some(line) => {
+                if !line.send(waiting, server, now) {
+                    self.lose_line(at, now);
                 }
             }
-        }
-        let Some(calls) = &mut self.calls else { return };
-        while calls.in_flight.len() < CALLS_MAX
-            && let Some((call, request)) = self.waiting.pop_front()
-        {
-            if calls.in_flight.is_empty() {
-                calls.since = now;
+            None => {
+                addresses.pop();
+                for (call, _) in std::mem::take(waiting) {
+                    self.agent.handle_failure(call, now);
+                }
             }
-            put_request(calls.pipe.out(), &self.server, &request);
-            calls.in_flight.push_back(call);
-        }
-        if calls.pipe.flush().is_err() {
-            self.lose_calls(now);
         }
     }
 
-    fn calls_ready(&mut self, readable: bool, writable: bool, now: Instant) {
-        let Some(mut calls) = self.calls.take() else { return };
-        let mut over = writable && calls.pipe.flush().is_err();
-        if readable && !over {
-            let Calls { pipe, in_flight, status, retry_after, persistent, body, since } =
-                &mut calls;
-            let agent = &mut self.agent;
-            let read = pipe.read(&mut self.buffer, |part| match part {
-                Part::Head { status: code, retry_after: wait, persistent: kept } => {
-                    (*status, *retry_after, *persistent) = (code, wait, kept);
-                    body.clear();
-                }
-                Part::Body(bytes) => body.extend_from_slice(bytes),
-                Part::End => {
-                    *since = now;
-                    if let Some(call) = in_flight.pop_front() {
-                        agent.handle_answer(call, *status, *retry_after, body, now);
-                    }
-                }
-            });
-            match read {
-                Read::Over(_) => over = true,
-                Read::More => self.again.push(CALLS),
-                Read::Blocked => {}
-            }
-            // Kept no longer than the answer that says so.
-            over |= !*persistent && pipe.is_idle();
-        }
-        self.calls = Some(calls);
-        if over {
-            self.lose_calls(now);
+    fn line_ready(&mut self, at: usize, ready: (bool, bool), now: Instant) {
+        let Self { ways, agent, buffer, again, .. } = self;
+        let Some(line) = &mut ways[at].line else { return };
+        let mut misdirected = false;
+        let read = line.ready(ready, buffer, now, |answered| {
+            let (status, wait) = (answered.status, answered.retry_after);
+            misdirected |= status == 421;
+            agent.handle_answer(answered.call, status, wait, answered.body, now);
+        });
+        match read {
+            // Another connection may lead to the server that was meant (RFC 9110, 15.5.20).
+            _ if misdirected => self.lose_line(at, now),
+            Read::Over(_) => self.lose_line(at, now),
+            Read::More => again.push(Token(LINES + at)),
+            Read::Blocked => {}
         }
     }
 
     /// The connection for commands is over; whoever has no answer is told so.
-    fn lose_calls(&mut self, now: Instant) {
-        let Some(calls) = self.calls.take() else { return };
-        for call in calls.in_flight {
-            self.agent.handle_failure(call, now);
-        }
-    }
-
-    fn fail_waiting(&mut self, now: Instant) {
-        for (call, _) in std::mem::take(&mut self.waiting) {
+    fn lose_line(&mut self, at: usize, now: Instant) {
+        let Some(line) = self.ways[at].line.take() else { return };
+        for call in line.unanswered() {
             self.agent.handle_failure(call, now);
         }
     }

@@ -14,6 +14,12 @@
 //! followed, or a document opened later, may bring an old epoch back (the first publisher after a
 //! restart, or another server that counts for itself): that is a change of epoch like any other,
 //! but nothing of it is delivered again.
+//!
+//! Documents of one session are of one **site**. Two sites that number a topic for themselves have
+//! nothing in common: while the track has a lane of one site, a lane of another that comes with an
+//! epoch of its own waits, and if nothing has changed after a while **stands apart**: what it brings
+//! is dropped, until it comes to the track's epoch or the track has nobody else. A lane that begins in an epoch without any message waits as
+//! at a gap: a server that was just started has such a one until its publisher speaks.
 
 use std::collections::HashMap;
 
@@ -28,14 +34,19 @@ use crate::wire::command::Position;
 /// Bytes of payload that a lane may hold back; beyond, the gap is declared at once.
 pub const HOLD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Times that a lane in an epoch of its own waits, where another site leads the track.
+const APART_AFTER: u64 = 5;
+
 /// The merging of all lanes of one client.
 #[derive(Debug, Default)]
 pub struct Merge {
-    tracks: HashMap<ChannelKey, Track>,
-    lanes: HashMap<LaneId, Lane>,
+    pub(crate) tracks: HashMap<ChannelKey, Track>,
+    pub(crate) lanes: HashMap<LaneId, Lane>,
     /// Lanes with a hold, in the order they came to it.
-    held: Vec<LaneId>,
-    newest: Option<StreamId>,
+    pub(crate) held: Vec<LaneId>,
+    pub(crate) newest: Option<StreamId>,
+    /// The site of each document that runs.
+    pub(crate) sites: HashMap<StreamId, u32>,
 }
 
 impl Merge {
@@ -59,6 +70,11 @@ impl Merge {
         for track in self.tracks.values_mut() {
             track.asked_with.push((stream, track.place));
         }
+    }
+
+    /// A document has begun; `site` is the number of its session.
+    pub fn begin_site(&mut self, stream: StreamId, site: u32) {
+        self.sites.insert(stream, site);
     }
 
     /// The server says where a channel starts, before its first frame has come.
@@ -88,15 +104,6 @@ impl Merge {
         self.lanes.get(&(stream, cid)).map(|lane| lane.channel)
     }
 
-    /// Whether `newer` carries each channel that `older` carries, and none of them waits.
-    pub fn covers(&self, newer: StreamId, older: StreamId) -> bool {
-        self.held.iter().all(|(stream, _)| *stream != newer)
-            && self.tracks.values().all(|track| {
-                let on = |stream| track.lanes.iter().any(|(other, _)| *other == stream);
-                !on(older) || on(newer)
-            })
-    }
-
     /// When [`Merge::handle_timeout`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let holds = self.held.iter().filter_map(|id| self.lanes.get(id)?.hold.as_ref());
@@ -114,8 +121,9 @@ impl Merge {
         for track in self.tracks.values_mut() {
             track.asked_with.retain(|(asked, _)| *asked != stream);
         }
+        self.sites.remove(&stream);
         self.lanes.retain(|(of, cid), lane| {
-            if *of == stream && lane.hold.is_some() {
+            if *of == stream && lane.hold.as_ref().is_some_and(Hold::has_content) {
                 lane.over = true;
             } else if *of == stream {
                 let track = self.tracks.get_mut(&lane.channel);
@@ -123,6 +131,7 @@ impl Merge {
                     track.lanes.retain(|other| *other != (stream, *cid));
                     stranded.push(lane.channel);
                 }
+                self.held.retain(|held| *held != (stream, *cid));
                 return false;
             }
             true
@@ -130,35 +139,6 @@ impl Merge {
         self.settle(sink);
         for channel in stranded {
             self.rejoin(channel, sink);
-        }
-    }
-
-    /// A document has ended. If nobody is left in the track's epoch, and some are in one that it
-    /// has not come to, it goes on there. Those in an earlier one follow by themselves.
-    fn rejoin(&mut self, channel: ChannelKey, sink: &mut Sink<'_>) {
-        let Some(track) = self.tracks.get_mut(&channel) else { return };
-        let lanes = track.lanes.iter().filter_map(|id| self.lanes.get(id));
-        let live = lanes.filter(|lane| lane.life == track.life && !lane.fresh);
-        if live.clone().any(|lane| lane.era == track.era) {
-            return;
-        }
-        if let Some(place) = live.map(|lane| lane.place).find(|place| !track.has_left(place.ep)) {
-            let newest = self.newest.unwrap_or(StreamId(0));
-            track.turn(channel, newest, (place.ep, place.n, place.n), sink);
-            self.gather(channel);
-        }
-    }
-
-    /// Whoever is in the track's epoch belongs to it from now on.
-    fn gather(&mut self, channel: ChannelKey) {
-        let Some(track) = self.tracks.get(&channel) else { return };
-        for id in &track.lanes {
-            if let Some(lane) = self.lanes.get_mut(id)
-                && !lane.fresh
-                && track.place.is_some_and(|place| place.ep == lane.place.ep)
-            {
-                lane.era = track.era;
-            }
         }
     }
 
@@ -175,9 +155,10 @@ impl Merge {
         if self.lanes.get(&id).is_none_or(|lane| lane.channel != channel) {
             self.forget_lane(id);
             let place = Position { ep, n };
+            let site = self.sites.get(&id.0).copied().unwrap_or(0);
             if let Some(track) = self.tracks.get_mut(&channel) {
                 track.lanes.push(id);
-                self.lanes.insert(id, Lane::new(channel, id.0, track, place));
+                self.lanes.insert(id, Lane::new(channel, (id.0, site), track, place));
             }
         } else if let Some(lane) = self.lanes.get_mut(&id)
             && lane.hold.is_none()
@@ -195,11 +176,12 @@ impl Merge {
         end: ChannelEnd,
         sink: &mut Sink<'_>,
     ) {
+        let site = self.sites.get(&id.0).copied().unwrap_or(0);
         let Some(track) = self.tracks.get_mut(&channel) else { return };
         self.lanes.entry(id).or_insert_with(|| {
             let place = track.place.unwrap_or(Position { ep: Epoch(0), n: Offset(0) });
             track.lanes.push(id);
-            Lane::new(channel, id.0, track, place)
+            Lane::new(channel, (id.0, site), track, place)
         });
         self.handle(id, Item::Closed(end), sink);
     }
@@ -213,6 +195,9 @@ impl Merge {
     }
 
     fn take(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {
+        if self.stands_apart(id, &item, sink) {
+            return;
+        }
         self.skip_earlier_epochs(id, &item, sink);
         let waits = self.must_wait(id, &item);
         let Some(lane) = self.lanes.get_mut(&id) else {
@@ -227,7 +212,10 @@ impl Merge {
             hold.items.push_back(item.into_owned());
         } else if waits {
             let bytes = item.bytes();
-            let until = sink.now + sink.hold_for;
+            // Whether the other site still lives is known when it was silent for the drop time.
+            let apart = matches!(item, Item::Opened { ep, .. } if self.is_led(id, ep));
+            let until = sink.now + sink.hold_for.times(if apart { APART_AFTER } else { 1 });
+            let Some(lane) = self.lanes.get_mut(&id) else { return };
             lane.hold = Some(Hold { until, items: [item.into_owned()].into(), bytes });
             self.held.push(id);
         } else {
@@ -273,17 +261,21 @@ impl Merge {
             to.n > place.n && others.any(|other| other.reach().n < to.n)
         } else {
             let from = self.from(id, lane);
-            lane.fresh && track.late_era(to.ep, from).is_none() && others.next().is_some()
+            let empty = matches!(item, Item::Opened { head: Offset(0), .. })
+                && !lane.hold.as_ref().is_some_and(Hold::has_content);
+            lane.fresh
+                && track.late_era(to.ep, from).is_none()
+                && (empty || others.next().is_some())
         }
     }
 
-    fn from(&self, id: LaneId, lane: &Lane) -> From {
+    pub(crate) fn from(&self, id: LaneId, lane: &Lane) -> From {
         let newest = self.newest.unwrap_or(id.0);
         From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era) }
     }
 
     /// Ends the holds that need not wait any longer.
-    fn settle(&mut self, sink: &mut Sink<'_>) {
+    pub(crate) fn settle(&mut self, sink: &mut Sink<'_>) {
         while let Some(id) = self.next_release(sink.now) {
             self.held.retain(|held| *held != id);
             self.release(id, sink);
@@ -313,6 +305,12 @@ impl Merge {
         let hold = self.lanes.get_mut(&id).and_then(|lane| lane.hold.take());
         let mut items = hold.map(|hold| hold.items).unwrap_or_default();
         let gaps = sink.counters.gaps;
+        if let Some(Item::Opened { ep, .. }) = items.front()
+            && self.lanes.get(&id).is_some_and(|lane| lane.fresh && !lane.over)
+            && self.is_led(id, *ep)
+        {
+            return self.set_apart(id, items, sink);
+        }
         if let Some(first) = items.pop_front() {
             self.apply(id, first, sink);
         }
@@ -386,7 +384,7 @@ impl Merge {
         }
     }
 
-    fn forget_lane(&mut self, id: LaneId) -> Option<Lane> {
+    pub(crate) fn forget_lane(&mut self, id: LaneId) -> Option<Lane> {
         let lane = self.lanes.remove(&id)?;
         self.held.retain(|held| *held != id);
         if let Some(track) = self.tracks.get_mut(&lane.channel) {

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod answer;
+mod arrange;
 pub mod calls;
 pub mod channel;
 pub mod consumer;
@@ -9,11 +10,15 @@ pub mod document;
 pub mod event;
 pub mod frames;
 pub mod lane;
+pub mod leg;
+mod line;
 pub mod link;
 pub mod merge;
 pub mod outbox;
 pub mod pipe;
 pub mod schedule;
+mod sends;
 pub mod session;
 pub mod settings;
+mod sites;
 pub mod track;

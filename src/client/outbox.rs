@@ -9,8 +9,8 @@ use crate::client::event::{CallId, Failure, Fate, SendId};
 enum State {
     /// Not on the way; to be put on the wire when its turn comes.
     Idle,
-    /// In this call.
-    InFlight(CallId),
+    /// In this call, and perhaps in a copy of it that takes another way.
+    InFlight(CallId, Option<CallId>),
     /// The server keeps it for its turn and has said so; asked about again at this moment.
     Held(Instant),
 }
@@ -39,18 +39,11 @@ pub struct Due {
 }
 
 /// The sends of one channel whose fate is not known, in order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outbox {
-    next: u64,
     pending: VecDeque<Pending>,
     /// Nothing is put on the wire before this moment.
     retry_at: Instant,
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Self { next: 1, pending: VecDeque::new(), retry_at: Instant::ZERO }
-    }
 }
 
 impl Outbox {
@@ -64,41 +57,46 @@ impl Outbox {
         self.pending.is_empty()
     }
 
-    /// The server says which number it expects next.
-    pub fn expect(&mut self, n: u64) {
-        if n > 0 && self.pending.iter().all(|pending| pending.n.is_none()) {
-            self.next = n;
-        }
-    }
-
-    /// The next send to put on the wire as `call`, with at most `window` undecided.
-    pub fn next_due(&mut self, call: CallId, window: usize, now: Instant) -> Option<Due> {
+    /// The next send to put on the wire as `call`, with at most `window` undecided; only one that
+    /// was there before unless `fresh`. A new one gets the number `next`, which advances.
+    pub fn next_due(
+        &mut self,
+        call: CallId,
+        (window, fresh): (usize, bool),
+        next: &mut u64,
+        now: Instant,
+    ) -> Option<Due> {
         if now < self.retry_at {
             return None;
         }
-        let at = self.pending.iter().take(window).position(|pending| match pending.state {
-            State::Idle => true,
-            State::InFlight(_) => false,
-            State::Held(until) => until <= now,
-        })?;
+        let mut within = self.pending.iter().take(window);
+        let at = within.position(|pending| pending.due_at(fresh).is_some_and(|at| at <= now))?;
         let pending = &mut self.pending[at];
         let again = pending.n.is_some();
         let n = *pending.n.get_or_insert_with(|| {
-            self.next += 1;
-            self.next - 1
+            *next += 1;
+            *next - 1
         });
-        pending.state = State::InFlight(call);
+        pending.state = State::InFlight(call, None);
         Some(Due { n, word: pending.word.clone(), payload: pending.payload.clone(), again })
     }
 
     /// When [`Outbox::next_due`] may give something without anything else happening.
-    pub fn next_at(&self, window: usize) -> Option<Instant> {
-        let due = |pending: &Pending| match pending.state {
-            State::Idle => Some(self.retry_at),
-            State::InFlight(_) => None,
-            State::Held(until) => Some(until.max(self.retry_at)),
-        };
-        self.pending.iter().take(window).filter_map(due).min()
+    pub fn next_at(&self, window: usize, fresh: bool) -> Option<Instant> {
+        let due = self.pending.iter().take(window).filter_map(|pending| pending.due_at(fresh));
+        due.min().map(|at| at.max(self.retry_at))
+    }
+
+    /// A copy of the send in `call` goes out as `copy`; the first answer to either counts.
+    pub fn double(&mut self, call: CallId, copy: CallId) {
+        if let Some(pending) = self.in_call(call) {
+            pending.state = State::InFlight(call, Some(copy));
+        }
+    }
+
+    /// Whether a send has a number and no fate yet.
+    pub fn has_numbered(&self) -> bool {
+        self.pending.iter().any(|pending| pending.n.is_some())
     }
 
     /// The server holds the send that went out in `call`; it is asked about again at `until`.
@@ -108,19 +106,25 @@ impl Outbox {
         }
     }
 
-    /// Nobody knows whether the send in `call` arrived, or it was refused for now: it goes out
-    /// again under the same number, which the server takes once.
+    /// Nobody knows whether the send in `call` arrived, or it was refused for now: unless a copy of
+    /// it is on its way, it goes out again under the same number, which the server takes once.
     pub fn retry(&mut self, call: CallId, at: Instant) {
-        if let Some(pending) = self.in_call(call) {
-            pending.state = State::Idle;
-            self.retry_at = at;
+        let Some(pending) = self.in_call(call) else { return };
+        match pending.state {
+            State::InFlight(first, Some(copy)) => {
+                let left = if first == call { copy } else { first };
+                pending.state = State::InFlight(left, None);
+            }
+            _ => {
+                pending.state = State::Idle;
+                self.retry_at = at;
+            }
         }
     }
 
     /// The fate of the send in `call` is known.
     pub fn settle_call(&mut self, call: CallId) -> Option<SendId> {
-        let of_call = |pending: &Pending| pending.state == State::InFlight(call);
-        let at = self.pending.iter().position(of_call)?;
+        let at = self.pending.iter().position(|pending| pending.is_in(call))?;
         self.pending.remove(at).map(|pending| pending.id)
     }
 
@@ -130,10 +134,9 @@ impl Outbox {
         self.pending.remove(at).map(|pending| pending.id)
     }
 
-    /// The session is over. What was on the wire ends `Unknown` and is not sent again; the rest is
-    /// kept for the next session, whose numbers start at 1.
-    pub fn lose_session(&mut self) -> Vec<(SendId, Fate)> {
-        self.next = 1;
+    /// The numbers given so far mean nothing any more: the session is over, or the channel has
+    /// another number. What was on the wire ends `Unknown` and is not sent again; the rest is kept.
+    pub fn lose_numbers(&mut self) -> Vec<(SendId, Fate)> {
         let (sent, kept) = self.pending.drain(..).partition(|pending| pending.n.is_some());
         self.pending = kept;
         let sent: VecDeque<Pending> = sent;
@@ -150,7 +153,22 @@ impl Outbox {
     }
 
     fn in_call(&mut self, call: CallId) -> Option<&mut Pending> {
-        self.pending.iter_mut().find(|pending| pending.state == State::InFlight(call))
+        self.pending.iter_mut().find(|pending| pending.is_in(call))
+    }
+}
+
+impl Pending {
+    /// When it is to be put on the wire.
+    fn due_at(&self, fresh: bool) -> Option<Instant> {
+        match self.state {
+            State::Idle => (fresh || self.n.is_some()).then_some(Instant::ZERO),
+            State::InFlight(..) => None,
+            State::Held(until) => Some(until),
+        }
+    }
+
+    fn is_in(&self, call: CallId) -> bool {
+        matches!(self.state, State::InFlight(first, copy) if first == call || copy == Some(call))
     }
 }
 
@@ -165,43 +183,79 @@ mod tests {
         outbox
     }
 
+    fn due(outbox: &mut Outbox, call: u64, next: &mut u64, now: Instant) -> Option<Due> {
+        outbox.next_due(CallId(call), (8, true), next, now)
+    }
+
     #[test]
     fn a_number_is_kept_over_every_retry() {
-        let now = Instant::ZERO;
+        let (now, mut next) = (Instant::ZERO, 1);
         let mut outbox = out(2);
-        assert_eq!(outbox.next_due(CallId(1), 8, now).unwrap().n, 1);
-        assert_eq!(outbox.next_due(CallId(2), 8, now).unwrap().n, 2);
-        assert_eq!(outbox.next_due(CallId(3), 8, now), None);
+        assert_eq!(due(&mut outbox, 1, &mut next, now).unwrap().n, 1);
+        assert_eq!(due(&mut outbox, 2, &mut next, now).unwrap().n, 2);
+        assert_eq!(due(&mut outbox, 3, &mut next, now), None);
         let later = now + Span::from_secs(1);
         outbox.retry(CallId(1), later);
-        assert_eq!(outbox.next_due(CallId(3), 8, now), None);
-        assert_eq!(outbox.next_at(8), Some(later));
-        let due = outbox.next_due(CallId(3), 8, later).unwrap();
-        assert_eq!((due.n, due.again, due.payload), (1, true, vec![b'1']));
+        assert_eq!(due(&mut outbox, 3, &mut next, now), None);
+        assert_eq!(outbox.next_at(8, false), Some(later));
+        let again = due(&mut outbox, 3, &mut next, later).unwrap();
+        assert_eq!((again.n, again.again, again.payload), (1, true, vec![b'1']));
         assert_eq!(outbox.settle_call(CallId(1)), None, "its first call is forgotten");
         assert_eq!(outbox.settle_call(CallId(3)), Some(SendId(1)));
         assert_eq!(outbox.settle(2), Some(SendId(2)));
         assert!(outbox.is_empty());
+        assert_eq!(next, 3);
+    }
+
+    #[test]
+    fn of_two_copies_the_first_answer_counts_and_both_must_fail() {
+        let (now, mut next) = (Instant::ZERO, 1);
+        let mut outbox = out(1);
+        due(&mut outbox, 1, &mut next, now);
+        outbox.double(CallId(1), CallId(2));
+        outbox.retry(CallId(1), now);
+        assert_eq!(due(&mut outbox, 3, &mut next, now), None, "the copy is still on its way");
+        outbox.retry(CallId(2), now);
+        assert_eq!(due(&mut outbox, 3, &mut next, now).unwrap().n, 1);
+        outbox.double(CallId(3), CallId(4));
+        assert_eq!(outbox.settle_call(CallId(4)), Some(SendId(1)));
+        assert_eq!(outbox.settle_call(CallId(3)), None);
     }
 
     #[test]
     fn the_window_bounds_what_is_undecided() {
-        let mut outbox = out(5);
-        let due = |outbox: &mut Outbox, call| outbox.next_due(CallId(call), 2, Instant::ZERO);
-        assert!(due(&mut outbox, 1).is_some() && due(&mut outbox, 2).is_some());
-        assert!(due(&mut outbox, 3).is_none());
+        let (mut outbox, mut next) = (out(5), 1);
+        let mut two = |outbox: &mut Outbox, call| {
+            outbox.next_due(CallId(call), (2, true), &mut next, Instant::ZERO)
+        };
+        assert!(two(&mut outbox, 1).is_some() && two(&mut outbox, 2).is_some());
+        assert!(two(&mut outbox, 3).is_none());
         outbox.hold(CallId(1), Instant::NEVER);
-        assert!(due(&mut outbox, 3).is_none(), "held is undecided");
+        assert!(two(&mut outbox, 3).is_none(), "held is undecided");
         outbox.settle(1);
-        assert_eq!(due(&mut outbox, 3).unwrap().n, 3);
+        assert_eq!(two(&mut outbox, 3).unwrap().n, 3);
     }
 
     #[test]
-    fn with_the_session_go_the_numbers_and_what_bore_one() {
-        let mut outbox = out(3);
-        outbox.next_due(CallId(1), 8, Instant::ZERO);
-        assert_eq!(outbox.lose_session(), [(SendId(1), Fate::Unknown)]);
-        let due = outbox.next_due(CallId(2), 8, Instant::ZERO).unwrap();
-        assert_eq!((due.n, due.payload), (1, vec![b'2']));
+    fn a_session_that_is_left_gets_nothing_new() {
+        let (now, mut next) = (Instant::ZERO, 1);
+        let mut outbox = out(2);
+        outbox.next_due(CallId(1), (1, true), &mut next, now);
+        outbox.retry(CallId(1), now);
+        assert_eq!(outbox.next_due(CallId(2), (8, false), &mut next, now).unwrap().n, 1);
+        assert_eq!(outbox.next_due(CallId(3), (8, false), &mut next, now), None);
+        assert!(outbox.has_numbered());
+        outbox.settle_call(CallId(2));
+        assert!(!outbox.has_numbered() && !outbox.is_empty());
+    }
+
+    #[test]
+    fn with_the_session_goes_what_bore_a_number() {
+        let (mut outbox, mut next) = (out(3), 7);
+        due(&mut outbox, 1, &mut next, Instant::ZERO);
+        assert_eq!(outbox.lose_numbers(), [(SendId(1), Fate::Unknown)]);
+        next = 1;
+        let next_due = due(&mut outbox, 2, &mut next, Instant::ZERO).unwrap();
+        assert_eq!((next_due.n, next_due.payload), (1, vec![b'2']));
     }
 }

@@ -1,15 +1,17 @@
 //! When documents are asked for, and when those that were replaced are closed.
 //!
-//! An agent has one main document and as many lasting duplicates as its settings want. The main one
-//! comes first: while none runs, or one is being asked for or replaced, no duplicate is asked for,
-//! so that a session never needs more places at the server than there are. A document is replaced
-//! by one more of its kind, and closed when that one carries every channel.
+//! A leg has one main document, and the main leg as many lasting duplicates as the settings want
+//! beyond the other legs. The main one comes first: while none runs, or one is being asked for or
+//! replaced, no duplicate is asked for, so that a session never needs more places at the server
+//! than there are. A document is replaced by one more of its kind, and closed when that one carries
+//! every channel.
 
 use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::document::{Document, Purpose};
-use crate::client::event::{Failure, StreamId};
+use crate::client::event::{Failure, RouteId, StreamId};
+use crate::client::leg::Leg;
 
 impl Agent {
     /// After every input: whatever is due now is put out.
@@ -19,21 +21,27 @@ impl Agent {
         }
         self.watch(now);
         self.retire(now);
-        if self.main_at() <= now {
-            let purpose = match (self.documents_running(), &self.session) {
-                (_, None) => Purpose::Session,
-                (0, Some(_)) => Purpose::Resume,
-                (_, Some(_)) => Purpose::Refresh,
-            };
-            self.ask(purpose, None, now);
+        self.arrange(now);
+        for id in self.leg_ids() {
+            if let Some(leg) = self.legs.iter().find(|leg| leg.id == id)
+                && self.main_at(leg) <= now
+            {
+                let (route, purpose) = self.next_main(leg);
+                self.ask((id, route), purpose, None, now);
+            }
         }
         if let Some((at, succeeds)) = self.next_duplicate()
             && at <= now
         {
-            self.ask(Purpose::Duplicate, succeeds, now);
+            let route = self.duplicate_route(succeeds);
+            self.ask((self.legs[0].id, route), Purpose::Duplicate, succeeds, now);
         }
-        if self.can_call() {
-            self.call_opens(now);
+        for id in self.leg_ids() {
+            if self.legs.iter().any(|leg| leg.id == id && self.can_call(leg)) {
+                self.call_opens(id, now);
+            }
+        }
+        if self.can_call(&self.legs[0]) {
             self.call_sends(now);
         }
         self.tell_state();
@@ -44,41 +52,80 @@ impl Agent {
         if self.stopped {
             return None;
         }
-        let mut at = self.merge.poll_timeout().unwrap_or(Instant::NEVER).min(self.main_at());
+        let mut at = self.merge.poll_timeout().unwrap_or(Instant::NEVER);
         for document in &self.documents {
             at = at.min(document.drop_at(&self.settings));
             at = at.min(document.warn_at(&self.settings).unwrap_or(Instant::NEVER));
             at = at.min(self.heir(document).map_or(Instant::NEVER, |heir| heir.settled_at()));
         }
         at = at.min(self.next_duplicate().map_or(Instant::NEVER, |(at, _)| at));
-        if self.can_call() {
-            at = at.min(self.channels_at);
-            let window = self.settings.send_window;
-            let ready = self.sending.iter().filter_map(|key| self.channels.get(key));
-            let sends = ready.filter(|channel| channel.cid.is_some());
-            let next = sends.filter_map(|channel| channel.outbox.next_at(window)).min();
-            at = at.min(next.unwrap_or(Instant::NEVER));
+        for leg in &self.legs {
+            at = at.min(self.main_at(leg));
+            if self.can_call(leg) {
+                at = at.min(leg.channels_at);
+            }
+        }
+        if self.can_call(&self.legs[0]) {
+            at = at.min(self.sends_at());
         }
         (at != Instant::NEVER).then_some(at)
     }
 
-    /// When the next main document is asked for.
-    fn main_at(&self) -> Instant {
-        let idle = self.channels.is_empty() || self.is_asking_main();
-        if idle { Instant::NEVER } else { self.document_at }
+    /// When the leg's next main document is asked for.
+    fn main_at(&self, leg: &Leg) -> Instant {
+        if self.channels.is_empty() || self.is_asking_main(leg) {
+            return Instant::NEVER;
+        }
+        // Sends that are on the wire can be decided only by the session that they were numbered in.
+        let undecided = leg.id == self.legs[0].id && self.runs(leg) && self.has_undecided();
+        leg.leaving.filter(|_| undecided).map_or(leg.document_at, |at| at.max(leg.document_at))
+    }
+
+    /// Which way the leg's next main document takes, and what for.
+    fn next_main(&self, leg: &Leg) -> (RouteId, Purpose) {
+        let routes = self.settings.routes;
+        let (runs, is_main) = (self.runs(leg), leg.id == self.legs[0].id);
+        let route = match leg.moving {
+            Some(route) => route,
+            None if !is_main => leg.route,
+            // Elsewhere first; behind a load balancer the same way leads there too.
+            None if leg.leaving.is_some() => {
+                let step = (u32::from(leg.route.0) + 1 + leg.failed) % u32::from(routes);
+                RouteId(step as u8)
+            }
+            // Where another leg is, it takes this one's place instead.
+            None => leg.way(routes, !runs && self.legs.len() == 1),
+        };
+        let apart = leg.leaving.is_some() || leg.foreign.contains(&route);
+        let purpose = match (&leg.session, runs) {
+            (None, _) => Purpose::Session,
+            (Some(_), _) if apart => Purpose::Session,
+            (Some(_), false) => Purpose::Resume,
+            (Some(_), true) => Purpose::Refresh,
+        };
+        (route, purpose)
+    }
+
+    /// Duplicates that the main leg's own session is to carry.
+    fn duplicates_wanted(&self) -> usize {
+        let all = usize::from(self.settings.duplicates).min(DOCUMENTS_MAX - 1);
+        all.saturating_sub(self.legs.len() - 1)
     }
 
     /// When the next duplicate is asked for, and which one it succeeds.
     fn next_duplicate(&self) -> Option<(Instant, Option<StreamId>)> {
-        let wanted = usize::from(self.settings.duplicates).min(DOCUMENTS_MAX - 1);
-        let current = |d: &&Document| d.is_running() && d.session == self.session_count;
-        let mut mains = self.documents.iter().filter(|d| !d.is_duplicate()).filter(current);
-        let overlaps = self.documents.iter().any(|document| self.heir(document).is_some());
-        if wanted == 0 || self.is_asking() || overlaps || self.channels.is_empty() {
+        let main = &self.legs[0];
+        let mine = |d: &&Document| d.leg == main.id;
+        let mut mains = self.documents.iter().filter(mine).filter(|d| !d.is_duplicate());
+        let asking = self.documents.iter().filter(mine).any(|document| !document.is_running());
+        let overlaps = self.documents.iter().filter(mine).any(|d| self.heir(d).is_some());
+        let wanted = self.duplicates_wanted();
+        let leaves = main.leaving.is_some() || main.moving.is_some();
+        if wanted == 0 || asking || overlaps || leaves || self.channels.is_empty() {
             return None;
         }
-        mains.next()?;
-        let duplicates = self.documents.iter().filter(|d| d.is_duplicate());
+        mains.find(|document| document.is_of(main))?;
+        let duplicates = self.documents.iter().filter(mine).filter(|d| d.is_duplicate());
         if duplicates.clone().count() < wanted {
             return Some((self.duplicate_at, None));
         }
@@ -86,18 +133,34 @@ impl Agent {
         Some((next.replace_at.max(self.duplicate_at), Some(next.stream)))
     }
 
-    /// Whether a document was asked for and does not run yet.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.documents.iter().any(|document| !document.is_running())
+    /// The way for the next duplicate: another than the session's other documents take, if there
+    /// is one. Each failure leads to the next.
+    fn duplicate_route(&self, succeeds: Option<StreamId>) -> RouteId {
+        let main = &self.legs[0];
+        let routes = self.settings.routes;
+        let all = (1..=routes).map(|step| {
+            RouteId(((u16::from(main.route.0) + u16::from(step)) % u16::from(routes)) as u8)
+        });
+        let mut ways: Vec<RouteId> = all.filter(|route| !main.foreign.contains(route)).collect();
+        let users = |route: RouteId| {
+            let others = self.documents.iter().filter(|d| Some(d.stream) != succeeds);
+            others.filter(|d| d.leg == main.id && d.route == route).count()
+        };
+        ways.sort_by_key(|route| users(*route));
+        let at = self.duplicate_backoff.failed as usize % ways.len().max(1);
+        ways.get(at).copied().unwrap_or(main.route)
     }
 
-    fn is_asking_main(&self) -> bool {
-        self.documents.iter().any(|d| !d.is_running() && !d.is_duplicate())
+    /// Whether a main document of the leg was asked for and does not run yet.
+    fn is_asking_main(&self, leg: &Leg) -> bool {
+        let mut mine = self.documents.iter().filter(|document| document.leg == leg.id);
+        mine.any(|document| !document.is_running() && !document.is_duplicate())
     }
 
     /// The running document that takes the place of `old`.
     fn heir(&self, old: &Document) -> Option<&Document> {
-        let mut running = self.documents.iter().rev().filter(|document| document.is_running());
+        let running = self.documents.iter().rev().filter(|document| document.is_running());
+        let mut running = running.filter(|document| document.leg == old.leg);
         if !old.is_running() {
             return None;
         }
@@ -150,7 +213,9 @@ impl Agent {
     pub(crate) fn set_next(&mut self, lost: &Document, at_least: Span, now: Instant) {
         let lived = if lost.is_running() { now.since(lost.since) } else { Span::ZERO };
         let settled = lived >= self.settings.settled_after;
-        let newer = |other: &Document| !other.is_duplicate() && other.stream > lost.stream;
+        let newer = |other: &Document| {
+            !other.is_duplicate() && other.leg == lost.leg && other.stream > lost.stream
+        };
         if self.documents.iter().any(|heir| heir.succeeds == Some(lost.stream)) {
             return; // its place is being taken
         }
@@ -161,10 +226,16 @@ impl Agent {
             let wait = self.duplicate_backoff.wait(&mut self.random).max(at_least);
             self.duplicate_at = now + wait;
         } else if !self.documents.iter().any(newer) {
+            let random = &mut self.random;
+            let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == lost.leg) else { return };
             if settled {
-                self.backoff.reset();
+                leg.backoff.reset();
             }
-            self.document_at = now + self.backoff.wait(&mut self.random).max(at_least);
+            if !lost.is_running() {
+                leg.failed += 1;
+                leg.moving = None;
+            }
+            leg.document_at = now + leg.backoff.wait(random).max(at_least);
         }
     }
 

@@ -7,18 +7,23 @@ use crate::client::answer::{Answer, Refused};
 use crate::client::channel::Status;
 use crate::client::document::{Document, Phase, Purpose};
 use crate::client::event::{
-    ChannelKey, Event, Failure, Fate, Output, Request, RouteId, SendId, StreamId, StreamState,
+    ChannelKey, Event, Failure, Output, Request, RouteId, StreamId, StreamState,
 };
+use crate::client::leg::{Leg, LegId};
 use crate::wire::command::{OpenRequest, Positions, encode_query};
 
 /// Bytes of a target beyond which positions go in the body and further channels by commands.
 const TARGET_BYTES_MAX: usize = 4096;
 
 impl Agent {
-    /// Whether commands of the session make sense: one of its documents runs.
-    pub(crate) fn can_call(&self) -> bool {
-        let current = |d: &Document| d.is_running() && d.session == self.session_count;
-        !self.stopped && self.session.is_some() && self.documents.iter().any(current)
+    /// Whether commands of the leg's session make sense: one of its documents runs.
+    pub(crate) fn can_call(&self, leg: &Leg) -> bool {
+        !self.stopped && leg.session.is_some() && self.runs(leg)
+    }
+
+    /// Whether a document of the leg's session of now runs.
+    pub(crate) fn runs(&self, leg: &Leg) -> bool {
+        self.documents.iter().any(|document| document.is_running() && document.is_of(leg))
     }
 
     /// How long a lane waits at a gap: one heartbeat interval.
@@ -27,19 +32,27 @@ impl Agent {
         running.map(|document| document.heartbeat).max().unwrap_or(Span::ZERO)
     }
 
-    /// Asks for a document.
-    pub(crate) fn ask(&mut self, purpose: Purpose, succeeds: Option<StreamId>, now: Instant) {
+    /// Asks for a document of `leg` over `route`.
+    pub(crate) fn ask(
+        &mut self,
+        (leg, route): (LegId, RouteId),
+        purpose: Purpose,
+        succeeds: Option<StreamId>,
+        now: Instant,
+    ) {
         let stream = StreamId(self.next_id());
-        let mut document = Document::new(stream, purpose, &self.settings, now);
+        let mut document = Document::new(stream, (leg, route), purpose, &self.settings, now);
         document.succeeds = succeeds;
-        let session = self.session.clone().filter(|_| purpose != Purpose::Session);
+        let succeeded = succeeds.and_then(|stream| self.document(stream).map(|old| old.d));
+        let Some(leg) = self.legs.iter().find(|other| other.id == leg) else { return };
+        let session = leg.session.clone().filter(|_| purpose != Purpose::Session);
         let mut pairs: Vec<(&str, String)> = Vec::new();
         let mut body = None;
         match &session {
             Some(session) => {
                 pairs.push(("scs", session.scs.clone()));
                 pairs.push(("mid", session.mid.to_string()));
-                let last = self.positions().to_string();
+                let last = self.positions(leg).to_string();
                 if last.len() > TARGET_BYTES_MAX / 2 {
                     body = Some(last.into_bytes());
                 } else {
@@ -54,16 +67,17 @@ impl Agent {
         if let Some(flush) = self.settings.flush {
             pairs.push(("flush", flush.as_millis().to_string()));
         }
-        let succeeded = succeeds.and_then(|stream| self.document(stream).map(|old| old.d));
         if document.is_duplicate() {
             pairs.push(("dup", "1".into()));
             pairs.extend(succeeded.map(|d| ("d", d.to_string())));
         } else {
-            if session.is_none() && !self.singly {
-                self.ask_channels(&mut document, &mut pairs);
+            if session.is_none() && !leg.singly {
+                self.ask_channels(leg, &mut document, &mut pairs);
             }
-            self.singly = false;
-            self.document_at = Instant::NEVER;
+            if let Some(leg) = self.leg(document.leg) {
+                leg.singly = false;
+                leg.document_at = Instant::NEVER;
+            }
         }
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let refreshes = purpose == Purpose::Refresh || succeeded.is_some();
@@ -74,22 +88,22 @@ impl Agent {
         self.merge.begin_stream(stream);
         self.documents.push(document);
         let request = Request { target, key, body };
-        self.outputs.push_back(Output::OpenStream { stream, route: RouteId(0), request });
+        self.outputs.push_back(Output::OpenStream { stream, route, request });
     }
 
     /// Puts as many channels into the request of a new session as fit; the rest follow by command.
-    fn ask_channels(&self, document: &mut Document, pairs: &mut Vec<(&str, String)>) {
+    fn ask_channels(&self, leg: &Leg, document: &mut Document, pairs: &mut Vec<(&str, String)>) {
         let mut bytes = 0;
-        for (key, channel) in &self.channels {
+        let wanted = leg.seats.iter().filter(|(_, seat)| seat.status != Status::Refused);
+        for (key, _) in wanted {
+            let Some(channel) = self.channels.get(key) else { continue };
             let open = self.open_request(*key, &channel.request).to_string();
             bytes += open.len() + "&open=".len();
             if bytes > TARGET_BYTES_MAX {
                 break;
             }
-            if channel.status != Status::Ended {
-                document.opens.push(*key);
-                pairs.push(("open", open));
-            }
+            document.opens.push(*key);
+            pairs.push(("open", open));
         }
     }
 
@@ -98,11 +112,9 @@ impl Agent {
         OpenRequest { since: self.merge.place(key).or(request.since), ..request.clone() }
     }
 
-    fn positions(&self) -> Positions {
-        let open = self
-            .channels
-            .iter()
-            .filter_map(|(key, channel)| Some((channel.cid?, self.merge.place(*key)?)));
+    fn positions(&self, leg: &Leg) -> Positions {
+        let open =
+            leg.seats.iter().filter_map(|(key, seat)| Some((seat.cid?, self.merge.place(*key)?)));
         Positions(open.collect())
     }
 
@@ -118,37 +130,66 @@ impl Agent {
 
     /// A document was refused with an error answer.
     fn refused(&mut self, stream: StreamId, status: u16, body: &[u8], now: Instant) {
-        let Some(document) = self.document(stream) else { return };
-        let (purpose, opens) = (document.purpose, !document.opens.is_empty());
         let refused = match Answer::parse(status, body) {
             Err(refused) => refused,
             Ok(_) => Refused { status, code: None, detail: "an answer, but no document".into() },
         };
-        let (of_session, passing, code) =
-            (refused.is_of_session(), refused.is_passing(), refused.code);
-        if purpose == Purpose::Duplicate {
-            // The main document runs: if its session is in doubt, its own successor will tell.
-            if code == Some(ErrorCode::NoSession) {
-                self.doubt_session(now);
-            }
-            self.lose(stream, refused.into_failure(), false, now);
-            return;
-        }
-        if purpose != Purpose::Session && of_session {
-            // Nothing is wrong but the session: a new one need not wait.
-            self.drop_document(stream, false, now);
-            self.lose_session();
-            self.lose_event(refused.into_failure());
-            self.document_at = now;
-            return;
+        let (passing, code) = (refused.is_passing(), refused.code);
+        let Some(document) = self.document(stream) else { return };
+        let (id, route, purpose) = (document.leg, document.route, document.purpose);
+        let opens = !document.opens.is_empty();
+        if purpose != Purpose::Session && refused.is_of_session() {
+            return self.refused_session(stream, refused, now);
         }
         let of_one = !matches!(code, Some(ErrorCode::TooMany | ErrorCode::AuthRequired));
-        self.singly = opens && of_one && (400..500).contains(&status);
-        let hopeless = !passing && !self.singly && purpose == Purpose::Session;
+        let singly = opens && of_one && (400..500).contains(&status);
+        let last_way = match self.leg(id) {
+            Some(leg) => {
+                leg.singly = singly;
+                leg.failed
+            }
+            None => 0,
+        };
+        let hopeless = !passing && !singly && purpose == Purpose::Session;
         self.lose(stream, refused.into_failure(), false, now);
-        if hopeless && self.documents.is_empty() {
+        let all_ways = last_way + 1 >= u32::from(self.settings.routes);
+        if hopeless && all_ways && self.documents.is_empty() && self.legs[0].id == id {
+            log::debug!("no way is left after route {}", route.0);
             self.give_up(now);
         }
+    }
+
+    /// A server does not know the session that a document was asked for with.
+    fn refused_session(&mut self, stream: StreamId, refused: Refused, now: Instant) {
+        let Some(document) = self.document(stream) else { return };
+        let (id, route, duplicate) = (document.leg, document.route, document.is_duplicate());
+        let unknown = refused.code == Some(ErrorCode::NoSession);
+        let routes = self.settings.routes;
+        let Some(leg) = self.leg(id) else { return };
+        // Who knows the session over its own way is asked again; over another one the way leads to
+        // another server.
+        let strange = routes > 1 && (route != leg.route || !unknown);
+        if strange {
+            leg.foreign.insert(route);
+        }
+        if duplicate {
+            if strange {
+                // Nothing is wrong: the route gets a session of its own.
+                return self.drop_document(stream, false, now);
+            }
+            // The main document runs: if its session is in doubt, its own successor will tell.
+            if unknown {
+                self.doubt_session(id, now);
+            }
+            return self.lose(stream, refused.into_failure(), false, now);
+        }
+        // Nothing is wrong but the session: the next attempt need not wait.
+        leg.document_at = now;
+        self.drop_document(stream, false, now);
+        if !strange {
+            self.lose_session(id);
+        }
+        self.lose_event(route, refused.into_failure());
     }
 
     /// The agent gives a document up.
@@ -161,9 +202,10 @@ impl Agent {
         let Some(at) = self.documents.iter().position(|lost| lost.stream == stream) else { return };
         let lost = self.documents.remove(at);
         self.set_next(&lost, lost.retry_after, now);
-        self.drop_document(stream, close, now);
         self.counters.cuts += 1;
-        self.lose_event(failure);
+        // The cause comes before its effects.
+        self.lose_event(lost.route, failure);
+        self.drop_document(stream, close, now);
     }
 
     /// Forgets a document; `close`: its connection is still there.
@@ -179,31 +221,42 @@ impl Agent {
         }
     }
 
-    /// The session is over: every channel is to be opened anew, and sends that were on the wire end
-    /// unknown.
-    pub(crate) fn lose_session(&mut self) {
+    /// The leg's session is over: every channel is to be opened anew, and of the main leg sends
+    /// that were on the wire end unknown.
+    pub(crate) fn lose_session(&mut self, id: LegId) {
         self.session_count += 1;
-        if self.session.take().is_none() {
-            return;
-        }
-        let mut fates: Vec<(ChannelKey, Vec<(SendId, Fate)>)> = Vec::new();
-        for (key, channel) in &mut self.channels {
-            channel.cid = None;
-            if matches!(channel.status, Status::Open | Status::Asked(_)) {
-                channel.status = Status::Wanted(Instant::ZERO);
-            }
-            fates.push((*key, channel.outbox.lose_session()));
-        }
-        self.channels_at = Instant::ZERO;
-        for (key, fates) in fates {
-            self.tell_fates(key, fates);
+        let number = self.session_count;
+        let others: Vec<RouteId> =
+            self.legs.iter().filter(|leg| leg.id != id).map(|leg| leg.route).collect();
+        let Some(leg) = self.leg(id) else { return };
+        // A route that another leg has taken led to another server so far.
+        leg.foreign.retain(|route| others.contains(route));
+        let had = leg.forget_session(number);
+        if had && self.legs[0].id == id {
+            self.forsake_sends();
         }
     }
 
+    /// The session that sends were numbered in is no longer the one they go to.
+    pub(crate) fn forsake_sends(&mut self) {
+        let keys: Vec<ChannelKey> = self.channels.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.forsake_channel(key));
+    }
+
+    /// The same for one channel.
+    pub(crate) fn forsake_channel(&mut self, key: ChannelKey) {
+        let Some(channel) = self.channels.get_mut(&key) else { return };
+        let fates = channel.outbox.lose_numbers();
+        self.tell_fates(key, fates);
+    }
+
     /// A command was answered as if the session were unknown: a successor document will tell.
-    pub(crate) fn doubt_session(&mut self, now: Instant) {
-        let wait = self.call_backoff.wait(&mut self.random);
-        self.document_at = self.document_at.min(now + wait);
+    pub(crate) fn doubt_session(&mut self, id: LegId, now: Instant) {
+        let Some(mut backoff) = self.leg(id).map(|leg| leg.call_backoff) else { return };
+        let wait = backoff.wait(&mut self.random);
+        let Some(leg) = self.leg(id) else { return };
+        leg.call_backoff = backoff;
+        leg.document_at = leg.document_at.min(now + wait);
     }
 
     /// Ends everything but what is to be put out still.
@@ -211,7 +264,9 @@ impl Agent {
         for document in std::mem::take(&mut self.documents) {
             self.drop_document(document.stream, true, now);
         }
-        self.lose_session();
+        for id in self.leg_ids() {
+            self.lose_session(id);
+        }
         self.stopped = true;
         self.tell_state();
     }
@@ -224,12 +279,12 @@ impl Agent {
         } else if running.peek().is_some() {
             let quiet = running.all(|document| document.quiet);
             if quiet { StreamState::Quiet } else { StreamState::Live }
-        } else if self.is_asking() {
+        } else if !self.documents.is_empty() {
             StreamState::Connecting
         } else if self.channels.is_empty() {
             StreamState::Idle
         } else {
-            StreamState::Waiting(self.document_at)
+            StreamState::Waiting(self.legs[0].document_at)
         };
         if state != self.state {
             self.state = state;

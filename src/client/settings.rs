@@ -36,6 +36,9 @@ pub struct Settings {
     pub line_bytes_max: usize,
     /// Numbered sends of one channel that may be undecided at a time; the rest wait here.
     pub send_window: usize,
+    /// Put each send on the wire over a second way as well, where two lead to the session's server:
+    /// the server takes the first copy.
+    pub double_sends: bool,
     /// A send that is held at the server for this long is asked about again.
     pub held_timeout: Span,
 }
@@ -57,6 +60,7 @@ impl Default for Settings {
             // The longest escape is five bytes for one.
             line_bytes_max: 5 * limits::PAYLOAD_BYTES_MAX + 4096,
             send_window: 32,
+            double_sends: false,
             held_timeout: Span::from_secs(10),
         }
     }

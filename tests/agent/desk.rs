@@ -109,9 +109,11 @@ pub fn short(event: &Event) -> String {
     match event {
         Event::State(StreamState::Waiting(_)) => "waiting".into(),
         Event::State(state) => format!("{state:?}").to_lowercase(),
-        Event::Lost(Failure::Refused { code: Some(code), .. }) => format!("lost {code}"),
-        Event::Lost(Failure::Broken(_)) => "lost broken".into(),
-        Event::Lost(failure) => format!("lost {failure:?}").to_lowercase(),
+        Event::Lost { failure: Failure::Refused { code: Some(code), .. }, .. } => {
+            format!("lost {code}")
+        }
+        Event::Lost { failure: Failure::Broken(_), .. } => "lost broken".into(),
+        Event::Lost { failure, .. } => format!("lost {failure:?}").to_lowercase(),
         Event::Session { mid, d, new, .. } => format!("session {mid}.{d} {new}"),
         Event::Opened { channel, ep, n, head } => format!("opened {} {ep}:{n} {head}", channel.0),
         Event::Message { channel, n, snapshot, folded, payload, .. } => {

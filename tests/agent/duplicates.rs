@@ -190,24 +190,47 @@ fn what_a_dead_document_held_back_is_not_missing() {
 
 /// A server starts anew without history: until the first message is published it has an epoch of
 /// its own, and then it has that of the publisher, on the same document.
+fn restarted(whole: bool, duplicates: u8) -> (Desk, StreamId) {
+    let (mut desk, streams) = desk(duplicates, whole);
+    for stream in &streams {
+        desk.feed(*stream, "<p c=9 n=1>a\n<p c=9 n=2>b\n");
+    }
+    for stream in &streams {
+        desk.end(*stream);
+    }
+    desk.wait(300);
+    let (main, _) = desk.stream();
+    desk.take();
+    desk.begin(main, &identity(7));
+    desk.feed(main, "<p o c=9 u=a/b ep=zz n=0 head=0>\n<p g c=9 ep=zz n=0>\n");
+    assert_eq!(desk.take(), ["live", "session 7.7 false"]);
+    (desk, main)
+}
+
+#[test]
+fn an_epoch_without_a_message_is_not_believed_at_once() {
+    both(|whole| {
+        for duplicates in 0..2 {
+            let (mut desk, main) = restarted(whole, duplicates);
+            desk.feed(main, "<p o c=9 u=a/b ep=e1 n=1 head=1>\n<p c=9 n=2>b\n<p c=9 n=3>c\n");
+            assert_eq!(desk.take(), ["1:3 c"], "nothing is missing, and nothing is said");
+        }
+        let (mut desk, main) = restarted(whole, 0);
+        desk.feed(main, "<p c=9 n=1>x\n");
+        assert_eq!(desk.take(), ["opened 1 zz:0 0", "gap 1 zz:0", "1:1 x"]);
+        let (mut desk, _) = restarted(whole, 0);
+        desk.wait(1_000);
+        assert_eq!(desk.take(), ["opened 1 zz:0 0", "gap 1 zz:0"]);
+    });
+}
+
 #[test]
 fn an_epoch_may_come_back_on_the_document_that_left_it() {
     both(|whole| {
         for duplicates in 0..2 {
-            let (mut desk, streams) = desk(duplicates, whole);
-            for stream in &streams {
-                desk.feed(*stream, "<p c=9 n=1>a\n<p c=9 n=2>b\n");
-            }
-            for stream in &streams {
-                desk.end(*stream);
-            }
-            desk.wait(300);
-            let (main, _) = desk.stream();
-            desk.take();
-            desk.begin(main, &identity(7));
-            desk.feed(main, "<p o c=9 u=a/b ep=zz n=0 head=0>\n<p g c=9 ep=zz n=0>\n");
-            let told = ["live", "session 7.7 false", "opened 1 zz:0 0", "gap 1 zz:0"];
-            assert_eq!(desk.take(), told);
+            let (mut desk, main) = restarted(whole, duplicates);
+            desk.wait(1_000);
+            assert_eq!(desk.take(), ["opened 1 zz:0 0", "gap 1 zz:0"]);
             desk.feed(main, "<p o c=9 u=a/b ep=e1 n=1 head=1>\n<p c=9 n=2>b\n<p c=9 n=3>c\n");
             assert_eq!(desk.take(), ["opened 1 e1:2 2", "gap 1 e1:2", "1:3 c"]);
         }

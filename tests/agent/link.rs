@@ -104,7 +104,7 @@ fn a_server_that_is_not_there_is_tried_again_and_again() {
     link.agent().subscribe(OpenRequest::new(parse_topic("a/b").unwrap()), now).unwrap();
     let mut lost = 0;
     link.run(|_, event| {
-        lost += u32::from(matches!(event, Event::Lost(_)));
+        lost += u32::from(matches!(event, Event::Lost { .. }));
         if lost < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();

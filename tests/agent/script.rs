@@ -101,7 +101,7 @@ fn a_gap_is_declared_when_the_other_document_ends() {
         let (mut desk, old, _) = at_a_gap(whole);
         desk.feed(old, "<p c=9 n=2>b\n");
         desk.end(old);
-        assert_eq!(desk.take(), ["1:2 b", "gap 1 e1:4 2", "1:5 e", "lost broken"]);
+        assert_eq!(desk.take(), ["1:2 b", "lost broken", "gap 1 e1:4 2", "1:5 e"]);
     });
 }
 
@@ -141,7 +141,7 @@ fn silence_is_warned_of_and_then_left() {
 #[test]
 fn a_document_is_refreshed_in_its_time_and_when_the_server_asks() {
     let (mut desk, old) = Desk::open(true);
-    desk.feed(old, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n<p m e=drain w=2000>\n");
+    desk.feed(old, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n<p m e=route w=2000>\n");
     assert_eq!(desk.outputs, []);
     desk.wait(1_500);
     let (new, request) = desk.stream();
