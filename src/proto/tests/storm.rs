@@ -70,6 +70,15 @@ impl Storm {
         format!("{name};cid={cid};strict={strict}{since}")
     }
 
+    fn succeed(&mut self) {
+        let (peer, me, open) = (self.line(), self.session(), self.open());
+        let kind = ["mux.html?dup=1&", "refresh.html?", "mux.html?last=&"];
+        let kind = kind[self.below(3) as usize];
+        let twice = format!("open={open}&open={open}");
+        self.pack.get(peer, &format!("/ahm/{kind}{me}&{twice}"));
+        self.readers.push(peer);
+    }
+
     fn step(&mut self) {
         match self.below(12) {
             0 | 1 => {
@@ -83,14 +92,7 @@ impl Storm {
                     self.readers.push(peer);
                 }
             }
-            2 => {
-                let (peer, me, open) = (self.line(), self.session(), self.open());
-                let kind = ["mux.html?dup=1&", "refresh.html?", "mux.html?last=&"];
-                let kind = kind[self.below(3) as usize];
-                let twice = format!("open={open}&open={open}");
-                self.pack.get(peer, &format!("/ahm/{kind}{me}&{twice}"));
-                self.readers.push(peer);
-            }
+            2 => self.succeed(),
             3 | 4 => {
                 let name = ["A", "B"][self.below(2) as usize];
                 let size = self.below(12_000) as usize;
