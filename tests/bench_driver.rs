@@ -5,9 +5,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ahm::cli::bench::copies::Doubled;
 use ahm::cli::bench::record::Record;
 use ahm::cli::bench::scenario::{Scenario, Stalled, Storm};
 use ahm::cli::bench::table::table;
@@ -441,6 +443,11 @@ fn memory_is_watched_while_streams_stall() {
     for row in ["stalled 5 (receive buffer 4096 B)", "stalled, dropped     0 of 5", "memory over"] {
         assert!(table.contains(row), "{table}");
     }
+    // The small receive buffers are full after some ten messages, long before the warm-up ends.
+    let unread = stalled(&record).unread.unwrap();
+    assert_eq!((unread.connected, unread.connected_at_end, unread.moved), (5, 5, 0));
+    assert!(unread.bytes_min > 0 && unread.bytes >= 5 * unread.bytes_min, "{unread:?}");
+    assert!(table.contains("5 connected, 0 of them received more"), "{table}");
 }
 
 #[test]
@@ -462,6 +469,7 @@ fn stalled_streams_wake_up_and_tell_how_fresh_the_news_is() {
     let woken = stalled(&record).woken.unwrap();
     assert_eq!((woken.streams, woken.fresh, woken.never), (5, 5, 0));
     assert!(woken.first_age_ms.p50 > 200.0 && woken.bytes_max > 0, "{woken:?}");
+    assert!(woken.fresh_age_ms.count == 5 && woken.fresh_age_ms.max < 200.0, "{woken:?}");
     assert!(table(&record).contains("fresh within 256 KiB 5, never 0"));
 }
 
@@ -510,6 +518,94 @@ fn streams_that_are_refused_try_again() {
     let (record, storm) = storm(Fault::Busy);
     assert_eq!(record.failures(), [""; 0]);
     assert_eq!(storm.attempts_failed, 3);
+}
+
+/// The real server, where a fake that lives in this process will not do.
+struct Real {
+    child: Child,
+    public: String,
+    private: String,
+}
+
+impl Real {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ahm"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"]);
+        command.args(["--shards", "1", "--log-level", "error"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut url = |name| lines.next().unwrap().strip_prefix(name).unwrap().to_owned();
+        let (public, private) = (url("listening "), url("private "));
+        Self { child, public, private }
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A run of 12 readers of two topics, each on two servers, of which `killed` is killed.
+fn doubled(killed: Option<usize>) -> (Record, Doubled) {
+    let servers = [Real::start(), Real::start()];
+    let args = Args {
+        url: servers[0].public.clone(),
+        private: Some(servers[0].private.clone()),
+        dup: Some(servers[1].public.clone()),
+        dup_private: Some(servers[1].private.clone()),
+        kill: killed.map(|server| servers[server].child.id()),
+        subscribers: 12,
+        topics: 2,
+        rate: 500.0,
+        seconds: 1.6,
+        warmup: 0.1,
+        ..Args::default()
+    };
+    let record = measure(&args, std::io::sink()).unwrap().0;
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!((record.publishing.accepted, record.opening.streams), (850, 24));
+    assert_eq!((record.delivery.expected, record.delivery.lost), (850 * 6, 0));
+    let Some(Scenario::Doubled(doubled)) = record.scenario else { panic!("{record:?}") };
+    assert_eq!(doubled.first, 850 * 6);
+    // Whatever was due before 0.4 s and after 1.4 s of 1.7 s, less the warm-up.
+    let parts = [doubled.before_ms, doubled.through_ms, doubled.after_ms].map(|part| part.count);
+    assert_eq!(parts, [150 * 6, 500 * 6, 150 * 6]);
+    assert_eq!(record.latency_ms.count, 800 * 6);
+    (record, doubled)
+}
+
+#[test]
+fn of_two_servers_the_first_copy_counts_and_the_second_is_dropped() {
+    let (record, doubled) = doubled(None);
+    assert_eq!((doubled.dropped, doubled.killed, doubled.cut), (850 * 6, None, 0));
+    assert!(table(&record).contains("second copies        5,100, dropped by their number"));
+}
+
+#[test]
+fn a_server_that_is_killed_takes_its_streams_along_and_no_message() {
+    for server in [0, 1] {
+        let (record, doubled) = doubled(Some(server));
+        assert_eq!((doubled.killed, doubled.cut), (Some(server + 1), 12));
+        assert!(doubled.dropped < 850 * 6 && record.delivery.tally.ended == 0, "{doubled:?}");
+        let row = format!("killed               server {}; streams cut 12 of 12", server + 1);
+        assert!(table(&record).contains(&row), "{}", table(&record));
+    }
+}
+
+#[test]
+fn a_server_that_is_not_of_the_run_is_not_killed() {
+    let servers = [Real::start(), Real::start()];
+    let fake = Fake::start(Fault::None);
+    let mut args = fake.args();
+    (args.dup, args.dup_private) = (args.url.clone().into(), args.private.clone());
+    args.kill = Some(servers[0].child.id());
+    let error = measure(&args, std::io::sink()).unwrap_err();
+    assert!(error.contains("does not listen"), "{error}");
+    for mut server in servers {
+        assert!(server.child.try_wait().unwrap().is_none(), "it goes on");
+    }
 }
 
 #[test]

@@ -6,8 +6,11 @@
 //! parsed, so a stall anywhere, the driver included, shows in the figures.
 
 pub mod address;
+pub mod copies;
 pub mod dial;
+pub mod flow;
 pub mod frame;
+pub mod kill;
 pub mod lines;
 pub mod outcome;
 pub mod plan;
@@ -64,6 +67,10 @@ Examples:
     ahm bench --private http://127.0.0.1:8081 --subscribers 500 --storm 10000 --spread 3 \\
               --topics 100 --rate 200
 
+  Two servers that carry the same, one of which is killed in the middle:
+    ahm bench --url http://127.0.0.1:8080 --private http://127.0.0.1:8081 \\
+              --dup http://127.0.0.1:9080 --dup-private http://127.0.0.1:9081 --kill 12345
+
   A record and its percentiles as files:
     ahm bench --private http://127.0.0.1:8081 --json --hdr latency.hgrm > record.json
 
@@ -104,6 +111,16 @@ pub struct Args {
     /// Seconds within which the streams of the storm try to come back, each at a random moment
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     pub spread: f64,
+    /// A second server: each subscriber holds a stream there too, and the first copy counts
+    #[arg(long, value_name = "URL")]
+    pub dup: Option<String>,
+    /// The private listener of the second server: each message is published there too
+    #[arg(long, value_name = "URL")]
+    pub dup_private: Option<String>,
+    /// Process of one of the two servers, killed with SIGKILL in the middle of --seconds; it must
+    /// be a process of the same user that listens where --url or --dup lead
+    #[arg(long, value_name = "PID")]
+    pub kill: Option<u32>,
     /// Topics
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub topics: u32,

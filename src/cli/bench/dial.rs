@@ -11,6 +11,9 @@ use crate::cli::bench::address::Server;
 use crate::cli::bench::lines::Shape;
 use crate::http::response::{ResponseFraming, parse_response};
 
+/// Bytes of a refusal that are told.
+const REFUSAL_BYTES_SHOWN: usize = 300;
+
 /// Begins a connection to `address`, from `source` if one is given, with a receive buffer of so
 /// many bytes if that is given.
 ///
@@ -59,7 +62,8 @@ pub fn ask(stream: &mut TcpStream, server: &Server, target: &str) -> Result<bool
     }
 }
 
-/// The framing of a document and the length of its head; `None` while the head is not complete.
+/// The framing of a document and the length of its head; `None` while the head, or what the server
+/// says instead of a document, is not complete.
 ///
 /// # Errors
 /// A sentence: the answer is no document.
@@ -70,10 +74,30 @@ pub fn document(head: &[u8]) -> Result<Option<(Shape, usize)>, String> {
         return if fits { Ok(None) } else { Err("answer: the head has no end".to_owned()) };
     };
     if parts.status != 200 {
-        let body = &head[consumed..][..(head.len() - consumed).min(300)];
+        let body = &head[consumed..];
+        if let ResponseFraming::Length(length) = parts.framing
+            && (body.len() as u64) < length.min(REFUSAL_BYTES_SHOWN as u64)
+        {
+            return Ok(None); // the words of the refusal may come a moment later
+        }
+        let body = &body[..body.len().min(REFUSAL_BYTES_SHOWN)];
         let body = String::from_utf8_lossy(body);
         return Err(format!("the server answered {}: {}", parts.status, body.trim()));
     }
     let chunked = matches!(parts.framing, ResponseFraming::Chunked);
     Ok(Some((if chunked { Shape::Chunked } else { Shape::Plain }, consumed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_its_words_however_it_is_split() {
+        let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nwords";
+        for end in 0..answer.len() {
+            assert_eq!(document(&answer[..end]), Ok(None), "{end}");
+        }
+        assert!(document(answer).unwrap_err().ends_with("404: words"));
+    }
 }

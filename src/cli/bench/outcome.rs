@@ -5,9 +5,11 @@ use std::io::Write;
 use hdrhistogram::Histogram;
 
 use crate::base::time::{Instant, Span};
+use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::process::Machine;
 use crate::cli::bench::record::{Delivery, Percentiles, Publishing, Record, Settings, seconds};
 use crate::cli::bench::run::Run;
+use crate::cli::bench::sampler::Growth;
 use crate::cli::bench::scenario::Scenario;
 
 impl<W: Write> Run<'_, W> {
@@ -30,6 +32,11 @@ impl<W: Write> Run<'_, W> {
         {
             storm.set_parts(&split.parts);
         }
+        if self.plan.twin.is_some() {
+            self.scenario = Some(Scenario::Doubled(Doubled::of(&self.swarm, self.killed)));
+        }
+        let warm = seconds(self.plan.warmup);
+        let growth = Growth::of(&self.samples, warm, warm + seconds(self.plan.measured));
         let record = Record {
             tool: concat!("ahm bench ", env!("CARGO_PKG_VERSION")),
             unix_time: unix,
@@ -41,6 +48,7 @@ impl<W: Write> Run<'_, W> {
             server: self.usage,
             scenario: self.scenario,
             samples: self.samples,
+            growth,
             driver_cores: seconds(to.driver - from.driver) / took,
             machine: Machine::describe(),
             problem: self.swarm.problem,

@@ -8,6 +8,7 @@ use crate::base::name::TopicName;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::Args;
 use crate::cli::bench::address::Server;
+use crate::cli::bench::kill::Victim;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
 
@@ -27,6 +28,15 @@ pub enum Role {
     Storm,
 }
 
+/// A second server that is fed with the same messages under the same numbers.
+#[derive(Clone, Debug)]
+pub struct Twin {
+    /// Where each subscriber holds its second document.
+    pub server: Server,
+    /// Where each message is published too.
+    pub private: Option<Server>,
+}
+
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -34,6 +44,10 @@ pub struct Plan {
     pub server: Server,
     /// Where messages are published.
     pub private: Option<Server>,
+    /// A second server, where each subscriber has one.
+    pub twin: Option<Twin>,
+    /// The server that is killed in the middle of what is measured.
+    pub victim: Option<Victim>,
     /// The resource of all topics.
     pub resource: String,
     /// Subscribers whose deliveries are counted.
@@ -94,23 +108,20 @@ impl Plan {
         if private.is_none() && !args.idle {
             return Err("--private is needed to publish (or --idle to only open streams)".into());
         }
-        let streams = args.subscribers as usize + args.stalled as usize + args.storm as usize;
-        check(args.subscribers > 0, "--subscribers must be at least 1")?;
-        check(args.topics > 0, "--topics must be at least 1")?;
-        let per = args.topics_per_subscriber;
-        check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
-        check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
-        check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
-        check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
-        check(args.storm == 0 || !args.idle, "--storm needs messages, not --idle")?;
-        check(args.wake_after.is_none() || args.stalled > 0, "--wake-after needs --stalled")?;
-        let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;
-        check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
-        TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
+        let twin = twin(args)?;
+        let copies = if twin.is_some() { 2 } else { 1 };
+        let readers = args.subscribers as usize * copies;
+        let streams = readers + args.stalled as usize + args.storm as usize;
+        check_options(args)?;
         let sources = sources(args.sources, streams, server.address.ip())?;
+        let servers = [Some(&server), twin.as_ref().map(|twin| &twin.server)];
+        let addresses = servers.map(|server| server.map(|server| server.address));
+        let victim = args.kill.map(|pid| Victim::find(pid, &addresses)).transpose()?;
         let plan = Self {
             server,
             private,
+            twin,
+            victim,
             resource: args.resource.clone(),
             subscribers: args.subscribers as usize,
             stalled: args.stalled as usize,
@@ -120,7 +131,7 @@ impl Plan {
             receive_buffer: args.receive_buffer,
             heartbeat: args.heartbeat,
             topics: args.topics as usize,
-            per: per as usize,
+            per: args.topics_per_subscriber as usize,
             rate: args.rate,
             size: args.size,
             warmup: span(args.warmup, "--warmup")?,
@@ -142,15 +153,39 @@ impl Plan {
 
     /// All streams, those that stall or are cut at the end.
     pub fn streams(&self) -> usize {
-        self.subscribers + self.stalled + self.storm
+        self.running() + self.stalled + self.storm
+    }
+
+    /// Streams that are read to the end: one for each subscriber and server.
+    fn running(&self) -> usize {
+        self.subscribers * self.copies()
+    }
+
+    /// Servers that each subscriber has a stream to.
+    pub fn copies(&self) -> usize {
+        1 + usize::from(self.twin.is_some())
+    }
+
+    /// The subscriber that `stream` is of: with two servers the second streams of all follow the
+    /// first ones of all.
+    pub fn reader(&self, stream: usize) -> usize {
+        if self.twin.is_some() { stream % self.subscribers } else { stream }
+    }
+
+    /// The server that `stream` goes to.
+    pub fn server_of(&self, stream: usize) -> &Server {
+        match &self.twin {
+            Some(twin) if stream >= self.subscribers => &twin.server,
+            _ => &self.server,
+        }
     }
 
     /// The numbers of the streams of `role`.
     pub fn numbers(&self, role: Role) -> Range<usize> {
         let (count, running) = match role {
-            Role::Running => return 0..self.subscribers,
-            Role::Stalled => (self.stalled, self.subscribers),
-            Role::Storm => (self.storm, self.subscribers + self.stalled),
+            Role::Running => return 0..self.running(),
+            Role::Stalled => (self.stalled, self.running()),
+            Role::Storm => (self.storm, self.running() + self.stalled),
         };
         running..running + count
     }
@@ -161,14 +196,15 @@ impl Plan {
         roles.into_iter().find(|role| !self.numbers(*role).is_empty())
     }
 
-    /// When the storm breaks in a run that starts at `start`: in the middle of what is measured.
+    /// When the storm breaks, or a server is killed, in a run that starts at `start`: in the middle
+    /// of what is measured.
     pub fn cut_at(&self, start: Instant) -> Instant {
         start + self.warmup + self.measured.fraction(1, 2)
     }
 
     /// The topic that is channel `at` of stream `stream`: topics are dealt out in turn.
     pub fn topic(&self, stream: usize, at: usize) -> usize {
-        (stream * self.per + at) % self.topics
+        (self.reader(stream) * self.per + at) % self.topics
     }
 
     /// Which channel of `stream` reads `topic`, if one does.
@@ -180,7 +216,7 @@ impl Plan {
 
     /// The request target of `stream`.
     pub fn target(&self, stream: usize) -> String {
-        let mut target = format!("{}/mux.html?mid=0&scs=0", self.server.path);
+        let mut target = format!("{}/mux.html?mid=0&scs=0", self.server_of(stream).path);
         if let Some(flush) = self.flush {
             target += &format!("&flush={flush}");
         }
@@ -224,6 +260,43 @@ impl Plan {
     pub fn due(&self, start: Instant, k: u64) -> Instant {
         start + Span::from_nanos((k as f64 * (1e9 / self.rate)) as u64)
     }
+}
+
+/// What can be said of each option by itself, or of two together.
+fn check_options(args: &Args) -> Result<(), String> {
+    check(args.subscribers > 0, "--subscribers must be at least 1")?;
+    check(args.topics > 0, "--topics must be at least 1")?;
+    let per = args.topics_per_subscriber;
+    check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
+    check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
+    check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
+    check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
+    check(args.storm == 0 || !args.idle, "--storm needs messages, not --idle")?;
+    check(args.wake_after.is_none() || args.stalled > 0, "--wake-after needs --stalled")?;
+    check(args.kill.is_none() || args.kill != args.pid, "--pid must outlive --kill")?;
+    let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;
+    check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
+    TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
+    Ok(())
+}
+
+/// The second server that `args` ask for.
+fn twin(args: &Args) -> Result<Option<Twin>, String> {
+    let Some(url) = &args.dup else {
+        check(args.dup_private.is_none(), "--dup-private needs --dup")?;
+        check(args.kill.is_none(), "--kill needs --dup: nothing would be left")?;
+        return Ok(None);
+    };
+    let mut server = Server::parse(url)?;
+    if server.path.is_empty() {
+        PREFIX.clone_into(&mut server.path);
+    }
+    let private = args.dup_private.as_deref().map(Server::parse).transpose()?;
+    check(private.is_some() || args.idle, "--dup needs --dup-private to publish there too")?;
+    check(args.stalled == 0 && args.storm == 0, "--dup goes with neither --stalled nor --storm")?;
+    check(args.mode == Mode::Queue, "--dup needs --mode queue: what is passed over differs")?;
+    check(args.kill.is_none() || !args.idle, "--kill needs messages, not --idle")?;
+    Ok(Some(Twin { server, private }))
 }
 
 fn check(holds: bool, otherwise: &str) -> Result<(), String> {
@@ -291,6 +364,23 @@ mod tests {
     }
 
     #[test]
+    fn second_streams_read_what_the_first_ones_read() {
+        let plan = plan(|args| {
+            (args.subscribers, args.topics) = (5, 3);
+            args.dup = Some("http://127.0.0.1:9/x".into());
+            args.dup_private = Some("http://127.0.0.1:8".into());
+        });
+        let plan = plan.unwrap();
+        assert_eq!((plan.copies(), plan.streams(), plan.numbers(Role::Running)), (2, 10, 0..10));
+        assert_eq!(
+            (plan.server_of(4).path.as_str(), plan.server_of(5).path.as_str()),
+            ("/ahm", "/x")
+        );
+        assert_eq!((plan.topic(4, 0), plan.topic(9, 0), plan.reader(9)), (1, 1, 4));
+        assert_eq!(plan.target(9), "/x/mux.html?mid=0&scs=0&open=bench/t1");
+    }
+
+    #[test]
     fn many_streams_leave_from_several_addresses() {
         assert!(plan(|args| args.subscribers = 25_000).unwrap().sources.is_empty());
         let three = plan(|args| args.subscribers = 50_001).unwrap().sources;
@@ -315,6 +405,15 @@ mod tests {
         named(|args| (args.storm, args.stalled) = (1, 1), "--storm");
         named(|args| (args.storm, args.idle) = (1, true), "--storm");
         named(|args| args.wake_after = Some(1.0), "--wake-after");
+        named(|args| args.kill = Some(1), "--kill");
+        named(|args| args.dup = Some("http://127.0.0.1:9".into()), "--dup-private");
+        named(
+            |args| {
+                args.dup = Some("http://127.0.0.1:9".into());
+                (args.dup_private, args.storm) = (args.dup.clone(), 1);
+            },
+            "--storm",
+        );
         named(|args| args.seconds = 0.0, "--seconds");
         named(|args| args.resource = "a b".into(), "--resource");
     }

@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::base::id::Epoch;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::address::Server;
 use crate::cli::bench::plan::Plan;
@@ -74,8 +75,10 @@ pub struct Publisher<'p> {
     stream: TcpStream,
     poll: Poll,
     events: Events,
-    /// Head of a request for each topic.
+    /// Head of a request for each topic, with two servers up to the number of the message.
     heads: Vec<Vec<u8>>,
+    /// The rest of it.
+    tail: Vec<u8>,
     out: Vec<u8>,
     written: usize,
     input: Vec<u8>,
@@ -98,14 +101,16 @@ impl<'p> Publisher<'p> {
         let poll = Poll::new().map_err(failed)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(0), interest).map_err(failed)?;
-        let head = |topic: usize| {
-            let Server { path, authority, .. } = server;
-            format!(
-                "POST {path}/publish/{}/t{topic} HTTP/1.1\r\nHost: {authority}\r\n\
-                 User-Agent: ahm-bench\r\nContent-Length: {}\r\n\r\n",
-                plan.resource, plan.size
-            )
-        };
+        let Server { path, authority, .. } = server;
+        // Two servers give the same numbers only if they are told them.
+        let epoch = Epoch(clock.unix_micros_at_start().max(1));
+        let number = plan.twin.as_ref().map(|_| format!("?epoch={epoch}&n="));
+        let number = number.unwrap_or_default();
+        let head = |topic: usize| format!("POST {path}/publish/{}/t{topic}{number}", plan.resource);
+        let tail = format!(
+            " HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ahm-bench\r\nContent-Length: {}\r\n\r\n",
+            plan.size
+        );
         Ok(Self {
             plan,
             clock,
@@ -113,6 +118,7 @@ impl<'p> Publisher<'p> {
             poll,
             events: Events::with_capacity(8),
             heads: (0..plan.topics).map(|topic| head(topic).into_bytes()).collect(),
+            tail: tail.into_bytes(),
             out: Vec::new(),
             written: 0,
             input: Vec::new(),
@@ -182,6 +188,11 @@ impl<'p> Publisher<'p> {
 
     fn put(&mut self, topic: usize, stamp: Stamp) {
         self.out.extend_from_slice(&self.heads[topic]);
+        if self.plan.twin.is_some() {
+            // The message that makes the topic is number 0 to the driver, and 1 in the topic.
+            self.out.extend_from_slice((stamp.seq + 1).to_string().as_bytes());
+        }
+        self.out.extend_from_slice(&self.tail);
         stamp.put(self.plan.size, &mut self.out);
         self.unanswered.push_back(Sent { topic, seq: stamp.seq });
     }

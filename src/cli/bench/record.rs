@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::base::time::Span;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
-use crate::cli::bench::sampler::Sample;
+use crate::cli::bench::sampler::{Growth, Sample};
 use crate::cli::bench::scenario::Scenario;
 use crate::cli::bench::tally::{Mode, Tally};
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub heartbeat: Option<u64>,
     /// Streams that were cut at once.
     pub storm: usize,
+    /// Servers that each subscriber had a stream to.
+    pub servers: usize,
     /// Topics.
     pub topics: usize,
     /// Topics of each subscriber.
@@ -57,6 +59,7 @@ impl Settings {
             receive_buffer: plan.receive_buffer,
             heartbeat: plan.heartbeat,
             storm: plan.storm,
+            servers: plan.copies(),
             topics: plan.topics,
             topics_per_subscriber: plan.per,
             rate: plan.rate,
@@ -196,6 +199,8 @@ pub struct Record {
     pub scenario: Option<Scenario>,
     /// Memory over time, in runs with such streams.
     pub samples: Vec<Sample>,
+    /// How memory grew from the end of the warm-up to the last message.
+    pub growth: Option<Growth>,
     /// Cores that the driver itself used while it was measured. Near 1 for the subscribers' thread
     /// the driver is the bottleneck.
     pub driver_cores: f64,

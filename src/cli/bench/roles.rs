@@ -1,5 +1,6 @@
 //! What streams do that are not simply read: stall and wake up, or be cut and come back.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use mio::{Interest, Token};
@@ -7,7 +8,7 @@ use socket2::SockRef;
 
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::sink::Gauge;
-use crate::cli::bench::swarm::{Phase, Swarm};
+use crate::cli::bench::swarm::{Phase, Subscriber, Swarm};
 
 /// Bytes that a stream reads at once while it looks for something fresh.
 pub const WAKING_BYTES: usize = 16 * 1024;
@@ -32,6 +33,8 @@ pub struct Awake {
     pub span: Span,
     /// Age of the oldest message among the first bytes.
     pub first_age: Span,
+    /// Age of that fresh message when it was read.
+    pub fresh_age: Span,
 }
 
 impl Swarm<'_> {
@@ -93,12 +96,25 @@ impl Swarm<'_> {
         let first_age = *waking.first_age.get_or_insert_with(|| now.since(*oldest));
         if now.since(*youngest) < FRESH {
             let span = now.since(waking.at);
-            self.awake.push(Awake { bytes: waking.bytes, span, first_age });
+            let fresh_age = now.since(*youngest);
+            self.awake.push(Awake { bytes: waking.bytes, span, first_age, fresh_age });
             self.waking.remove(&at);
             // It has shown what it was for; to read on would only be load.
             self.subscribers[at].phase = Phase::Gone;
             self.subscribers[at].stream = None;
         }
+    }
+
+    /// What each stream has received and not read, in bytes, at most as many as a buffer holds;
+    /// none for a stream that is gone.
+    pub fn unread(&mut self) -> Vec<Option<usize>> {
+        let Self { subscribers, buffer, .. } = self;
+        let unread = |subscriber: &Subscriber| match subscriber.stream.as_ref()?.peek(buffer) {
+            Ok(0) => None, // its end has come
+            Ok(count) => Some(count),
+            Err(error) => (error.kind() == ErrorKind::WouldBlock).then_some(0),
+        };
+        subscribers.iter().map(unread).collect()
     }
 
     /// Streams that have woken up and not yet seen anything fresh.

@@ -1,9 +1,7 @@
 //! One run from the first connection to the record: open, warm up, measure, drain.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::thread::ScopedJoinHandle;
+use std::sync::atomic::Ordering;
 
 use hdrhistogram::Histogram;
 
@@ -13,24 +11,16 @@ use crate::cli::bench::plan::{Plan, Role};
 use crate::cli::bench::process::{self, Memory};
 use crate::cli::bench::publisher::{Progress, Published, Publisher};
 use crate::cli::bench::record::{Opening, Percentiles, Record, Usage, seconds};
-use crate::cli::bench::sampler::{Sample, Sampler};
+use crate::cli::bench::sampler::Sample;
 use crate::cli::bench::scenario::Scenario;
-use crate::cli::bench::side::{Counts, Side, Watch};
-use crate::cli::bench::sink::Split;
+use crate::cli::bench::side::Watch;
 use crate::cli::bench::swarm::Swarm;
 use crate::reactor::clock::Clock;
 
 /// How long no stream may open before the run is given up.
 const OPEN_PATIENCE: Span = Span::from_secs(10);
-/// From the start of the publisher's thread to its first message.
-const HEAD_START: Span = Span::from_millis(20);
 /// The longest wait of a turn, so that marks and progress come in time.
-const TURN: Span = Span::from_millis(10);
-/// The streams must be silent this long after the last expected delivery, so that what comes twice
-/// at the very end is seen.
-const SILENCE: Span = Span::from_millis(50);
-/// What is waited for silence at most.
-const SILENCE_MAX: Span = Span::from_millis(500);
+pub(crate) const TURN: Span = Span::from_millis(10);
 
 /// Where the counters stood at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,8 +39,8 @@ pub struct Run<'p, W> {
     /// The running streams.
     pub(crate) swarm: Swarm<'p>,
     /// The others, until their thread takes them, and when it has given them back.
-    side: Option<(Role, Swarm<'p>)>,
-    watch: &'p Watch,
+    pub(crate) side: Option<(Role, Swarm<'p>)>,
+    pub(crate) watch: &'p Watch,
     pub(crate) progress: &'p Progress,
     report: W,
     told: Mark,
@@ -60,6 +50,8 @@ pub struct Run<'p, W> {
     pub(crate) published: Option<Published>,
     pub(crate) scenario: Option<Scenario>,
     pub(crate) samples: Vec<Sample>,
+    /// A server was killed in the middle.
+    pub(crate) killed: bool,
 }
 
 impl<'p, W: Write> Run<'p, W> {
@@ -91,6 +83,7 @@ impl<'p, W: Write> Run<'p, W> {
             published: None,
             scenario: None,
             samples: Vec::new(),
+            killed: false,
         };
         run.told = run.mark()?;
         Ok(run)
@@ -103,7 +96,8 @@ impl<'p, W: Write> Run<'p, W> {
     /// record.
     pub fn carry_out(mut self) -> Result<(Record, Histogram<u64>), String> {
         let begun = self.clock.now();
-        if let Some(server) = &self.plan.private {
+        let twin = self.plan.twin.as_ref().and_then(|twin| twin.private.as_ref());
+        for server in self.plan.private.iter().chain(twin) {
             Publisher::connect(self.plan, server, self.clock)?.prime(self.progress)?;
         }
         if let Some(pid) = self.plan.pid {
@@ -193,114 +187,8 @@ impl<'p, W: Write> Run<'p, W> {
         Ok(())
     }
 
-    fn flow(&mut self) -> Result<(), String> {
-        let (plan, clock, progress) = (self.plan, self.clock, self.progress);
-        let Some(server) = &plan.private else { return Err("--private is missing".to_owned()) };
-        let publisher = Publisher::connect(plan, server, clock)?;
-        let start = clock.now() + HEAD_START;
-        self.swarm.gauge.from = start + plan.warmup;
-        let (watch, side) = (self.watch, self.side.take());
-        if plan.storm > 0 {
-            self.swarm.gauge.split = Some(Box::new(Split::new(plan.cut_at(start))));
-        }
-        let over = AtomicBool::new(false);
-        let span = plan.warmup + plan.measured;
-        let sampler = Sampler { clock, start, span, pid: plan.pid, watch };
-        let published = std::thread::scope(|scope| {
-            let publisher = scope.spawn(move || publisher.run(start, progress));
-            let (tell, told) = mpsc::channel();
-            let sampler = side.is_some().then(|| scope.spawn(|| sampler.run(&over)));
-            let side = side.map(|(role, swarm)| {
-                let side = Side::new(plan, role, clock, watch, swarm, start);
-                scope
-                    .spawn(move || side.run(&told).map(|(scenario, swarm)| (role, scenario, swarm)))
-            });
-            let watched = self.watch(&publisher);
-            // Whatever happened here, the other threads must come to an end.
-            progress.stop.store(watched.is_err(), Ordering::Relaxed);
-            let panicked = |_| Err("the publisher panicked".to_owned());
-            let joined = publisher.join().unwrap_or_else(panicked);
-            let published = watched.and(joined);
-            let drained = published.as_ref().map_err(Clone::clone).and_then(|published| {
-                let Published { accepted, newest, .. } = published;
-                // Without a thread beside this one nobody listens.
-                let _ = tell.send(Counts { accepted: accepted.clone(), newest: newest.clone() });
-                self.drain(published)
-            });
-            drop(tell);
-            let side = side.map(|side| side.join().map_err(|_| "a thread panicked".to_owned()));
-            over.store(true, Ordering::Release);
-            if let Some(sampler) = sampler {
-                sampler.thread().unpark();
-                self.samples = sampler.join().map_err(|_| "a thread panicked".to_owned())?;
-            }
-            drained?;
-            if let Some(side) = side {
-                let (role, scenario, swarm) = side??;
-                (self.scenario, self.side) = (Some(scenario), Some((role, swarm)));
-            }
-            published
-        })?;
-        self.published = Some(published);
-        self.silence()
-    }
-
-    /// Reads while the publisher is at work, and takes the marks.
-    fn watch<T>(&mut self, publisher: &ScopedJoinHandle<'_, T>) -> Result<(), String> {
-        let ends = [self.swarm.gauge.from, self.swarm.gauge.from + self.plan.measured];
-        let phases = ["warm-up", "measuring", "draining"];
-        let mut passed = 0;
-        // Both marks are taken even if the publisher has its last answer a moment before.
-        while !publisher.is_finished() || (passed < 2 && self.all_answered()) {
-            self.turn(phases[passed], *ends.get(passed).unwrap_or(&Instant::NEVER))?;
-            if passed < 2 && self.clock.now() >= ends[passed] {
-                self.marks[passed] = self.mark()?;
-                passed += 1;
-            }
-            if self.swarm.gauge.tally.ended as usize >= self.plan.subscribers {
-                let problem = self.swarm.problem.take().unwrap_or_default();
-                return Err(format!("no stream is left: {problem}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// True once no message is left to publish: a publisher that ends before that has failed.
-    fn all_answered(&self) -> bool {
-        let Progress { accepted, refused, .. } = self.progress;
-        let answered = accepted.load(Ordering::Relaxed) + refused.load(Ordering::Relaxed);
-        answered >= self.plan.messages()
-    }
-
-    /// Reads until everything has arrived, or nothing has for too long.
-    fn drain(&mut self, published: &Published) -> Result<(), String> {
-        let (mut deliveries, mut since) = (0, self.clock.now());
-        while self.swarm.missing(&published.accepted, &published.newest) > 0 {
-            let next = self.clock.now() + TURN;
-            while self.clock.now() < next {
-                self.turn("draining", next)?;
-            }
-            if self.swarm.gauge.tally.deliveries > deliveries {
-                (deliveries, since) = (self.swarm.gauge.tally.deliveries, next);
-            } else if next.since(since) >= self.plan.drain {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn silence(&mut self) -> Result<(), String> {
-        let begun = self.clock.now();
-        let end = begun + SILENCE_MAX;
-        let quiet = |run: &Self| run.swarm.heard.max(begun) + SILENCE;
-        while self.clock.now() < quiet(self).min(end) {
-            self.turn("draining", quiet(self))?;
-        }
-        Ok(())
-    }
-
     /// One turn of the swarm, not past `end`, and a line of progress where one is due.
-    fn turn(&mut self, phase: &str, end: Instant) -> Result<(), String> {
+    pub(crate) fn turn(&mut self, phase: &str, end: Instant) -> Result<(), String> {
         let left = end.since(self.clock.now()).min(TURN);
         self.swarm.turn(left)?;
         if let Some(split) = &mut self.swarm.gauge.split
@@ -312,7 +200,7 @@ impl<'p, W: Write> Run<'p, W> {
         self.tell(phase)
     }
 
-    fn mark(&self) -> Result<Mark, String> {
+    pub(crate) fn mark(&self) -> Result<Mark, String> {
         Ok(Mark {
             at: self.clock.now(),
             deliveries: self.swarm.gauge.tally.deliveries,

@@ -63,6 +63,38 @@ pub struct Sample {
     pub dropped: u64,
 }
 
+/// How memory grew from one moment of the run to another. Below zero where it shrank.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Growth {
+    /// The first moment, in seconds since the first message was due.
+    pub from: f64,
+    /// The other.
+    pub to: f64,
+    /// Bytes of the server's resident pages.
+    pub rss: i64,
+    /// Bytes of its proportional pages.
+    pub pss: i64,
+    /// Bytes that TCP holds.
+    pub tcp: i64,
+}
+
+impl Growth {
+    /// Between the first of `samples` that was taken `from` or later, and the last one taken `to`
+    /// or before.
+    pub fn of(samples: &[Sample], from: f64, to: f64) -> Option<Self> {
+        let first = samples.iter().find(|sample| sample.seconds >= from)?;
+        let last = samples.iter().rfind(|sample| sample.seconds <= to)?;
+        let grown = |of: fn(&Sample) -> u64| of(last) as i64 - of(first) as i64;
+        (first.seconds < last.seconds).then(|| Self {
+            from: first.seconds,
+            to: last.seconds,
+            rss: grown(|sample| sample.server.map_or(0, |memory| memory.rss)),
+            pss: grown(|sample| sample.server.map_or(0, |memory| memory.pss)),
+            tcp: grown(|sample| sample.tcp.bytes),
+        })
+    }
+}
+
 /// Takes samples on a thread of its own, so that nobody waits for `/proc`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler<'w> {
@@ -119,6 +151,22 @@ mod tests {
         let memory = TcpMemory::parse(text, 4096).unwrap();
         assert_eq!(memory, TcpMemory { bytes: 195 * 4096, sockets: 31, orphans: 2 });
         assert_eq!(TcpMemory::parse("UDP: inuse 0 mem 0", 4096), None);
+    }
+
+    #[test]
+    fn growth_is_told_between_two_moments() {
+        let sample = |seconds: u32| Sample {
+            seconds: f64::from(seconds),
+            server: Some(Memory { rss: 100 - u64::from(seconds), pss: 7, private: 0 }),
+            tcp: TcpMemory { bytes: u64::from(seconds * seconds), ..TcpMemory::default() },
+            dropped: 0,
+        };
+        let samples: Vec<Sample> = (0..10).map(sample).collect();
+        let growth = Growth::of(&samples, 1.5, 5.5).unwrap();
+        assert_eq!((growth.from, growth.to), (2.0, 5.0));
+        assert_eq!((growth.rss, growth.pss, growth.tcp), (-3, 0, 21));
+        assert_eq!(Growth::of(&samples, 5.0, 5.0), None);
+        assert_eq!(Growth::of(&[], 0.0, 9.0), None);
     }
 
     #[test]

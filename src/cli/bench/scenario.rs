@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::base::time::Span;
+use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::record::Percentiles;
 use crate::cli::bench::roles::Awake;
 use crate::cli::bench::sink::{histogram, record};
@@ -21,8 +22,41 @@ pub struct Stalled {
     pub dropped: u64,
     /// When it did, in milliseconds since the first message was due.
     pub dropped_ms: Percentiles,
+    /// What lay unread in their sockets, in runs that end after the warm-up and do not wake them.
+    pub unread: Option<Unread>,
     /// Those that read again, where the run has that.
     pub woken: Option<Woken>,
+}
+
+/// What lay in the receive buffers of stalled streams when the warm-up ended and when messages
+/// ended. Where nothing has moved between, their sockets were full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// Streams connected at the end of the warm-up.
+    pub connected: u64,
+    /// Bytes that they had not read then, all together.
+    pub bytes: u64,
+    /// The least that one had.
+    pub bytes_min: u64,
+    /// Streams connected at the end.
+    pub connected_at_end: u64,
+    /// Of those, the ones that had received more meanwhile.
+    pub moved: u64,
+}
+
+impl Unread {
+    /// From what lay unread in each stream at the two moments; none for one that was gone.
+    pub fn of(full: &[Option<usize>], end: &[Option<usize>]) -> Self {
+        let there = full.iter().flatten();
+        let both = full.iter().zip(end).filter(|(_, end)| end.is_some());
+        Self {
+            connected: there.clone().count() as u64,
+            bytes: there.clone().sum::<usize>() as u64,
+            bytes_min: there.min().copied().unwrap_or(0) as u64,
+            connected_at_end: both.clone().count() as u64,
+            moved: both.filter(|(full, end)| full != end).count() as u64,
+        }
+    }
 }
 
 /// What streams saw that read again.
@@ -40,6 +74,8 @@ pub struct Woken {
     pub bytes_p50: u64,
     /// Time from the first read to that message.
     pub fresh_ms: Percentiles,
+    /// Age of that message when it was read.
+    pub fresh_age_ms: Percentiles,
     /// Age of the oldest message among the first 16 KiB that they read.
     pub first_age_ms: Percentiles,
     /// Everything counted on their way.
@@ -63,6 +99,7 @@ impl Woken {
             bytes_max: bytes.last().copied().unwrap_or(0),
             bytes_p50: bytes.get(bytes.len() / 2).copied().unwrap_or(0),
             fresh_ms: percentiles(|one| one.span),
+            fresh_age_ms: percentiles(|one| one.fresh_age),
             first_age_ms: percentiles(|one| one.first_age),
             tally,
         }
@@ -119,6 +156,8 @@ pub enum Scenario {
     Stalled(Stalled),
     /// They were cut.
     Storm(Storm),
+    /// Each subscriber had a second one, to a second server.
+    Doubled(Doubled),
 }
 
 impl Scenario {
@@ -126,6 +165,7 @@ impl Scenario {
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let (tally, lost, whose) = match self {
+            Self::Doubled(doubled) => return doubled.failures(),
             Self::Stalled(Stalled { woken: None, .. }) => return failures,
             Self::Stalled(Stalled { woken: Some(woken), .. }) => {
                 let late = woken.streams - woken.fresh;
@@ -153,5 +193,19 @@ impl Scenario {
         let wrong = counts.iter().filter(|(count, _)| *count > 0);
         failures.extend(wrong.map(|(count, of)| format!("{count} {of} {whose}")));
         failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moved_between_the_two_looks_is_counted() {
+        let (full, end) = ([Some(5), Some(3), Some(4), None], [Some(5), None, Some(6), None]);
+        let unread = Unread::of(&full, &end);
+        assert_eq!((unread.connected, unread.bytes, unread.bytes_min), (3, 12, 3));
+        assert_eq!((unread.connected_at_end, unread.moved), (2, 1));
+        assert_eq!(Unread::of(&[], &[]), Unread::default());
     }
 }

@@ -10,8 +10,9 @@ use crate::base::backoff::Backoff;
 use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::plan::{Plan, Role};
+use crate::cli::bench::publisher::Published;
 use crate::cli::bench::record::{Percentiles, seconds};
-use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Woken};
+use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Unread, Woken};
 use crate::cli::bench::sink::{histogram, record};
 use crate::cli::bench::swarm::Swarm;
 use crate::reactor::clock::Clock;
@@ -45,6 +46,14 @@ pub struct Counts {
     pub newest: Vec<u64>,
 }
 
+impl Counts {
+    /// Those of `published`.
+    pub fn of(published: &Published) -> Self {
+        let Published { accepted, newest, .. } = published;
+        Self { accepted: accepted.clone(), newest: newest.clone() }
+    }
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub struct Side<'p> {
@@ -63,6 +72,8 @@ pub struct Side<'p> {
     back_at: Option<Instant>,
     woken: usize,
     woken_streams: u64,
+    /// What lay unread in the stalled streams at the end of the warm-up, and of the messages.
+    looks: Vec<Vec<Option<usize>>>,
     counts: Option<Counts>,
 }
 
@@ -91,6 +102,7 @@ impl<'p> Side<'p> {
             back_at: None,
             woken: 0,
             woken_streams: 0,
+            looks: Vec::new(),
             counts: None,
         }
     }
@@ -105,7 +117,10 @@ impl<'p> Side<'p> {
         loop {
             match self.role {
                 Role::Storm => self.storm(),
-                Role::Stalled | Role::Running => self.wake(),
+                Role::Stalled | Role::Running => {
+                    self.wake();
+                    self.look();
+                }
             }
             let turn = if self.cut && self.back_at.is_none() { TURN_OF_STORM } else { TURN };
             self.swarm.turn(turn)?;
@@ -183,6 +198,17 @@ impl<'p> Side<'p> {
         }
     }
 
+    /// Looks at what lies unread in the stalled streams, when it is time.
+    fn look(&mut self) {
+        let measured = self.start + self.plan.warmup;
+        let moments = [measured, measured + self.plan.measured];
+        let next = moments.get(self.looks.len()).filter(|_| self.plan.wake_after.is_none());
+        if next.is_some_and(|at| *at <= self.clock.now()) {
+            let unread = self.swarm.unread();
+            self.looks.push(unread);
+        }
+    }
+
     fn scenario(&self) -> Scenario {
         let tally = self.swarm.gauge.tally;
         let streams = self.swarm.count() as u64;
@@ -195,6 +221,10 @@ impl<'p> Side<'p> {
                 streams,
                 dropped: self.swarm.dropped.len() as u64,
                 dropped_ms: Percentiles::of(&dropped),
+                unread: match &self.looks[..] {
+                    [full, end] => Some(Unread::of(full, end)),
+                    _ => None,
+                },
                 woken: self.plan.wake_after.map(|_| woken()),
             });
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use hdrhistogram::Histogram;
 
 use crate::base::time::{Instant, Span};
+use crate::cli::bench::copies::Pairing;
 use crate::cli::bench::frame;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::stamp::Stamp;
@@ -121,6 +122,8 @@ pub struct Sink<'s> {
     pub stream: usize,
     /// One slot for each of its channels.
     pub slots: &'s mut [Slot],
+    /// Where its subscriber has another stream: what both came to.
+    pub pairing: Option<Pairing<'s>>,
     /// The channel that is likely to be next.
     pub hint: &'s mut u32,
     /// Channels that are open.
@@ -186,7 +189,9 @@ impl Sink<'_> {
         match Stamp::parse(payload).filter(|stamp| stamp.run == self.plan.run) {
             Some(stamp) => {
                 slot.message(n, stamp.seq, self.plan.mode, tally);
-                if stamp.seq > 0 {
+                let pairing = self.pairing.as_mut();
+                let first = pairing.is_none_or(|pairing| pairing.message(at, n, stamp.seq));
+                if stamp.seq > 0 && first {
                     self.gauge.measure(stamp.due);
                 }
             }
@@ -204,6 +209,10 @@ impl Sink<'_> {
             *self.open += 1;
         }
         self.slots[at].opened(cid, epoch, n);
+        let pairing = self.pairing.as_mut();
+        if !pairing.is_none_or(|pairing| pairing.opened(at, epoch, n)) {
+            self.fail(|| format!("the two servers do not number {name} alike"));
+        }
         self.topics.extend(topic.map(|topic| (cid, topic)));
     }
 
@@ -233,6 +242,7 @@ impl Sink<'_> {
 mod tests {
     use super::*;
     use crate::cli::bench::Args;
+    use crate::cli::bench::copies::Copies;
 
     /// What stream 1 of three topics, two each (t2 and t0), makes of `lines`.
     fn taken(lines: &[&str]) -> (Tally, u32, Option<String>) {
@@ -244,6 +254,7 @@ mod tests {
         let mut session = None;
         let mut sink = Sink {
             session: &mut session,
+            pairing: None,
             plan: &plan,
             stream: 1,
             slots: &mut [Slot::default(); 2],
@@ -256,6 +267,46 @@ mod tests {
         lines.iter().for_each(|line| sink.line(line.as_bytes()));
         let problem = sink.problem;
         (gauge.tally, open, problem)
+    }
+
+    #[test]
+    fn the_second_copy_of_a_message_is_dropped_whichever_stream_brings_it() {
+        let url = Some("http://127.0.0.1:1".to_owned());
+        let (private, dup, dup_private) = (url.clone(), url.clone(), url);
+        let args = Args { subscribers: 1, private, dup, dup_private, ..Args::default() };
+        let plan = Plan::new(&args, 0xab).unwrap();
+        let (mut gauge, mut copies) = (Gauge::new(Clock::start()), Copies::new(&plan));
+        gauge.from = Instant::ZERO;
+        let mut slots = [Slot::default(); 2];
+        let mut problems = Vec::new();
+        for (stream, line) in [
+            (0, "<p o c=7 u=bench/t0 ep=1 n=1 head=1>"),
+            (1, "<p o c=9 u=bench/t0 ep=1 n=1 head=1>"),
+            (0, "<p c=7 n=2>0000000000000001 0000000001 00ab"),
+            (1, "<p c=9 n=2>0000000000000001 0000000001 00ab"),
+            (1, "<p c=9 n=3>0000000000000002 0000000002 00ab"),
+            (1, "<p c=9 n=4>0000000000000003 0000000003 00ab"),
+            (0, "<p c=7 n=3>0000000000000002 0000000002 00ab"),
+            (1, "<p o c=9 u=bench/t0 ep=2 n=1 head=1>"),
+        ] {
+            let mut sink = Sink {
+                plan: &plan,
+                stream,
+                slots: &mut slots[stream..=stream],
+                pairing: copies.of(plan.reader(stream), plan.per),
+                session: &mut None,
+                hint: &mut 0,
+                open: &mut 0,
+                topics: &mut Topics::new(),
+                gauge: &mut gauge,
+                problem: None,
+            };
+            sink.line(line.as_bytes());
+            problems.extend(sink.problem);
+        }
+        assert_eq!((copies.tally.unique, copies.tally.repeated, gauge.latency.len()), (3, 2, 3));
+        assert_eq!((gauge.tally.unique, gauge.tally.repeated), (5, 0));
+        assert_eq!(problems, ["the two servers do not number bench/t0 alike"]);
     }
 
     #[test]

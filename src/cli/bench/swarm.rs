@@ -10,12 +10,13 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::base::time::{Instant, Span};
+use crate::cli::bench::copies::Copies;
 use crate::cli::bench::dial;
 use crate::cli::bench::lines::Lines;
 use crate::cli::bench::plan::{Plan, Role};
 use crate::cli::bench::roles::{Awake, WAKING_BYTES, Waking};
 use crate::cli::bench::sink::{Gauge, Sink, Topics, histogram, record};
-use crate::cli::bench::tally::{Mode, Slot};
+use crate::cli::bench::tally::Slot;
 use crate::reactor::clock::Clock;
 
 /// Bytes of the buffer that all streams are read into.
@@ -25,6 +26,8 @@ const READS_PER_TURN: usize = 2;
 /// Streams that may be between connect and opened at once: fewer than the smallest usual backlog
 /// (128) holds. A connection that finds the backlog full tries again only after a second.
 const PENDING_MAX: usize = 120;
+/// Broken streams that are closed in one turn: a thousand at once would be felt by the others.
+const CLOSES_PER_TURN: usize = 4;
 
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -70,9 +73,15 @@ pub struct Swarm<'p> {
     pub(crate) clock: Clock,
     pub(crate) poll: Poll,
     events: Option<Events>,
-    buffer: Box<[u8]>,
+    pub(crate) buffer: Box<[u8]>,
     pub(crate) subscribers: Vec<Subscriber>,
     pub(crate) slots: Vec<Slot>,
+    /// What both streams of each subscriber came to, in runs with two servers.
+    pub copies: Copies,
+    /// Streams of a server that is killed may break from then on.
+    pub breaks_from: Instant,
+    /// Broken streams that are not closed yet.
+    broken: Vec<TcpStream>,
     topics: Topics,
     /// Streams that stopped reading because their turn was over.
     again: Vec<usize>,
@@ -116,6 +125,9 @@ impl<'p> Swarm<'p> {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             subscribers: Vec::with_capacity(count),
             slots: vec![Slot::default(); count * plan.per],
+            copies: Copies::new(plan),
+            breaks_from: Instant::NEVER,
+            broken: Vec::new(),
             topics: Topics::new(),
             again: Vec::new(),
             open: 0,
@@ -164,8 +176,9 @@ impl<'p> Swarm<'p> {
 
     /// A socket for stream `number`, with the token `at`.
     pub(crate) fn connect(&self, at: usize) -> io::Result<TcpStream> {
-        let Plan { server, sources, receive_buffer, .. } = self.plan;
+        let Plan { sources, receive_buffer, .. } = self.plan;
         let number = self.first + at;
+        let server = self.plan.server_of(number);
         let source = (!sources.is_empty()).then(|| sources[number % sources.len()]);
         let receive_buffer = receive_buffer.filter(|_| self.role == Role::Stalled);
         let mut stream = dial::connect(server.address, source, receive_buffer)?;
@@ -188,6 +201,7 @@ impl<'p> Swarm<'p> {
             }
             _ => {}
         }
+        self.broken.truncate(self.broken.len().saturating_sub(CLOSES_PER_TURN));
         let again = std::mem::take(&mut self.again);
         for event in &events {
             self.event(event);
@@ -236,7 +250,7 @@ impl<'p> Swarm<'p> {
                 self.plan.target_again(session, &last.join(","))
             }
         };
-        if dial::ask(stream, &self.plan.server, &target)? {
+        if dial::ask(stream, self.plan.server_of(number), &target)? {
             subscriber.phase = Phase::Asked(Vec::new());
         }
         Ok(())
@@ -280,7 +294,7 @@ impl<'p> Swarm<'p> {
 
     /// Hands the first `count` bytes of the buffer to stream `at`.
     fn take(&mut self, at: usize, count: usize) -> Result<(), String> {
-        let Self { plan, buffer, subscribers, slots, topics, gauge, .. } = self;
+        let Self { plan, buffer, subscribers, slots, copies, topics, gauge, .. } = self;
         let subscriber = &mut subscribers[at];
         let mut bytes = &buffer[..count];
         let body;
@@ -296,6 +310,7 @@ impl<'p> Swarm<'p> {
         let mut sink = Sink {
             plan,
             stream: self.first + at,
+            pairing: copies.of(plan.reader(self.first + at), plan.per),
             session: &mut subscriber.session,
             slots: &mut slots[at * plan.per..][..plan.per],
             hint: &mut subscriber.hint,
@@ -333,6 +348,13 @@ impl<'p> Swarm<'p> {
 
     /// The stream is over; what is still to be said about it depends on what it was for.
     pub(crate) fn cut(&mut self, at: usize, problem: &str) {
+        if self.may_break(at) {
+            let subscriber = &mut self.subscribers[at];
+            self.broken.extend(subscriber.stream.take());
+            (subscriber.open, subscriber.phase) = (0, Phase::Gone);
+            self.copies.cut += 1;
+            return;
+        }
         let subscriber = &mut self.subscribers[at];
         let was_open = subscriber.open as usize == self.plan.per;
         (subscriber.stream, subscriber.open, subscriber.phase) = (None, 0, Phase::Gone);
@@ -348,28 +370,5 @@ impl<'p> Swarm<'p> {
         if self.problem.is_none() {
             self.problem = Some(format!("stream {}: {problem}", self.first + at));
         }
-    }
-
-    /// Deliveries that `accepted` messages of each topic should have made.
-    pub fn expected(&self, accepted: &[u64]) -> u64 {
-        (0..self.count * self.plan.per).map(|at| accepted[self.topic(at)]).sum()
-    }
-
-    /// Places where `accepted` messages of each topic should have arrived, or in mode `latest` the
-    /// `newest`, and have not.
-    pub fn missing(&self, accepted: &[u64], newest: &[u64]) -> u64 {
-        let missing = self.slots.iter().enumerate().map(|(at, slot)| {
-            let topic = self.topic(at);
-            match self.plan.mode {
-                Mode::Queue => accepted[topic].saturating_sub(slot.unique),
-                Mode::Latest => u64::from(slot.last_seq < newest[topic]),
-            }
-        });
-        missing.sum()
-    }
-
-    /// The topic of slot `at`.
-    fn topic(&self, at: usize) -> usize {
-        self.plan.topic(self.first + at / self.plan.per, at % self.plan.per)
     }
 }

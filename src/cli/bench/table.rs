@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
+use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
-use crate::cli::bench::sampler::Sample;
-use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Woken};
+use crate::cli::bench::sampler::{Growth, Sample};
+use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Unread, Woken};
 use crate::cli::bench::tally::{Mode, Tally};
 
 /// The record as text, ending with the machine.
@@ -23,12 +24,14 @@ pub fn table(record: &Record) -> String {
     match &record.scenario {
         Some(Scenario::Stalled(stalled)) => stalling(&mut rows, stalled),
         Some(Scenario::Storm(storm)) => storming(&mut rows, storm),
+        Some(Scenario::Doubled(doubled)) => doubling(&mut rows, doubled),
         None => {}
     }
     if let Some(usage) = &record.server {
         server(&mut rows, usage);
     }
     samples(&mut rows, &record.samples);
+    growth(&mut rows, record.growth.as_ref());
     rows.row("driver", format!("{:.2} cores", record.driver_cores));
     machine(&mut rows, &record.machine);
     for failure in record.failures() {
@@ -63,6 +66,9 @@ fn settings(rows: &mut Rows, record: &Record) {
     }
     if settings.storm > 0 {
         text += &format!(", cut and back {}", grouped(settings.storm as u64));
+    }
+    if settings.servers > 1 {
+        text += &format!(", each on {} servers", settings.servers);
     }
     text += &format!(", topics {}", grouped(settings.topics as u64));
     text += &format!(", for each subscriber {}", settings.topics_per_subscriber);
@@ -137,6 +143,14 @@ fn stalling(rows: &mut Rows, stalled: &Stalled) {
         text += &format!(", after p50 {p50:.1}  p99 {p99:.1}  max {max:.1} s");
     }
     rows.row("stalled, dropped", text);
+    if let Some(unread) = &stalled.unread {
+        let Unread { connected, bytes, bytes_min, connected_at_end, moved } = unread;
+        let mean = bytes / (*connected).max(1);
+        let [connected, at_end] = [connected, connected_at_end].map(|count| grouped(*count));
+        let each = format!("{} B each, {} at least", grouped(mean), grouped(*bytes_min));
+        rows.row("  unread when full", format!("{connected} connected, {each}"));
+        rows.row("  at the end", format!("{at_end} connected, {moved} of them received more"));
+    }
     let Some(woken) = &stalled.woken else { return };
     let Woken { streams, fresh, never, bytes_max, bytes_p50, tally, .. } = woken;
     rows.row(
@@ -150,6 +164,7 @@ fn stalling(rows: &mut Rows, stalled: &Stalled) {
         ),
     );
     percentiles(rows, "  fresh after, ms", &woken.fresh_ms);
+    percentiles(rows, "  its age, ms", &woken.fresh_age_ms);
     percentiles(rows, "  age of first, ms", &woken.first_age_ms);
     wrong(rows, tally, 0);
 }
@@ -173,6 +188,20 @@ fn storming(rows: &mut Rows, storm: &Storm) {
     rows.row("  p99, times before", format!("{:.2}", storm.slowdown()));
 }
 
+fn doubling(rows: &mut Rows, doubled: &Doubled) {
+    let Doubled { first, dropped, out_of_order, silent, killed, cut, streams, .. } = doubled;
+    let (first, dropped) = (grouped(*first), grouped(*dropped));
+    rows.row("first copies", format!("{first}, out of order {out_of_order}, silent {silent}"));
+    rows.row("second copies", format!("{dropped}, dropped by their number"));
+    if let Some(server) = killed {
+        let text = format!("server {server}; streams cut {cut} of {}", grouped(*streams));
+        rows.row("killed", text);
+    }
+    percentiles(rows, "first: before, ms", &doubled.before_ms);
+    percentiles(rows, "  through, ms", &doubled.through_ms);
+    percentiles(rows, "  after, ms", &doubled.after_ms);
+}
+
 /// What went wrong on streams beside the running ones.
 fn wrong(rows: &mut Rows, tally: &Tally, lost: u64) {
     let text = format!(
@@ -187,8 +216,8 @@ fn samples(rows: &mut Rows, samples: &[Sample]) {
     for (at, sample) in samples.iter().enumerate() {
         let Sample { seconds, server, tcp, dropped } = sample;
         let mut text = format!("{seconds:6.1} s  ");
-        if let Some(Memory { rss, private, .. }) = server {
-            text += &format!("server RSS {:.1}  private {:.1} MiB,  ", mib(*rss), mib(*private));
+        if let Some(Memory { rss, pss, .. }) = server {
+            text += &format!("server RSS {:.1}  PSS {:.1} MiB,  ", mib(*rss), mib(*pss));
         }
         text += &format!(
             "TCP {:.1} MiB, sockets {}, orphans {}, dropped {dropped}",
@@ -198,6 +227,15 @@ fn samples(rows: &mut Rows, samples: &[Sample]) {
         );
         rows.row(if at == 0 { "memory over time" } else { "" }, text);
     }
+}
+
+fn growth(rows: &mut Rows, growth: Option<&Growth>) {
+    let Some(Growth { from, to, rss, pss, tcp }) = growth else { return };
+    let [rss, pss, tcp] = [rss, pss, tcp].map(|bytes| *bytes as f64 / (1024.0 * 1024.0));
+    let text = format!(
+        "from {from:.1} to {to:.1} s: server RSS {rss:+.1}  PSS {pss:+.1} MiB,  TCP {tcp:+.1} MiB"
+    );
+    rows.row("memory grew", text);
 }
 
 fn server(rows: &mut Rows, usage: &Usage) {

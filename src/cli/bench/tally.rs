@@ -81,6 +81,11 @@ impl Slot {
         self.gap_to = n;
     }
 
+    /// Whether its offsets are of `epoch`.
+    pub fn is_of(&self, epoch: u64) -> bool {
+        self.epoch == epoch
+    }
+
     /// Where the reader stands, as `CID:EP:N`: everything up to there has come or was declared
     /// missing. `None` if it was never open.
     pub fn position(&self) -> Option<String> {
