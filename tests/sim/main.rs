@@ -9,3 +9,4 @@ mod seeds;
 mod short_writes;
 mod splits;
 mod swarm;
+mod tmp_probe;
