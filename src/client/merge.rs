@@ -342,11 +342,14 @@ impl Merge {
         let channel = lane.channel;
         let Some(track) = self.tracks.get_mut(&channel) else { return };
         let era = track.era;
-        lane.fresh = false;
+        let fresh = std::mem::replace(&mut lane.fresh, false);
         match item {
             Item::Opened { ep, n, head } => {
+                // What is missing before the place where a lane begins is told by that place
+                // itself, unless the consumer has no other.
+                let begins = fresh && lane.asked.is_none() && track.place.is_some();
                 let before = lane.asked.take().unwrap_or(lane.place);
-                lane.jumped = (before.ep != ep || before.n < n).then_some(n);
+                lane.jumped = (begins || before.ep != ep || before.n < n).then_some(n);
                 lane.place = Position { ep, n };
                 lane.life = track.life;
                 lane.era = track.open(lane.channel, from, (ep, n, head), sink);
