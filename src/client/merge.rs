@@ -17,10 +17,11 @@
 //!
 //! Documents of one session are of one **site**. Two sites that number a topic for themselves have
 //! nothing in common: while the track has a lane of one site, a lane of another that comes with an
-//! epoch of its own waits, and if nothing has changed after a while **stands apart**: what it brings
-//! is dropped, until it comes to the track's epoch or the track has nobody else. The site of the
-//! main session does not stand apart for long: the track follows it, once it has said something. A lane that begins in an epoch without any message waits as
-//! at a gap: a server that was just started has such a one until its publisher speaks.
+//! epoch of its own waits, and if nothing has changed after a while **stands apart**: what it
+//! brings is dropped, until it comes to the track's epoch or the track has nobody else. The site of
+//! the main session does not stand apart for long: the track follows it, once it has said
+//! something. A lane that begins in an epoch without any message waits as at a gap: a server that
+//! was just started has such a one until its publisher speaks.
 
 use std::collections::HashMap;
 

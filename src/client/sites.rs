@@ -52,9 +52,9 @@ impl Merge {
     }
 
     /// A document has ended. If nobody is left in the track's epoch, and some stand apart or are in
-    /// an epoch that it has not come to, it goes on there. Those that were open when the others left
-    /// their epoch follow by themselves, unless they go on speaking after a while; and where nothing was
-    /// said yet there is nothing to go on with.
+    /// an epoch that it has not come to, it goes on there. Those that were open when the others
+    /// left their epoch follow by themselves, unless they go on speaking after a while; and where
+    /// nothing was said yet there is nothing to go on with.
     pub(crate) fn rejoin(&mut self, channel: ChannelKey, sink: &mut Sink<'_>) {
         let Some(track) = self.tracks.get(&channel) else { return };
         let all = track.lanes.iter().filter_map(|id| Some((*id, self.lanes.get(id)?)));
@@ -75,8 +75,8 @@ impl Merge {
         }
     }
 
-    /// Whoever is in the track's epoch belongs to it from now on; who is of another site, and is not,
-    /// stands apart.
+    /// Whoever is in the track's epoch belongs to it from now on; who is of another site, and is
+    /// not, stands apart.
     pub(crate) fn gather(&mut self, channel: ChannelKey) {
         let Some(track) = self.tracks.get(&channel) else { return };
         let here = |lane: &Lane| track.place.is_some_and(|place| place.ep == lane.place.ep);
@@ -98,7 +98,8 @@ impl Merge {
     }
 
     /// The main session is another from now on: what it numbers for itself is followed, since it is
-    /// there that the consumer's sends are heard. Whether it numbers for itself shows after a while.
+    /// there that the consumer's sends are heard. Whether it numbers for itself shows after a
+    /// while.
     pub(crate) fn set_main(&mut self, site: u32, sink: &Sink<'_>) {
         if self.main_site != site {
             self.main_site = site;
@@ -106,8 +107,8 @@ impl Merge {
         }
     }
 
-    /// Has what lanes kept while they stood apart delivered, where it is not yet, now that the track
-    /// has come to their epoch.
+    /// Has what lanes kept while they stood apart delivered, where it is not yet, now that the
+    /// track has come to their epoch.
     pub(crate) fn deliver_kept(&mut self, sink: &mut Sink<'_>) {
         while let Some(id) = self.joined.pop() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
@@ -136,8 +137,8 @@ impl Merge {
         self.gather(channel);
     }
 
-    /// Whether a lane that is, or wants to be, in epoch `ep` finds the track in another one, in which
-    /// a living lane of another site leads it.
+    /// Whether a lane that is, or wants to be, in epoch `ep` finds the track in another one, in
+    /// which a living lane of another site leads it.
     pub(crate) fn is_led(&self, id: LaneId, ep: Epoch) -> bool {
         let Some(lane) = self.lanes.get(&id) else { return false };
         let Some(track) = self.tracks.get(&lane.channel) else { return false };
@@ -157,8 +158,8 @@ impl Merge {
         track.is_some_and(|track| track.late_era(ep, from).is_some())
     }
 
-    /// Whether epoch `ep`, in which something was said, is of the main session, and not one that the
-    /// lane is about to leave because the others have.
+    /// Whether epoch `ep`, in which something was said, is of the main session, and not one that
+    /// the lane is about to leave because the others have.
     fn takes_over(&self, id: LaneId, ep: Epoch, now: Instant) -> bool {
         let main = self.lanes.get(&id).is_some_and(|lane| lane.site == self.main_site);
         main && (!self.is_late(id, ep) || now >= self.main_since)
