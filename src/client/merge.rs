@@ -263,7 +263,9 @@ impl Merge {
         let others = track.lanes.iter().filter(|other| **other != id);
         let mut others = others
             .filter_map(|other| self.lanes.get(other))
-            .filter(|other| other.life == track.life && other.era == track.era)
+            .filter(|other| other.life == track.life)
+            // One that waits in the track's epoch has come to it, and has in hand what it holds.
+            .filter(|other| other.era == track.era || other.hold.is_some())
             .filter(|other| other.reach().ep == place.ep);
         if to.ep == place.ep {
             !track.folds && to.n > place.n && others.any(|other| other.reach().n < to.n)

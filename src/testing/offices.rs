@@ -48,7 +48,9 @@ impl Office {
         let consumer = message.consumer;
         let place = (ledger.life(self.site), consumer.session.get(), consumer.cid.0);
         match self.sabotage {
-            Some(Sabotage::TakenUndelivered) if message.n == 2 => return,
+            Some(Sabotage::TakenUndelivered) if message.n == 2 => {
+                return ledger.inbound.skip(place, message.n, message.n);
+            }
             Some(Sabotage::DeliveredTwice) if message.n == 2 => {
                 ledger.inbound.receive(place, message.n, message.payload);
             }

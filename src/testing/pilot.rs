@@ -37,11 +37,15 @@ struct Stream {
     /// Reads what the agent is given, to know what has come.
     scanner: Scanner,
     names: HashMap<Cid, (String, Epoch)>,
+    /// Its session.
+    mid: u64,
 }
 
 /// What some bytes of a document have brought.
 #[derive(Debug, Default)]
 struct News {
+    /// The session.
+    mid: Option<u64>,
     /// Topics, and where they begin.
     starts: Vec<(String, At)>,
     /// Copies of messages.
@@ -165,8 +169,10 @@ impl Pilot {
             self.trace.note(now, || format!("s{} < {:?}", id.0, phrase::text(&bytes)));
             let mut news = News::default();
             let whole = self.feed(id, &mut stream, &bytes, &mut news, now);
+            stream.mid = news.mid.unwrap_or(stream.mid);
             for (topic, at) in news.starts {
-                self.shadow.start(&topic, at, (site, stream.cable.life));
+                let life = (site, stream.cable.life);
+                self.shadow.start(&topic, at, (life, stream.mid));
             }
             let closed = self.drain(net, now);
             for (topic, at) in news.copies {
@@ -208,7 +214,7 @@ impl Pilot {
         now: Instant,
     ) -> Option<String> {
         let clock = self.clock(now);
-        let Stream { reader, tamper, scanner, names, cable } = stream;
+        let Stream { reader, tamper, scanner, names, cable, .. } = stream;
         let life = (cable.site, cable.life);
         let (agent, visits) = (&mut self.agent, &mut self.visits);
         let mut whole = false;
@@ -279,7 +285,7 @@ impl Pilot {
                     let tamper = Tamper::new(sabotage.filter(|_| !done), &mut self.random);
                     let (names, scanner) = (HashMap::new(), Scanner::new(1 << 20));
                     let reader = ResponseReader::new(u64::MAX);
-                    let opened = Stream { cable, reader, tamper, scanner, names };
+                    let opened = Stream { cable, reader, tamper, scanner, names, mid: 0 };
                     self.streams.insert(stream, opened);
                 }
                 Output::CloseStream { stream } => {
@@ -386,6 +392,7 @@ impl Pilot {
 /// Remembers what has come with a document.
 fn note(frame: Frame<'_>, names: &mut HashMap<Cid, (String, Epoch)>, news: &mut News) {
     match frame {
+        Frame::Identity { identity, .. } => news.mid = Some(identity.mid.get()),
         Frame::Opened { c, name, ep, n, .. } => {
             news.starts.push((name.as_str().to_string(), (ep, n.0)));
             names.insert(c, (name.as_str().to_string(), ep));

@@ -189,7 +189,7 @@ fn site(index: usize, long: bool, random: &mut Random) -> SitePlan {
         head_timeout: Span::from_millis(4_000),
         body_timeout: Span::from_millis(4_000),
         skip: Span::from_millis(pick(random, &[400, 1_500])),
-        send_window: pick(random, &[8, 64]),
+        send_window: 64,
         return_spread: Span::from_millis(pick(random, &[50, 800])),
         history,
         ..Settings::default()

@@ -75,6 +75,8 @@ pub struct Realm {
     pub(crate) shared: Shared,
     random: Random,
     restarting: Vec<(usize, u64, u32)>,
+    sabotage: Option<Sabotage>,
+    cuts: u32,
 }
 
 impl Realm {
@@ -99,6 +101,8 @@ impl Realm {
             shared,
             random,
             restarting: Vec::new(),
+            sabotage,
+            cuts: 0,
             plan: plan.clone(),
         }
     }
@@ -160,6 +164,10 @@ impl Realm {
 
     fn act(&mut self, deed: &Deed) {
         let mut random = deed.random();
+        if let (Some(Sabotage::WrongCheck), What::Cut { .. }) = (self.sabotage, deed.what) {
+            self.cuts += 1;
+            assert!(self.cuts < 3, "a third cut");
+        }
         self.pilots[self.focus].trace.note(self.now, || format!("DEED {:?}", deed.what));
         match deed.what {
             What::Restart { site, graceful, down, dark, again } => {

@@ -27,10 +27,12 @@ pub enum Sabotage {
     GapUnsaid,
     /// A silent document is never noticed, because time stands still for the agent.
     HeartbeatIgnored,
+    /// A check that is wrong itself: it forbids a third cut. For what makes failing runs small.
+    WrongCheck,
 }
 
 impl Sabotage {
-    /// All of them.
+    /// All that break a promise.
     pub const ALL: [Self; 12] = [
         Self::DropFrame,
         Self::RepeatMessage,

@@ -35,8 +35,9 @@ pub struct Seen {
     pub again: bool,
     /// Frames of the channel that was left may have been taken for this one's: one gap is forgiven.
     confused: bool,
-    /// Where documents of sessions began that the channel was opened in before it had a place.
-    starts: BTreeMap<Life, At>,
+    /// How often it was asked for before it had a place, and where each session began it.
+    fresh_asks: u32,
+    starts: BTreeMap<(Life, u64), At>,
     /// Nothing but `Opened` was told.
     first: bool,
     /// `Opened` told of another epoch; the gap must follow.
@@ -62,6 +63,7 @@ impl Seen {
             heard: BTreeSet::new(),
             again: false,
             confused: false,
+            fresh_asks: 0,
             starts: BTreeMap::new(),
             first: true,
             turning: None,
@@ -109,8 +111,8 @@ impl Seen {
         assert!(to.1 > place.1, "{topic}: a gap from {place:?} to {to:?}");
         let exact = Some(to.1 - place.1);
         assert_eq!(missing, exact, "{topic}: what is missing from {place:?} to {to:?}");
-        if self.starts.len() > 1 && self.starts.values().any(|start| *start == to) {
-            // Asked for at two servers before either had answered, it began at both where they are.
+        if self.fresh_asks > 1 && self.starts.values().any(|start| *start == to) {
+            // Asked for in two sessions before either had answered, it began in both at the head.
             self.place = Some(to);
             return;
         }
@@ -168,28 +170,31 @@ impl Shadow {
     /// # Panics
     ///
     /// If it asks for a channel as if it had nothing of it.
-    pub fn asks(&self, request: &Request) {
+    pub fn asks(&mut self, request: &Request) {
         let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         let pairs = request.target.split(['?', '&']).filter(|pair| pair.starts_with("open="));
         let lines = body.lines().filter(|line| line.starts_with("open?"));
         let whole = Some(request.target.as_str()).filter(|target| target.starts_with("open?"));
         for ask in pairs.chain(lines).chain(whole).filter(|ask| !ask.contains("since=")) {
-            let names = |seen: &&Seen| {
+            let names = |seen: &Seen| {
                 let (resource, subject) = seen.topic.split_once('/').unwrap_or_default();
                 ask.starts_with(&format!("open={}", seen.topic))
                     || ask.contains(&format!("resource={resource}&subject={subject}"))
             };
-            if let Some(seen) = self.channels.values().rev().find(names) {
+            let newest = self.channels.iter().rev().find(|(_, seen)| names(seen));
+            let newest = newest.map(|(key, _)| *key);
+            if let Some(seen) = newest.and_then(|key| self.channels.get_mut(&key)) {
+                seen.fresh_asks += 1;
                 assert!(seen.place.is_none(), "{} is asked for without its place", seen.topic);
             }
         }
     }
 
     /// A document has an `o` frame.
-    pub fn start(&mut self, topic: &str, at: At, life: Life) {
+    pub fn start(&mut self, topic: &str, at: At, session: (Life, u64)) {
         let mut seen = self.channels.values_mut().rev();
         if let Some(seen) = seen.find(|seen| seen.topic == topic) {
-            seen.starts.entry(life).or_insert(at);
+            seen.starts.entry(session).or_insert(at);
         }
     }
 

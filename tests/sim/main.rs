@@ -1,9 +1,11 @@
-//! The seeded simulation: one seed decides the server, its clients and all that goes wrong.
+//! The seeded simulation: one seed decides the servers, their clients and all that goes wrong.
 //!
-//! `AHM_SIM_SEEDS=1000` runs more seeds, `AHM_SIM_SEED=7` one of them with its trace.
+//! `AHM_SIM_SEEDS=1000` runs more seeds, `AHM_SIM_FROM=500` others, `AHM_SIM_SEED=7` one of them.
 
 mod desk;
 mod realm;
+mod sabotage;
+mod seeds;
 mod short_writes;
 mod splits;
 mod swarm;

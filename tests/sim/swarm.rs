@@ -4,11 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ahm::testing::swarm::Swarm;
 
-const SEEDS: u64 = 64;
+use crate::seeds::{failing, wanted};
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
+const SEEDS: u64 = 64;
 
 /// Tells the seed's story; why it ended badly, if it did, with the last of the trace if wanted.
 fn run(seed: u64, trace: bool) -> Result<(), String> {
@@ -28,16 +26,13 @@ fn run(seed: u64, trace: bool) -> Result<(), String> {
 
 #[test]
 fn nothing_is_lost_repeated_or_out_of_order() {
-    let only = number("AHM_SIM_SEED");
-    let count = if only.is_some() { 1 } else { number("AHM_SIM_SEEDS").unwrap_or(SEEDS) };
-    let first = only.unwrap_or(1);
-    let mut failed = Vec::new();
-    for seed in first..first + count {
-        if let Err(why) = run(seed, false) {
+    let failed = failing(wanted(SEEDS), |seed| match run(seed, false) {
+        Ok(()) => true,
+        Err(why) => {
             println!("seed {seed}: {why}");
-            failed.push(seed);
+            false
         }
-    }
+    });
     if let Some(&seed) = failed.first() {
         println!("--- the last of seed {seed}:");
         let again = run(seed, true);
