@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
+use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
 use crate::client::event::{CallId, Request};
 use crate::client::pipe::{Pipe, Read, put_request};
@@ -114,6 +115,7 @@ impl Line {
             return Read::Blocked;
         }
         let Self { pipe, in_flight, status, retry_after, persistent, body, since } = self;
+        let mut misled = false;
         let read = pipe.read(buffer, |part| match part {
             Part::Head { status: code, retry_after: wait, persistent: kept } => {
                 (*status, *retry_after, *persistent) = (code, wait, kept);
@@ -122,6 +124,7 @@ impl Line {
             Part::Body(bytes) => body.extend_from_slice(bytes),
             Part::End => {
                 *since = now;
+                misled |= *status == ErrorCode::WrongServer.status();
                 if let Some(call) = in_flight.pop_front() {
                     each(Answered { call, status: *status, retry_after: *retry_after, body });
                 }
@@ -130,6 +133,11 @@ impl Line {
         // Kept no longer than the answer that says so.
         if !*persistent && pipe.is_idle() {
             return Read::Over("the server keeps the connection no longer".into());
+        }
+        // Behind it is a server without our session: another connection may come to the one that
+        // has it.
+        if misled {
+            return Read::Over("the connection leads to another server".into());
         }
         read
     }

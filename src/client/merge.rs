@@ -17,8 +17,8 @@
 //!
 //! Documents of one session are of one **site**. Two sites that number a topic for themselves have
 //! nothing in common: while the track has a lane of one site, a lane of another that comes with an
-//! epoch of its own **stands apart**. What it brings is dropped, until it comes to the track's
-//! epoch or the track has nobody else. A lane that begins in an epoch without any message waits as
+//! epoch of its own waits, and if nothing has changed after a while **stands apart**: what it brings
+//! is dropped, until it comes to the track's epoch or the track has nobody else. A lane that begins in an epoch without any message waits as
 //! at a gap: a server that was just started has such a one until its publisher speaks.
 
 use std::collections::HashMap;
@@ -33,6 +33,9 @@ use crate::wire::command::Position;
 
 /// Bytes of payload that a lane may hold back; beyond, the gap is declared at once.
 pub const HOLD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Times that a lane in an epoch of its own waits, where another site leads the track.
+const APART_AFTER: u64 = 5;
 
 /// The merging of all lanes of one client.
 #[derive(Debug, Default)]
@@ -209,7 +212,10 @@ impl Merge {
             hold.items.push_back(item.into_owned());
         } else if waits {
             let bytes = item.bytes();
-            let until = sink.now + sink.hold_for;
+            // Whether the other site still lives is known when it was silent for the drop time.
+            let apart = matches!(item, Item::Opened { ep, .. } if self.is_led(id, ep));
+            let until = sink.now + sink.hold_for.times(if apart { APART_AFTER } else { 1 });
+            let Some(lane) = self.lanes.get_mut(&id) else { return };
             lane.hold = Some(Hold { until, items: [item.into_owned()].into(), bytes });
             self.held.push(id);
         } else {
@@ -299,6 +305,12 @@ impl Merge {
         let hold = self.lanes.get_mut(&id).and_then(|lane| lane.hold.take());
         let mut items = hold.map(|hold| hold.items).unwrap_or_default();
         let gaps = sink.counters.gaps;
+        if let Some(Item::Opened { ep, .. }) = items.front()
+            && self.lanes.get(&id).is_some_and(|lane| lane.fresh && !lane.over)
+            && self.is_led(id, *ep)
+        {
+            return self.set_apart(id, items, sink);
+        }
         if let Some(first) = items.pop_front() {
             self.apply(id, first, sink);
         }
@@ -327,10 +339,8 @@ impl Merge {
         lane.fresh = false;
         match item {
             Item::Opened { ep, n, head } => {
-                lane.jumped = match lane.asked.take() {
-                    Some(asked) => (asked.ep != ep || asked.n < n).then_some(n),
-                    None => (lane.place.ep != ep).then_some(n),
-                };
+                let before = lane.asked.take().unwrap_or(lane.place);
+                lane.jumped = (before.ep != ep || before.n < n).then_some(n);
                 lane.place = Position { ep, n };
                 lane.life = track.life;
                 lane.era = track.open(lane.channel, from, (ep, n, head), sink);

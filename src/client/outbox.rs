@@ -23,6 +23,8 @@ struct Pending {
     word: Option<String>,
     payload: Vec<u8>,
     state: State,
+    /// How often it was put on the wire.
+    puts: u32,
 }
 
 /// A send to put on the wire now.
@@ -49,7 +51,8 @@ pub struct Outbox {
 impl Outbox {
     /// Takes a send.
     pub fn push(&mut self, id: SendId, word: Option<String>, payload: Vec<u8>) {
-        self.pending.push_back(Pending { id, n: None, word, payload, state: State::Idle });
+        let (n, state) = (None, State::Idle);
+        self.pending.push_back(Pending { id, n, word, payload, state, puts: 0 });
     }
 
     /// Whether every fate is known.
@@ -78,6 +81,7 @@ impl Outbox {
             *next - 1
         });
         pending.state = State::InFlight(call, None);
+        pending.puts += 1;
         Some(Due { n, word: pending.word.clone(), payload: pending.payload.clone(), again })
     }
 
@@ -91,7 +95,14 @@ impl Outbox {
     pub fn double(&mut self, call: CallId, copy: CallId) {
         if let Some(pending) = self.in_call(call) {
             pending.state = State::InFlight(call, Some(copy));
+            pending.puts += 1;
         }
+    }
+
+    /// Whether the send in `call` was put on the wire at another time too, and may have been taken
+    /// then, whatever `call` is answered.
+    pub fn may_have_arrived(&mut self, call: CallId) -> bool {
+        self.in_call(call).is_some_and(|pending| pending.puts > 1)
     }
 
     /// Whether a send has a number and no fate yet.
@@ -200,6 +211,7 @@ mod tests {
         assert_eq!(outbox.next_at(8, false), Some(later));
         let again = due(&mut outbox, 3, &mut next, later).unwrap();
         assert_eq!((again.n, again.again, again.payload), (1, true, vec![b'1']));
+        assert!(outbox.may_have_arrived(CallId(3)) && !outbox.may_have_arrived(CallId(2)));
         assert_eq!(outbox.settle_call(CallId(1)), None, "its first call is forgotten");
         assert_eq!(outbox.settle_call(CallId(3)), Some(SendId(1)));
         assert_eq!(outbox.settle(2), Some(SendId(2)));

@@ -101,6 +101,7 @@ impl Agent {
             }
             Err(refused) if refused.is_passing() => None,
             Err(Refused { code: Some(ErrorCode::Skipped), .. }) => Some(Fate::Skipped),
+            Err(_) if channel.outbox.may_have_arrived(call) => Some(Fate::Unknown),
             Err(refused) => Some(Fate::Refused(refused.into_failure())),
         };
         match fate {

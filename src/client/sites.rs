@@ -1,6 +1,8 @@
 //! Lanes of several sites on one track: who leads it, who stands apart, who takes over.
 
-use crate::base::id::Offset;
+use std::collections::VecDeque;
+
+use crate::base::id::{Epoch, Offset};
 use crate::client::event::{ChannelKey, StreamId};
 use crate::client::lane::Lane;
 use crate::client::merge::Merge;
@@ -54,8 +56,9 @@ impl Merge {
         let Some(track) = self.tracks.get_mut(&channel) else { return };
         let lanes = track.lanes.iter().filter_map(|id| self.lanes.get(id));
         let live = lanes.filter(|lane| lane.life == track.life && !lane.fresh);
-        if live.clone().any(|lane| !lane.apart && lane.era == track.era) {
-            return;
+        let here = |lane: &Lane| track.place.is_some_and(|place| place.ep == lane.place.ep);
+        if live.clone().any(here) {
+            return self.gather(channel);
         }
         let fit = |lane: &&Lane| match lane.apart {
             true => lane.place.n > Offset(0),
@@ -84,6 +87,40 @@ impl Merge {
         }
     }
 
+    /// Whether a lane that is, or wants to be, in epoch `ep` finds the track in another one, in which
+    /// a living lane of another site leads it.
+    pub(crate) fn is_led(&self, id: LaneId, ep: Epoch) -> bool {
+        let Some(lane) = self.lanes.get(&id) else { return false };
+        let Some(track) = self.tracks.get(&lane.channel) else { return false };
+        let Some(place) = track.place.filter(|place| place.ep != ep) else { return false };
+        let others = track.lanes.iter().filter_map(|other| self.lanes.get(other));
+        let mut live = others.filter(|other| other.life == track.life && !other.fresh);
+        live.any(|other| {
+            let leads = !other.apart && !other.over && other.place.ep == place.ep;
+            leads && other.site != lane.site
+        })
+    }
+
+    /// The lane stands apart from now on, and what it held back is dropped.
+    pub(crate) fn set_apart(&mut self, id: LaneId, items: VecDeque<Item<'_>>, sink: &mut Sink<'_>) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.apart = true;
+        lane.fresh = false;
+        lane.asked = None;
+        for item in items {
+            match item {
+                Item::Opened { ep, n, .. } | Item::Gap { ep, n, .. } => {
+                    lane.place = Position { ep, n };
+                }
+                Item::Message { n, .. } => {
+                    lane.place.n = n;
+                    sink.counters.strange += 1;
+                }
+                Item::Closed(_) => {}
+            }
+        }
+    }
+
     /// Whether the lane stands apart, and the item was all taken in by that.
     pub(crate) fn stands_apart(
         &mut self,
@@ -91,47 +128,32 @@ impl Merge {
         item: &Item<'_>,
         sink: &mut Sink<'_>,
     ) -> bool {
-        let Some(lane) = self.lanes.get(&id) else { return false };
-        if lane.hold.is_some() || (!lane.apart && !matches!(item, Item::Opened { .. })) {
-            return false;
-        }
-        let Some(track) = self.tracks.get(&lane.channel) else { return false };
-        let Some(place) = track.place.filter(|_| lane.life == track.life) else { return false };
-        let channel = lane.channel;
-        let others = track.lanes.iter().filter_map(|other| self.lanes.get(other));
-        let mut others = others.filter(|other| other.life == track.life && !other.fresh);
-        let led = others
-            .any(|other| other.site != lane.site && !other.apart && other.place.ep == place.ep);
-        let may = match *item {
-            // One that was open when its epoch ended follows by itself.
-            Item::Opened { ep, .. } if lane.fresh => {
-                track.late_era(ep, self.from(id, lane)).is_none()
-            }
-            _ => lane.apart,
+        let Some(lane) = self.lanes.get(&id).filter(|lane| lane.apart) else { return false };
+        let (channel, at) = (lane.channel, lane.place);
+        let led = match *item {
+            Item::Opened { ep, .. } => self.is_led(id, ep),
+            _ => self.is_led(id, at.ep),
         };
         let Some(lane) = self.lanes.get_mut(&id) else { return false };
         match *item {
             Item::Opened { ep, n, .. } => {
-                let apart = may && ep != place.ep && led;
-                if apart {
+                lane.apart = led;
+                if led {
                     lane.place = Position { ep, n };
-                    lane.fresh = false;
                 }
-                lane.apart = apart;
-                apart
+                led
             }
-            Item::Gap { ep, n, .. } if lane.apart => {
+            Item::Gap { ep, n, .. } => {
                 lane.place = Position { ep, n };
                 true
             }
-            Item::Message { n, .. } if lane.apart && led => {
+            Item::Message { n, .. } if led => {
                 lane.place.n = n;
                 sink.counters.strange += 1;
                 true
             }
-            Item::Message { .. } if lane.apart => {
+            Item::Message { .. } => {
                 // The first word of a numbering that nobody contests.
-                let at = lane.place;
                 let newest = self.newest.unwrap_or(id.0);
                 if let Some(track) = self.tracks.get_mut(&channel) {
                     track.turn(channel, newest, (at.ep, at.n, at.n), sink);
@@ -139,7 +161,7 @@ impl Merge {
                 self.gather(channel);
                 false
             }
-            _ => false,
+            Item::Closed(_) => false,
         }
     }
 }

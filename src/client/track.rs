@@ -191,7 +191,8 @@ impl Track {
             Some(place) if place.ep == ep => {
                 if !self.open {
                     self.open = true;
-                    sink.events.push_back(opened);
+                    let n = n.max(place.n);
+                    sink.events.push_back(Event::Opened { channel, ep, n, head: head.max(n) });
                 }
                 if n > place.n && !self.folds {
                     self.declare(channel, Position { ep, n }, Some(n.0 - place.n.0), sink);
@@ -275,8 +276,8 @@ impl Track {
                 return self.open(channel, from, (to.ep, to.n, to.n), sink);
             }
             Some(place) if to.n > place.n => {
-                let missing = missing.map(|missing| missing.min(to.n.0 - place.n.0));
-                self.declare(channel, to, missing, sink);
+                // The numbers say it, also where the server cannot.
+                self.declare(channel, to, Some(to.n.0 - place.n.0), sink);
             }
             Some(place) if to.n == place.n && here && self.told != Some(to) => {
                 self.declare(channel, to, missing, sink);

@@ -70,6 +70,10 @@ impl Hub {
         if topic.role == Role::Private {
             let actions = self.ask_resource(&delivery);
             self.carry_out(&delivery.name, actions, Some(slot));
+            if self.topics.slots.at(slot).is_some_and(|topic| topic.log.ended()) {
+                // The resource has ended the conversation: what still waits comes to nobody.
+                self.forget_held(session_key, cid);
+            }
         } else {
             let home = self.home_of(&delivery.name);
             self.post(home, Parcel::Delivery(Box::new(delivery)));

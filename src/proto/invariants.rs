@@ -119,6 +119,9 @@ impl Hub {
                     _ => return fail(format!("a channel leads nowhere: {channel:?}")),
                 }
             }
+            if self.settings.silence_ends_at(session) + LATE < self.now {
+                return fail(format!("nobody misses its client: {session:?}"));
+            }
             if session.timer_at + LATE < self.now && session.document_slots().next().is_none() {
                 return fail(format!("its timer is over, and it has no document: {session:?}"));
             }

@@ -50,7 +50,7 @@ impl Handle {
     /// Begins a drain and returns: public listeners close, every document is told to go elsewhere
     /// within that span and goes on meanwhile. The server stops when no document is left, at the
     /// latest when the span is over; zero stops it at once. A later call can only bring the end
-    /// nearer.
+    /// nearer. Waits while a shard's queue is full, so a resource's methods must not call it.
     ///
     /// ```
     /// use ahm::base::time::Span;

@@ -10,16 +10,13 @@ use crate::proto::connection::{Door, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::hub::{Hub, Setup};
 use crate::proto::output::{Output, Traveller};
-use crate::proto::parcel::Parcel;
+use crate::proto::parcel::{Content, Parcel};
 use crate::proto::settings::Settings;
 use crate::testing::net::{Segment, Side, Wire};
+use crate::testing::trace::Trace;
 
 /// Parcels under way from one shard before it reports pressure.
 const PRESSURE: usize = 48;
-/// Lines of the trace that are kept.
-const TRACE_MAX: usize = 3_000;
-/// Characters of one line of it.
-const TRACE_LINE_MAX: usize = 260;
 
 #[derive(Debug)]
 enum Load {
@@ -47,7 +44,8 @@ pub struct World {
     index: BTreeMap<(usize, Key), usize>,
     mail: Vec<VecDeque<(Instant, Load)>>,
     named: Vec<VecDeque<ConnKey>>,
-    trace: Option<VecDeque<String>>,
+    lost: Vec<Vec<u8>>,
+    trace: Trace,
 }
 
 impl World {
@@ -65,7 +63,8 @@ impl World {
             index: BTreeMap::new(),
             mail: (0..usize::from(shards).pow(2)).map(|_| VecDeque::new()).collect(),
             named: vec![VecDeque::new(); usize::from(shards)],
-            trace: None,
+            lost: Vec::new(),
+            trace: Trace::default(),
         };
         world.start(shards);
         world
@@ -91,25 +90,17 @@ impl World {
 
     /// Keeps a trace from now on.
     pub fn keep_trace(&mut self) {
-        self.trace = Some(VecDeque::new());
+        self.trace.keep();
     }
 
     /// Adds a line to the trace, if one is kept.
     pub fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            if trace.len() == TRACE_MAX {
-                trace.pop_front();
-            }
-            let micros = self.now.as_nanos() / 1_000;
-            let line: String = line().chars().take(TRACE_LINE_MAX).collect();
-            trace.push_back(format!("{micros:>10}us {line}"));
-        }
+        self.trace.note(self.now, line);
     }
 
     /// The last lines of the trace.
     pub fn trace(&self) -> String {
-        let lines: Vec<_> = self.trace.iter().flatten().map(String::as_str).collect();
-        lines.join("\n")
+        self.trace.lines().collect::<Vec<_>>().join("\n")
     }
 
     /// True once in `one_in` times.
@@ -140,7 +131,13 @@ impl World {
             wire.read(usize::MAX);
         }
         self.index.clear();
-        self.mail.iter_mut().for_each(VecDeque::clear);
+        for (_, load) in self.mail.iter_mut().flat_map(|mail| mail.drain(..)) {
+            if let Load::Parcel(Parcel::Delivery(delivery)) = load
+                && let Content::Message { payload, .. } = delivery.content
+            {
+                self.lost.push(payload);
+            }
+        }
         self.named.iter_mut().for_each(VecDeque::clear);
         self.start(self.hubs.len() as u8);
     }
@@ -151,11 +148,15 @@ impl World {
     ///
     /// If the server has no room.
     pub fn connect(&mut self, door: Door) -> usize {
+        self.try_connect(door).expect("a server that is not full takes a connection")
+    }
+
+    /// The same; `None` if the server takes no connection.
+    pub fn try_connect(&mut self, door: Door) -> Option<usize> {
         let shard = self.random.below(self.hubs.len() as u64) as usize;
         let id = self.wires.len();
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1 + (id % 60_000) as u16));
-        let conn = self.hubs[shard].handle_accepted(peer, door, self.now);
-        let conn = conn.expect("a server that is not full takes a connection");
+        let conn = self.hubs[shard].handle_accepted(peer, door, self.now)?;
         let mut wire = Wire::new((shard, conn), self.now);
         if self.rough {
             wire.window = [200, 2_000, 20_000, 200_000][self.random.below(4) as usize];
@@ -165,7 +166,13 @@ impl World {
         self.wires.push(wire);
         self.index.insert((shard, conn), id);
         self.note(|| format!("wire {id} connects to shard {shard} {door:?}"));
-        id
+        Some(id)
+    }
+
+    /// Payloads of sends that a restart has lost between their shard and that of their resource,
+    /// since the last call.
+    pub fn take_lost(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.lost)
     }
 
     /// A connection.
@@ -201,7 +208,7 @@ impl World {
     /// The client reads at most `max` bytes.
     pub fn read(&mut self, id: usize, max: usize) -> Vec<Segment> {
         let segments = self.wires[id].read(max);
-        if self.trace.is_some() {
+        if self.trace.is_kept() {
             for segment in &segments {
                 let text = String::from_utf8_lossy(&segment.bytes).into_owned();
                 self.note(|| format!("wire {id} < {text:?}"));

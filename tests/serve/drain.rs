@@ -67,6 +67,34 @@ fn publish_alone(publisher: &mut Peer, n: u32) {
 }
 
 #[test]
+fn a_new_server_takes_the_port_while_old_streams_go_on() {
+    let old = server(2, |_| {});
+    let address = old.public_addrs()[0];
+    let mut publisher = Peer::connect(old.private_addrs()[0]);
+    publisher.post("/publish/fx/A", "1");
+    let mut before = Peer::connect(address);
+    before.document("/ahm/mux.html?open=fx/A");
+    old.handle().drain(Span::from_secs(60));
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "the old server still lets clients in");
+    }
+    let new = server(2, |config| config.listen = vec![address]);
+    assert_eq!(new.public_addrs(), [address]);
+    for _ in 0..8 {
+        assert_eq!(Peer::connect(address).get("/ahm/ping").status, 200);
+    }
+    let mut after = Peer::connect(address);
+    after.document("/ahm/mux.html");
+    assert!(after.frame().starts_with("<p i "));
+    publisher.post("/publish/fx/A", "2");
+    while !before.frame().ends_with(" n=2>2") {}
+    drop(before);
+    old.wait().unwrap();
+    new.stop();
+}
+
+#[test]
 fn who_stays_to_the_end_is_told_of_it() {
     let server = server(2, |_| {});
     let mut reader = Peer::connect(server.public_addrs()[0]);

@@ -49,6 +49,16 @@ fn a_reader_that_takes_nothing_is_dropped_as_stale_and_told_so() {
 
 #[test]
 fn a_peer_that_vanished_is_found_although_little_is_on_the_way() {
+    find_vanished(100, "");
+}
+
+#[test]
+fn a_shorter_interval_finds_a_vanished_peer_sooner() {
+    // By the interval that it began with the peer would be missed after five minutes.
+    find_vanished(100_000, "&h=100");
+}
+
+fn find_vanished(interval: u32, change: &str) {
     let server = server(1, |config| {
         config.protocol.heartbeat_min = Span::from_millis(100);
         config.protocol.drop_intervals = 2;
@@ -58,7 +68,7 @@ fn a_peer_that_vanished_is_found_although_little_is_on_the_way() {
     socket.connect(&server.public_addrs()[0].into()).unwrap();
     let cable = socket.try_clone().unwrap();
     let mut reader = Peer::over(TcpStream::from(socket));
-    reader.document("/ahm/mux.html?h=100");
+    reader.document(&format!("/ahm/mux.html?h={interval}"));
     let identity = reader.frame();
     let me = format!("mid={}&k={}", attribute(&identity, "mid"), attribute(&identity, "k"));
     // From now on this end hears nothing and acknowledges nothing, as if the cable were cut: the
@@ -68,7 +78,7 @@ fn a_peer_that_vanished_is_found_although_little_is_on_the_way() {
     // Its session goes with its document.
     let mut line = Peer::connect(server.public_addrs()[0]);
     let begun = Instant::now();
-    while line.get(&format!("/ahm/ping?{me}")).status == 200 {
+    while line.get(&format!("/ahm/ping?{me}{change}")).status == 200 {
         assert!(begun.elapsed() < PATIENCE, "nobody missed the reader");
     }
     let stats = server.stop();

@@ -3,6 +3,7 @@
 //! `AHM_SIM_SEEDS=1000` runs more seeds, `AHM_SIM_SEED=7` one of them with its trace.
 
 mod desk;
+mod realm;
 mod short_writes;
 mod splits;
 mod swarm;

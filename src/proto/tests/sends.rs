@@ -185,6 +185,29 @@ fn the_window_is_one_for_the_session_by_count_and_by_bytes() {
 }
 
 #[test]
+fn the_widest_gap_of_the_widest_window_is_told_number_by_number() {
+    let settings = Settings { send_window: 10_000, ..Settings::default() };
+    let mut bench = Bench::new(settings);
+    // The largest window that can be configured; a gap can be no wider.
+    assert_eq!(bench.send(7, 10_002, "x"), "out-of-window");
+    assert_eq!(bench.send(7, 10_001, "x"), "held");
+    bench.pass(5_010);
+    assert_eq!(bench.told().len(), 10_001);
+    // And not even a stalled document holds what comes of it again and again without a bound.
+    bench.pack.rooms[bench.reader] = Some(0);
+    for round in 2..40 {
+        if bench.pack.conns[bench.reader].is_none() {
+            break;
+        }
+        bench.send(7, round * 10_001, "x");
+        bench.pass(5_010);
+        bench.pack.hubs[1].check_invariants().unwrap();
+    }
+    assert_eq!(bench.pack.stats().documents_stale, 1);
+    assert_eq!(bench.pack.hubs[1].stalled_bytes(), 0);
+}
+
+#[test]
 fn what_is_held_when_its_channel_or_session_ends_is_unknown() {
     let mut bench = Bench::new(Settings::default());
     assert_eq!(bench.send(7, 1, "a"), "taken");
@@ -228,6 +251,22 @@ fn a_conversation_that_is_over_takes_no_more() {
     // Nobody has read the end yet.
     let answer = send(2);
     assert!(answer.contains("\"error\":\"no-channel\""), "{answer}");
+    // What was held when it ended comes to nobody, and its client hears so.
+    let (reader, _, me) = pack.document(0, "open=once/x;cid=7");
+    pack.fresh(reader);
+    let taken = pack.stats().sends_taken;
+    for n in [3, 2, 1] {
+        pack.get(line, &format!("/ahm/send?{me}&cid=7&n={n}&data=x"));
+    }
+    let seen = pack.fresh(reader);
+    let expected = [
+        "<p a c=7 n=2 e=unknown>",
+        "<p a c=7 n=3 e=unknown>",
+        "<p c=7 n=1>that was all",
+        "<p x c=7 e=gone>",
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(pack.stats().sends_taken, taken + 1);
     // The end is read by whoever comes, also by who wants nothing of the past.
     for (last, before) in [("&last=", ">that was all"), ("", " n=1>")] {
         let (reader, _, me) = pack.document(0, "open=once/x;cid=7");

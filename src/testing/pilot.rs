@@ -1,0 +1,430 @@
+//! Drives one real agent: its documents and lines over the simulated network, its events into the
+//! shadow of its consumer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::base::id::{Cid, Epoch};
+use crate::base::random::Random;
+use crate::base::time::{Instant, Span};
+use crate::client::agent::Agent;
+use crate::client::event::{ChannelKey, Event, Output, Request, RouteId, StreamId};
+use crate::client::pipe::put_request;
+use crate::html::scan::{Frame, Scanner};
+use crate::http::exchange::{Part, ResponseReader};
+use crate::reactor::url::Server;
+use crate::testing::cable::Cable;
+use crate::testing::caller::{Caller, Heard};
+use crate::testing::consumer::Word;
+use crate::testing::ledger::{Life, Shared};
+use crate::testing::model::At;
+use crate::testing::network::Network;
+use crate::testing::phrase;
+use crate::testing::plan::AgentPlan;
+use crate::testing::sabotage::Sabotage;
+use crate::testing::shadow::Shadow;
+use crate::testing::tamper::Tamper;
+use crate::testing::trace::Trace;
+
+/// A process counts as visited for this long after the last document of it was lost.
+const VISIT: Span = Span::from_secs(20);
+
+/// A document on its way.
+#[derive(Debug)]
+struct Stream {
+    cable: Cable,
+    reader: ResponseReader,
+    tamper: Tamper,
+    /// Reads what the agent is given, to know what has come.
+    scanner: Scanner,
+    names: HashMap<Cid, (String, Epoch)>,
+}
+
+/// What some bytes of a document have brought.
+#[derive(Debug, Default)]
+struct News {
+    /// Topics, and where they begin.
+    starts: Vec<(String, At)>,
+    /// Copies of messages.
+    copies: Vec<(String, At)>,
+}
+
+/// A request that a proxy sends again.
+#[derive(Debug)]
+struct Ghost {
+    cable: Cable,
+    until: Instant,
+}
+
+/// One agent and its connections.
+#[derive(Debug)]
+pub struct Pilot {
+    /// Its number.
+    pub id: usize,
+    /// The agent.
+    pub agent: Agent,
+    /// What its consumer was told.
+    pub shadow: Shadow,
+    /// What was planned for it.
+    pub plan: AgentPlan,
+    /// The channels of the plan that its consumer has now.
+    pub keys: Vec<Option<ChannelKey>>,
+    /// How far its clock is ahead.
+    pub ahead: Span,
+    /// The latency of its connections.
+    pub lag: Span,
+    /// Commands that are to reach their server twice.
+    pub twice: u32,
+    /// Counts what its consumer sends.
+    pub seq: u64,
+    /// The channel that an event was about last.
+    pub focus: Option<ChannelKey>,
+    pub(crate) words: BTreeMap<usize, Word>,
+    pub(crate) random: Random,
+    pub(crate) trace: Trace,
+    streams: BTreeMap<StreamId, Stream>,
+    callers: BTreeMap<RouteId, Caller>,
+    ghosts: Vec<Ghost>,
+    /// Processes of which it had a document, and when it lost the last.
+    visits: BTreeMap<Life, Instant>,
+    pub(crate) shared: Shared,
+    sabotage: Option<Sabotage>,
+    tampered: bool,
+    gone: bool,
+}
+
+impl Pilot {
+    /// An agent that has done nothing yet.
+    pub fn new(id: usize, plan: &AgentPlan, shared: Shared, sabotage: Option<Sabotage>) -> Self {
+        Self {
+            id,
+            agent: Agent::new(plan.settings.clone(), plan.seed),
+            shadow: Shadow::default(),
+            keys: vec![None; plan.channels.len()],
+            ahead: plan.ahead,
+            lag: plan.latency,
+            twice: 0,
+            seq: 0,
+            focus: None,
+            words: BTreeMap::new(),
+            random: Random::from_number(!plan.seed),
+            trace: Trace::default(),
+            plan: plan.clone(),
+            streams: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            ghosts: Vec::new(),
+            visits: BTreeMap::new(),
+            shared,
+            sabotage,
+            tampered: false,
+            gone: false,
+        }
+    }
+
+    /// Now, on the agent's clock.
+    pub fn clock(&self, now: Instant) -> Instant {
+        now + self.ahead
+    }
+
+    /// Bytes move, time passes, and the agent does what it does.
+    pub fn turn(&mut self, net: &mut Network, now: Instant) {
+        if self.gone {
+            return;
+        }
+        let streams: Vec<StreamId> = self.streams.keys().copied().collect();
+        for stream in streams {
+            self.turn_stream(stream, net, now);
+        }
+        let routes: Vec<RouteId> = self.callers.keys().copied().collect();
+        for route in routes {
+            self.turn_caller(route, net, now);
+        }
+        self.ghosts.retain_mut(|ghost| {
+            ghost.cable.step(&mut net.sites[ghost.cable.site], &mut self.random, now);
+            while ghost.cable.take(now).is_some() {}
+            if ghost.until <= now {
+                ghost.cable.close(&mut net.sites[ghost.cable.site], &mut self.random);
+            }
+            ghost.until > now
+        });
+        let clock = self.clock(now);
+        let still = self.sabotage == Some(Sabotage::HeartbeatIgnored);
+        if self.agent.poll_timeout().is_some_and(|at| at <= clock) && !still {
+            self.agent.handle_timeout(clock);
+            self.drain(net, now);
+            let next = self.agent.poll_timeout();
+            assert!(next.is_none_or(|at| at > clock), "a timer of an agent does nothing");
+        }
+    }
+
+    fn turn_stream(&mut self, id: StreamId, net: &mut Network, now: Instant) {
+        // Out of the table while it is at work; the agent may close it meanwhile.
+        let Some(mut stream) = self.streams.remove(&id) else { return };
+        let site = stream.cable.site;
+        stream.cable.step(&mut net.sites[site], &mut self.random, now);
+        while let Some(bytes) = stream.cable.take(now) {
+            self.trace.note(now, || format!("s{} < {:?}", id.0, phrase::text(&bytes)));
+            let mut news = News::default();
+            let whole = self.feed(id, &mut stream, &bytes, &mut news, now);
+            for (topic, at) in news.starts {
+                self.shadow.start(&topic, at, (site, stream.cable.life));
+            }
+            let closed = self.drain(net, now);
+            for (topic, at) in news.copies {
+                self.shadow.copy(&topic, at);
+            }
+            if closed.contains(&id) {
+                return stream.cable.close(&mut net.sites[site], &mut self.random);
+            }
+            if let Some(why) = whole {
+                return self.end(id, stream, &why, net, now);
+            }
+        }
+        match stream.cable.ended(now) {
+            Some(why) => self.end(id, stream, why, net, now),
+            None => drop(self.streams.insert(id, stream)),
+        }
+    }
+
+    /// The connection of a document is over, and the agent is told.
+    fn end(&mut self, id: StreamId, mut s: Stream, why: &str, net: &mut Network, now: Instant) {
+        self.trace.note(now, || format!("s{} ends: {why}", id.0));
+        let site = s.cable.site;
+        s.cable.close(&mut net.sites[site], &mut self.random);
+        let clock = self.clock(now);
+        let body = s.tamper.is_refusal();
+        if !(body && self.sabotage == Some(Sabotage::SessionLossIgnored)) {
+            self.agent.handle_end(id, why, clock);
+        }
+        self.drain(net, now);
+    }
+
+    /// Gives bytes to the agent; says why the document is over, if it is.
+    fn feed(
+        &mut self,
+        id: StreamId,
+        stream: &mut Stream,
+        bytes: &[u8],
+        news: &mut News,
+        now: Instant,
+    ) -> Option<String> {
+        let clock = self.clock(now);
+        let Stream { reader, tamper, scanner, names, cable } = stream;
+        let life = (cable.site, cable.life);
+        let (agent, visits) = (&mut self.agent, &mut self.visits);
+        let mut whole = false;
+        let result = reader.push(bytes, |part| match part {
+            Part::Head { status, retry_after, .. } => {
+                tamper.begin(status);
+                if status == 200 {
+                    visits.insert(life, now);
+                }
+                agent.handle_head(id, status, retry_after, clock);
+            }
+            Part::Body(body) => {
+                visits.insert(life, now);
+                let body = tamper.pass(body);
+                if !tamper.is_refusal() {
+                    // A fault in it is the agent's to find.
+                    let _ = scanner.push(&body, |frame| note(frame, names, news));
+                }
+                agent.handle_bytes(id, &body, clock);
+            }
+            Part::End => whole = true,
+        });
+        match result {
+            Err(why) => Some(why),
+            Ok(()) => whole.then(|| "the document ended".to_string()),
+        }
+    }
+
+    fn turn_caller(&mut self, route: RouteId, net: &mut Network, now: Instant) {
+        let Some(caller) = self.callers.get_mut(&route) else { return };
+        if caller.wants_cable() {
+            let site = net.pick(route, self.id, &mut self.random);
+            caller.connect(Cable::dial(site, self.lag, now), now);
+        }
+        caller.send(now);
+        let clock = now + self.ahead;
+        for heard in caller.turn(&mut net.sites, &mut self.random, now) {
+            match heard {
+                Heard::Answer(call, status, wait, body) => {
+                    self.trace.note(now, || {
+                        format!("c{}: {status} {}", call.0, phrase::text(&body))
+                    });
+                    self.agent.handle_answer(call, status, wait, &body, clock);
+                }
+                Heard::Lost(_) if self.sabotage == Some(Sabotage::FailureIgnored) => {}
+                Heard::Lost(call) => {
+                    self.trace.note(now, || format!("c{} is lost", call.0));
+                    self.agent.handle_failure(call, clock);
+                }
+            }
+            self.drain(net, now);
+        }
+    }
+
+    /// Does what the agent asks for, and tells the shadow what the consumer is told; returns the
+    /// documents that the agent has closed.
+    pub fn drain(&mut self, net: &mut Network, now: Instant) -> BTreeSet<StreamId> {
+        let mut closed = BTreeSet::new();
+        while let Some(output) = self.agent.poll_output() {
+            self.trace.note(now, || phrase::output(&output));
+            match output {
+                Output::OpenStream { stream, route, request } => {
+                    self.shadow.asks(&request);
+                    let request = self.sabotage_request(request);
+                    let site = net.pick(route, self.id, &mut self.random);
+                    let mut cable = Cable::dial(site, self.lag, now);
+                    cable.send(bytes_of(&request), now);
+                    let (sabotage, done) = (self.sabotage, self.tampered);
+                    let tamper = Tamper::new(sabotage.filter(|_| !done), &mut self.random);
+                    let (names, scanner) = (HashMap::new(), Scanner::new(1 << 20));
+                    let reader = ResponseReader::new(u64::MAX);
+                    let opened = Stream { cable, reader, tamper, scanner, names };
+                    self.streams.insert(stream, opened);
+                }
+                Output::CloseStream { stream } => {
+                    closed.insert(stream);
+                    if let Some(mut stream) = self.streams.remove(&stream) {
+                        let site = stream.cable.site;
+                        stream.cable.close(&mut net.sites[site], &mut self.random);
+                    }
+                }
+                Output::Call { call, route, request } => {
+                    self.shadow.asks(&request);
+                    let bytes = bytes_of(&request);
+                    if self.twice > 0 {
+                        self.twice -= 1;
+                        self.haunt(route, &bytes, net, now);
+                    }
+                    self.callers.entry(route).or_default().call(call, bytes);
+                }
+            }
+        }
+        while let Some(event) = self.agent.poll_event() {
+            self.tell(event, now);
+        }
+        closed
+    }
+
+    fn haunt(&mut self, route: RouteId, bytes: &[u8], net: &Network, now: Instant) {
+        let site = net.pick(route, self.id, &mut self.random);
+        let late = Span::from_millis(self.random.below(2_500));
+        let mut cable = Cable::dial(site, late, now);
+        cable.send(bytes.to_vec(), now);
+        self.ghosts.push(Ghost { cable, until: now + Span::from_secs(6) });
+    }
+
+    fn tell(&mut self, event: Event, now: Instant) {
+        self.trace.note(now, || phrase::event(&event));
+        self.focus = channel_of(&event).or(self.focus);
+        self.visits.retain(|_, last| now.since(*last) < VISIT);
+        let visited: Vec<Life> = self.visits.keys().copied().collect();
+        let shared = self.shared.clone();
+        let mut ledger = shared.lock();
+        if self.sabotage == Some(Sabotage::RepeatMessage)
+            && matches!(event, Event::Message { .. })
+            && self.shadow.events > 30
+        {
+            self.shadow.take(self.id, event.clone(), &mut ledger, &visited);
+        }
+        let event = match (self.sabotage, event) {
+            (Some(Sabotage::GapUnsaid), Event::Gap { .. }) => return,
+            (Some(Sabotage::WrongMissing), Event::Gap { channel, ep, n, missing: Some(m) }) => {
+                Event::Gap { channel, ep, n, missing: Some(m - 1) }
+            }
+            (_, event) => event,
+        };
+        self.shadow.take(self.id, event, &mut ledger, &visited);
+    }
+
+    fn sabotage_request(&mut self, request: Request) -> Request {
+        if self.sabotage != Some(Sabotage::WrongLast) {
+            return request;
+        }
+        Request { target: crate::testing::tamper::wrong_last(&request.target), ..request }
+    }
+
+    /// The connections that it has now: of its documents, then of its commands.
+    pub fn cables(&mut self) -> Vec<&mut Cable> {
+        let streams = self.streams.values_mut().map(|stream| &mut stream.cable);
+        let callers = self.callers.values_mut().filter_map(Caller::cable);
+        streams.chain(callers).filter(|cable| cable.is_live()).collect()
+    }
+
+    /// Its consumer has left a topic: what documents still bring of it belongs to nobody.
+    pub fn forget(&mut self, topic: &str) {
+        for stream in self.streams.values_mut() {
+            stream.names.retain(|_, (name, _)| name != topic);
+        }
+    }
+
+    /// The servers that its documents come from.
+    pub fn sites(&self) -> BTreeSet<usize> {
+        self.streams.values().map(|stream| stream.cable.site).collect()
+    }
+
+    /// Whether none of its commands waits for an answer.
+    pub fn is_quiet(&self) -> bool {
+        self.callers.values().all(Caller::is_idle)
+    }
+
+    /// The program ends: with all its connections, however it was.
+    pub fn die(&mut self, net: &mut Network) {
+        self.gone = true;
+        for (_, mut stream) in std::mem::take(&mut self.streams) {
+            stream.cable.close(&mut net.sites[stream.cable.site], &mut self.random);
+        }
+        for (_, mut caller) in std::mem::take(&mut self.callers) {
+            caller.close(&mut net.sites, &mut self.random);
+        }
+        for mut ghost in std::mem::take(&mut self.ghosts) {
+            ghost.cable.close(&mut net.sites[ghost.cable.site], &mut self.random);
+        }
+    }
+}
+
+/// Remembers what has come with a document.
+fn note(
+    frame: Frame<'_>,
+    names: &mut HashMap<Cid, (String, Epoch)>,
+    news: &mut News,
+) {
+    match frame {
+        Frame::Opened { c, name, ep, n, .. } => {
+            news.starts.push((name.as_str().to_string(), (ep, n.0)));
+            names.insert(c, (name.as_str().to_string(), ep));
+        }
+        Frame::Closed { c, .. } => drop(names.remove(&c)),
+        Frame::Gap { c, ep, .. } => {
+            if let Some((_, epoch)) = names.get_mut(&c) {
+                *epoch = ep;
+            }
+        }
+        Frame::Message { c, n, .. } => {
+            if let Some((name, ep)) = names.get(&c) {
+                news.copies.push((name.clone(), (*ep, n.0)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn bytes_of(request: &Request) -> Vec<u8> {
+    let server = Server::parse("http://localhost:80", "/ahm/").expect("a legal place");
+    let mut bytes = Vec::new();
+    put_request(&mut bytes, &server, request);
+    bytes
+}
+
+fn channel_of(event: &Event) -> Option<ChannelKey> {
+    match event {
+        Event::Opened { channel, .. }
+        | Event::Message { channel, .. }
+        | Event::Gap { channel, .. }
+        | Event::Closed { channel, .. }
+        | Event::Refused { channel, .. }
+        | Event::Sent { channel, .. } => Some(*channel),
+        Event::State(_) | Event::Lost { .. } | Event::Session { .. } | Event::RoundTrip(_) => None,
+    }
+}
