@@ -248,9 +248,8 @@ impl Pilot {
         for heard in caller.turn(&mut net.sites, &mut self.random, now) {
             match heard {
                 Heard::Answer(call, status, wait, body) => {
-                    self.trace.note(now, || {
-                        format!("c{}: {status} {}", call.0, phrase::text(&body))
-                    });
+                    self.trace
+                        .note(now, || format!("c{}: {status} {}", call.0, phrase::text(&body)));
                     self.agent.handle_answer(call, status, wait, &body, clock);
                 }
                 Heard::Lost(_) if self.sabotage == Some(Sabotage::FailureIgnored) => {}
@@ -385,11 +384,7 @@ impl Pilot {
 }
 
 /// Remembers what has come with a document.
-fn note(
-    frame: Frame<'_>,
-    names: &mut HashMap<Cid, (String, Epoch)>,
-    news: &mut News,
-) {
+fn note(frame: Frame<'_>, names: &mut HashMap<Cid, (String, Epoch)>, news: &mut News) {
     match frame {
         Frame::Opened { c, name, ep, n, .. } => {
             news.starts.push((name.as_str().to_string(), (ep, n.0)));
