@@ -87,11 +87,15 @@ impl Hub {
         Ok((session, false))
     }
 
+    /// Whether a request's session is another server's.
+    fn is_elsewhere(&self, request: &Request<'_>) -> bool {
+        request.scs.as_deref().is_some_and(|scs| scs != self.settings.scs)
+    }
+
     /// The session that a request names and proves.
     fn session_of(&self, request: &Request<'_>, key: Option<&str>) -> Result<Key, Answer> {
-        if request.scs.as_deref().is_some_and(|scs| scs != self.settings.scs) {
-            let detail = "the session lives on another communication server";
-            return Err(Answer::error(ErrorCode::WrongServer, detail));
+        if self.is_elsewhere(request) {
+            return Err(wrong_server());
         }
         let in_target = request.key.as_deref().filter(|_| self.settings.key_in_target);
         let session = request.mid.and_then(|mid| self.prove_session(mid, key.or(in_target)));
@@ -112,6 +116,10 @@ impl Hub {
         }
         match &request.command {
             Command::ClientJs => self.give_client(reply),
+            // As a whole, so that its client sees by the status that the connection leads astray.
+            Command::Batch if self.is_elsewhere(&request) => {
+                self.give(reply, wrong_server());
+            }
             Command::Batch => self.run_batch(forwarded),
             Command::History { name, since, limit } => {
                 let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
@@ -334,6 +342,10 @@ impl Hub {
             self.name_document(slot);
         }
     }
+}
+
+fn wrong_server() -> Answer {
+    Answer::error(ErrorCode::WrongServer, "the session lives on another communication server")
 }
 
 /// The parameters of a batch's line; what it does not say of the session, the batch says.

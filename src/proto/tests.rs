@@ -25,6 +25,8 @@ mod leaving;
 mod sends;
 #[cfg(test)]
 mod stalled;
+#[cfg(test)]
+mod storm;
 
 /// Some hubs whose parcels and moves are carried at once.
 struct Pack {

@@ -38,7 +38,9 @@ impl Pilot {
     ) {
         let clock = self.clock(now);
         match what {
-            What::Subscribe { channel, .. } => self.subscribe(channel, topics, long, now),
+            What::Subscribe { channel, .. } => {
+                self.subscribe(channel, topics, long, net.sites.len() == 1, now);
+            }
             What::Unsubscribe { channel, .. } => {
                 if let Some(key) = self.keys[channel].take() {
                     let over = self.shadow.channels.get(&key).is_some_and(|seen| seen.over);
@@ -83,7 +85,14 @@ impl Pilot {
         }
     }
 
-    fn subscribe(&mut self, channel: usize, topics: &[TopicPlan], long: bool, now: Instant) {
+    fn subscribe(
+        &mut self,
+        channel: usize,
+        topics: &[TopicPlan],
+        long: bool,
+        alone: bool,
+        now: Instant,
+    ) {
         if self.keys[channel].is_some() {
             return;
         }
@@ -104,7 +113,7 @@ impl Pilot {
         self.keys[channel] = Some(key);
         let again = self.shadow.channels.values().any(|seen| seen.topic == topic.name);
         let mut seen = Seen::new(topic.name, numberer, folds, long);
-        seen.again = again;
+        (seen.again, seen.alone) = (again, alone);
         self.shadow.channels.insert(key, seen);
     }
 
@@ -142,6 +151,11 @@ impl Pilot {
                 self.drain(net, now);
             }
         }
+    }
+
+    /// Whether it can have a session on one server only.
+    fn has_one_session(&self, net: &Network) -> bool {
+        net.sites.len() == 1 || self.plan.settings.routes == 1
     }
 
     fn is_heard(&self, channel: usize) -> bool {
@@ -183,7 +197,11 @@ impl Pilot {
                         let head = shared.lock().local_head(seen.topic, site);
                         net.sites[site].is_open() && seen.place == head
                     }),
-                    Numberer::Board | Numberer::Echo => self.is_heard(channel),
+                    // With sessions on several servers a consumer reads one server's topic, and
+                    // may write to another's.
+                    Numberer::Board | Numberer::Echo => {
+                        self.is_heard(channel) || !self.has_one_session(net)
+                    }
                 };
             if !there {
                 return Some(format!("{key:?} {} is at {:?}", seen.topic, seen.place));

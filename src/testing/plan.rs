@@ -131,7 +131,9 @@ impl Plan {
         let topics = TOPICS.map(|(name, numberer)| TopicPlan { name, numberer }).to_vec();
         let most = pick(&mut random, &[4, 4, 11]);
         let agents = 2 + random.below(most);
-        let agents = (0..agents).map(|_| agent(routes.len(), long, &mut random)).collect();
+        // A strict channel does not survive a move to another server.
+        let strict = !long && count == 1;
+        let agents = (0..agents).map(|_| agent(routes.len(), strict, &mut random)).collect();
         let end = DAWN + Span::from_millis(6_000 + random.below(6_000));
         let mut plan = Self { seed, long, sites, routes, topics, agents, deeds: Vec::new(), end };
         plan.deeds = schedule::deeds(&plan, &mut random);
@@ -220,7 +222,7 @@ fn routes(sites: usize, random: &mut Random) -> Vec<RoutePlan> {
     }
 }
 
-fn agent(routes: usize, long: bool, random: &mut Random) -> AgentPlan {
+fn agent(routes: usize, strict: bool, random: &mut Random) -> AgentPlan {
     let millis = |random: &mut Random, from, to| Span::from_millis(from + random.below(to - from));
     let heartbeat = millis(random, 200, 900);
     let settings = AgentSettings {
@@ -247,11 +249,11 @@ fn agent(routes: usize, long: bool, random: &mut Random) -> AgentPlan {
     let mut channels = Vec::new();
     for topic in 0..TOPICS.len() {
         if random.below(3) > 0 {
-            channels.push(channel(topic, long, random));
+            channels.push(channel(topic, strict, random));
         }
     }
     if channels.is_empty() {
-        channels.push(channel(0, long, random));
+        channels.push(channel(0, strict, random));
     }
     AgentPlan {
         seed: random.next(),
@@ -262,7 +264,7 @@ fn agent(routes: usize, long: bool, random: &mut Random) -> AgentPlan {
     }
 }
 
-fn channel(topic: usize, long: bool, random: &mut Random) -> ChannelPlan {
+fn channel(topic: usize, strict: bool, random: &mut Random) -> ChannelPlan {
     let folds = TOPICS[topic].0.starts_with("feed") || TOPICS[topic].0.starts_with("quote");
     let (mut mode, mut rate) = (Mode::Queue, None);
     match random.below(8) {
@@ -270,7 +272,8 @@ fn channel(topic: usize, long: bool, random: &mut Random) -> ChannelPlan {
         1 if folds => rate = Some(4),
         _ => {}
     }
-    let strict = !long && mode == Mode::Queue && rate.is_none() && random.below(12) == 0;
+    let plain = mode == Mode::Queue && rate.is_none();
+    let strict = strict && plain && random.below(12) == 0;
     ChannelPlan { topic, mode, rate, strict }
 }
 

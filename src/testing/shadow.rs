@@ -20,6 +20,9 @@ pub struct Seen {
     pub folds: bool,
     /// Whether nothing may be missing, and no epoch may change.
     pub long: bool,
+    /// Whether all routes lead to one server. Where there are several, what a document brings
+    /// that stands apart from the others is dropped, and may be told as missing.
+    pub alone: bool,
     /// The last message, or where the channel starts.
     pub place: Option<At>,
     /// Whether it has ended for good.
@@ -52,6 +55,7 @@ impl Seen {
             numberer,
             folds,
             long,
+            alone: false,
             place: None,
             over: false,
             payload: Vec::new(),
@@ -95,7 +99,7 @@ impl Seen {
         // The place where a document opens may lie behind what is missing since the channel was
         // opened: that is told once, before anything else.
         let first = std::mem::replace(&mut self.first, false);
-        if first && to.1 == place.1 && missing.is_some() {
+        if first && to.1 == place.1 {
             return;
         }
         if std::mem::replace(&mut self.confused, false) {
@@ -112,7 +116,9 @@ impl Seen {
         }
         let numbered = self.numberer == Numberer::Source;
         assert!(!(self.long && numbered), "{topic}: a gap from {place:?} to {to:?}");
-        let copy = self.copies.range((to.0, place.1 + 1)..=to).next().filter(|_| !self.folds);
+        let mut copies = self.copies.range((to.0, place.1 + 1)..=to);
+        let copy =
+            copies.next().filter(|_| !self.folds && self.alone && self.numberer != Numberer::Echo);
         assert!(copy.is_none(), "{topic}: {copy:?} came and is missing, {place:?} to {to:?}");
         if self.numberer != Numberer::Echo {
             ledger.check_gap(topic, to.0, (place.1, to.1), visited);
