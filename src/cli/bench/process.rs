@@ -93,8 +93,8 @@ pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
 }
 
 /// Packets that the machine's cores have dropped so far because their backlog was full, from
-/// `/proc/net/softnet_stat`. On loopback that is a machine with too much to do: whoever waits for such
-/// a packet waits for TCP to repeat it, which takes from 0.2 seconds to minutes.
+/// `/proc/net/softnet_stat`. On loopback that is a machine with too much to do: whoever waits for
+/// such a packet waits for TCP to repeat it, which takes from 0.2 seconds to minutes.
 pub fn packets_dropped() -> u64 {
     parse_softnet(&read_to_string("/proc/net/softnet_stat").unwrap_or_default())
 }
