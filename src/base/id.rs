@@ -104,6 +104,11 @@ impl Cid {
     pub const fn is_clients_choice(self) -> bool {
         self.0 > 0 && self.0 < Self::SHARED_FIRST
     }
+
+    /// Whether the server has given it to a private topic.
+    pub const fn is_private(self) -> bool {
+        self.0 >= Self::PRIVATE_FIRST
+    }
 }
 
 impl fmt::Display for Cid {

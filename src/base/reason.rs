@@ -177,6 +177,9 @@ pub enum CloseReason {
     PeerClosed,
     /// Reading or writing failed.
     TransportError,
+    /// The peer has acknowledged nothing for so long that TCP gave it up: it is gone, or reads
+    /// nothing.
+    TimedOut,
     /// The exchange asked for it (`Connection: close`, HTTP/1.0).
     Finished,
     /// The peer broke HTTP; it got the status first.
@@ -199,9 +202,10 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the metrics.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::PeerClosed,
         Self::TransportError,
+        Self::TimedOut,
         Self::Finished,
         Self::BadRequest,
         Self::RequestTimeout,
@@ -218,6 +222,7 @@ impl CloseReason {
         match self {
             Self::PeerClosed => "peer-closed",
             Self::TransportError => "transport-error",
+            Self::TimedOut => "timed-out",
             Self::Finished => "finished",
             Self::BadRequest => "bad-request",
             Self::RequestTimeout => "request-timeout",

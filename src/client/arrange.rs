@@ -3,7 +3,7 @@
 use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::time::Instant;
 use crate::client::agent::Agent;
-use crate::client::channel::Channel;
+use crate::client::channel::{Channel, Status};
 use crate::client::event::RouteId;
 use crate::client::leg::{Leg, LegId};
 
@@ -18,7 +18,7 @@ impl Agent {
             return;
         }
         if let Some(heir) = self.heir_of_main(now) {
-            self.promote(heir);
+            self.promote(heir, now);
         }
         let wanted = self.routes_apart();
         let surplus: Vec<LegId> = self.legs[1..]
@@ -50,7 +50,8 @@ impl Agent {
 
     /// Makes the leg at `at` the main one. What was on the wire in the session of the old one may
     /// have been taken or not.
-    fn promote(&mut self, at: usize) {
+    fn promote(&mut self, at: usize, now: Instant) {
+        self.leave_conversations(now);
         self.legs.swap(0, at);
         let routes: Vec<RouteId> = self.legs.iter().map(|leg| leg.route).collect();
         for leg in &mut self.legs {
@@ -60,6 +61,37 @@ impl Agent {
         }
         self.forsake_sends();
         self.sending = self.channels.keys().copied().collect();
+        for seat in self.legs[0].seats.values_mut().filter(|s| s.status == Status::Elsewhere) {
+            seat.status = Status::Wanted(now);
+        }
+        self.legs[0].channels_at = now;
+        self.follow_main(now);
+    }
+
+    /// The main leg is to be so no longer: conversations with resources end there.
+    fn leave_conversations(&mut self, now: Instant) {
+        let id = self.legs[0].id;
+        let mut left = Vec::new();
+        for (key, seat) in &mut self.legs[0].seats {
+            if let Some(cid) = seat.cid.filter(|cid| cid.is_private()) {
+                (seat.cid, seat.status) = (None, Status::Elsewhere);
+                left.push((*key, cid));
+            }
+        }
+        let streams: Vec<_> =
+            self.documents.iter().filter(|d| d.leg == id).map(|d| d.stream).collect();
+        for (key, cid) in left {
+            self.call_close(id, cid);
+            let (merge, mut sink) = self.merging(now);
+            streams.iter().for_each(|stream| merge.leave(key, *stream, &mut sink));
+        }
+    }
+
+    /// What the main leg's server numbers for itself is followed, wherever it differs.
+    pub(crate) fn follow_main(&mut self, now: Instant) {
+        let site = self.legs[0].number;
+        let (merge, sink) = self.merging(now);
+        merge.set_main(site, &sink);
     }
 
     /// Routes that are to have a leg beside the main one.

@@ -5,6 +5,7 @@ use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
 use crate::client::channel::Status;
+use crate::client::document::Document;
 use crate::client::event::{CallId, ChannelKey, Event, Output, Request, RouteId};
 use crate::client::leg::{Leg, LegId};
 use crate::wire::command::{OpenRequest, encode_query};
@@ -19,8 +20,8 @@ pub(crate) enum Kind {
     Open(Vec<ChannelKey>),
     /// A numbered send of this channel.
     Send(ChannelKey),
-    /// `close` or `logout`: nobody waits for the answer.
-    Farewell,
+    /// `close`, `logout`, a heartbeat: nobody waits for the answer.
+    Word,
     /// `ping`, sent at this moment.
     Ping(Instant),
 }
@@ -85,7 +86,7 @@ impl Agent {
                     keys.into_iter().for_each(|key| leg.want(key, at));
                 }
                 Kind::Send(key) if id == self.legs[0].id => self.retry_send(key, call, at),
-                Kind::Send(_) | Kind::Farewell | Kind::Ping(_) => {}
+                Kind::Send(_) | Kind::Word | Kind::Ping(_) => {}
             }
         }
         self.drive(now);
@@ -134,7 +135,9 @@ impl Agent {
                 // Its frame may have been faster than the answer.
                 if let Some(cid) = seat.cid.or_else(|| answer.cid()) {
                     leg.expect(cid, answer.number("sn").unwrap_or(1));
-                    self.name_channel(id, key, cid);
+                    if !self.name_channel(id, key, cid) {
+                        return;
+                    }
                 }
                 if let Some(place) = answer.position() {
                     self.merge.start(key, place);
@@ -153,7 +156,8 @@ impl Agent {
             Err(refused) => {
                 seat.status = Status::Refused;
                 let hopeless = |leg: &Leg| {
-                    leg.seats.get(&key).is_none_or(|seat| seat.status == Status::Refused)
+                    let status = leg.seats.get(&key).map(|seat| seat.status);
+                    matches!(status, None | Some(Status::Refused | Status::Elsewhere))
                 };
                 if self.legs.iter().all(hopeless) {
                     self.tell_refused(key, refused, None);
@@ -163,14 +167,24 @@ impl Agent {
         }
     }
 
-    /// The leg's session calls the channel `cid`.
-    pub(crate) fn name_channel(&mut self, id: LegId, key: ChannelKey, cid: Cid) {
-        let Some(leg) = self.leg(id) else { return };
-        if leg.name(key, cid) && id == self.legs[0].id {
+    /// The leg's session calls the channel `cid`; says whether that is of use.
+    pub(crate) fn name_channel(&mut self, id: LegId, key: ChannelKey, cid: Cid) -> bool {
+        let is_main = id == self.legs[0].id;
+        let Some(leg) = self.leg(id) else { return false };
+        if !is_main && cid.is_private() {
+            // A conversation of its own on each server: what is sent is heard on the main one.
+            if let Some(seat) = leg.seats.get_mut(&key) {
+                (seat.cid, seat.status) = (None, Status::Elsewhere);
+            }
+            self.call_close(id, cid);
+            return false;
+        }
+        if leg.name(key, cid) && is_main {
             // What was numbered under another channel number can be decided no more.
             self.forsake_channel(key);
         }
         self.sending.insert(key);
+        true
     }
 
     /// Tells of a channel that could not be opened, unless it is open elsewhere.
@@ -225,12 +239,37 @@ impl Agent {
     /// Ends the channel that the leg's session calls `cid`.
     pub(crate) fn call_close(&mut self, id: LegId, cid: Cid) {
         let query = encode_query(&[("cid", &cid.to_string())]);
-        self.call(id, Kind::Farewell, ("close", &query), None);
+        self.call(id, Kind::Word, ("close", &query), None);
     }
 
     /// Ends the leg's session at the server.
     pub(crate) fn call_logout(&mut self, id: LegId) {
-        self.call(id, Kind::Farewell, ("logout", ""), None);
+        self.call(id, Kind::Word, ("logout", ""), None);
+    }
+
+    /// Lets the leg's server hear of the client, where it demands that and nothing else did.
+    pub(crate) fn call_beat(&mut self, id: LegId, now: Instant) {
+        if self.leg(id).is_some_and(|leg| leg.beat_at <= now && !leg.spoke) {
+            self.call(id, Kind::Word, ("ping", ""), None);
+        }
+        let beat = self.beat_of(id);
+        if let Some(leg) = self.leg(id).filter(|leg| leg.spoke) {
+            // Any command will do.
+            leg.spoke = false;
+            leg.beat_at = beat.map_or(Instant::NEVER, |beat| now + beat);
+        }
+    }
+
+    /// How often the leg's server wants to hear of the client; `None`: it does not demand it.
+    fn beat_of(&self, id: LegId) -> Option<Span> {
+        let mine = self.documents.iter().filter(|d| d.leg == id && d.is_running() && d.demands);
+        mine.map(Document::beat).min()
+    }
+
+    /// Asks the leg's server for another heartbeat interval.
+    pub(crate) fn call_heartbeat(&mut self, id: LegId, interval: Span) {
+        let query = encode_query(&[("h", &interval.as_millis().to_string())]);
+        self.call(id, Kind::Word, ("ping", &query), None);
     }
 
     /// Measures the round trip.
@@ -255,6 +294,7 @@ impl Agent {
         body: Option<Vec<u8>>,
     ) {
         let Some(leg) = self.leg(leg) else { return };
+        leg.spoke = true;
         let number = leg.number;
         let mut target = format!("{name}?");
         let mut key = None;

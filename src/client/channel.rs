@@ -17,6 +17,8 @@ pub enum Status {
     Open,
     /// This server will not have it, and is not asked again.
     Refused,
+    /// It is a conversation with a resource, which is held in the main session alone.
+    Elsewhere,
 }
 
 /// A channel in one session.
@@ -48,7 +50,7 @@ impl Seat {
     pub fn due_at(&self) -> Option<Instant> {
         match self.status {
             Status::Wanted(at) | Status::Asked(at) => Some(at),
-            Status::Open | Status::Refused => None,
+            Status::Open | Status::Refused | Status::Elsewhere => None,
         }
     }
 }

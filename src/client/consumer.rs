@@ -196,6 +196,16 @@ impl Agent {
         self.legs[0].route
     }
 
+    /// Asks for another heartbeat interval, for the documents that run and for those to come. The
+    /// server keeps it within its bounds; each heartbeat says what is in force.
+    pub fn set_heartbeat(&mut self, interval: Span, now: Instant) {
+        self.settings.heartbeat = Some(interval);
+        for leg in self.leg_ids() {
+            self.call_heartbeat(leg, interval);
+        }
+        self.drive(now);
+    }
+
     /// Measures the time of a command's round trip: [`Event::RoundTrip`].
     ///
     /// [`Event::RoundTrip`]: crate::client::event::Event::RoundTrip

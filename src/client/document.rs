@@ -4,6 +4,7 @@ use crate::base::time::{Instant, Span};
 use crate::client::event::{ChannelKey, RouteId, StreamId};
 use crate::client::leg::{Leg, LegId};
 use crate::client::settings::Settings;
+use crate::html::frame::Identity;
 use crate::html::scan::Scanner;
 
 /// The life of a document: `Asked -> Begun -> Running`, or `Asked -> Refused`.
@@ -61,6 +62,8 @@ pub struct Document {
     pub last_byte: Instant,
     /// The heartbeat interval that it promises.
     pub heartbeat: Span,
+    /// Whether the server demands to be heard of within each interval.
+    pub demands: bool,
     /// Whether the consumer was warned since the last byte.
     pub quiet: bool,
     /// Taken out while it is at work.
@@ -94,11 +97,22 @@ impl Document {
             since: now,
             last_byte: now,
             heartbeat: settings.heartbeat.unwrap_or(Span::from_secs(15)),
+            demands: false,
             quiet: false,
             scanner: Some(Scanner::new(settings.line_bytes_max)),
             refusal: Vec::new(),
             retry_after: Span::ZERO,
         }
+    }
+
+    /// Its identity frame has come: it belongs to the session of this number.
+    pub(crate) fn begin(&mut self, identity: &Identity<'_>, session: u32, now: Instant) {
+        self.phase = Phase::Running;
+        self.since = now;
+        self.d = identity.d;
+        self.heartbeat = identity.heartbeat.max(Span::from_millis(1));
+        self.session = session;
+        self.demands = identity.client_heartbeat;
     }
 
     /// Whether its identity frame has come.
@@ -114,6 +128,11 @@ impl Document {
     /// Whether it is a lasting duplicate.
     pub fn is_duplicate(&self) -> bool {
         self.purpose == Purpose::Duplicate
+    }
+
+    /// How long after the last command the client lets itself be heard, so that it is in time.
+    pub fn beat(&self) -> Span {
+        self.heartbeat.fraction(3, 4)
     }
 
     /// When a document that it replaces is closed at the latest.

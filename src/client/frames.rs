@@ -65,7 +65,11 @@ impl Agent {
             Frame::Outcome { c, n, e } => self.take_outcome(stream, c, n, e),
             Frame::Heartbeat { interval, .. } => {
                 document.heartbeat = interval.max(Span::from_millis(1));
+                let (demands, beat) = (document.demands, document.beat());
                 self.counters.heartbeats += 1;
+                if demands && let Some(leg) = self.current_leg(stream) {
+                    leg.beat_at = leg.beat_at.min(now + beat);
+                }
             }
             Frame::Move { e, within } => {
                 self.take_move(stream, &e, within.unwrap_or(Span::ZERO), now);
@@ -104,26 +108,17 @@ impl Agent {
                 key: identity.key.map(str::to_owned),
             });
         }
-        document.phase = Phase::Running;
-        document.since = now;
-        document.d = identity.d;
-        document.heartbeat = identity.heartbeat.max(Span::from_millis(1));
-        document.session = leg.number;
-        for key in std::mem::take(&mut document.opens) {
-            if let Some(seat) = leg.seats.get_mut(&key)
-                && matches!(seat.status, Status::Wanted(_) | Status::Asked(_))
-            {
-                seat.status = Status::Asked(open_until);
-            }
-        }
-        leg.channels_at = now;
+        document.begin(identity, leg.number, now);
+        leg.begin(document, open_until, now);
         if purpose == Purpose::Duplicate {
             document.replace_at = replace_at;
         } else {
             leg.document_at = replace_at;
             (leg.route, leg.failed, leg.moving) = (route, 0, None);
         }
-        self.merge.begin_site(stream, leg.number);
+        let number = leg.number;
+        self.merge.begin_site(stream, number);
+        self.follow_main(now);
         self.tell_state();
         self.events.push_back(Event::Session {
             scs: identity.scs.to_owned(),
@@ -173,8 +168,10 @@ impl Agent {
             }
             return;
         };
-        if let Some(leg) = self.current_leg(id.0).map(|leg| leg.id) {
-            self.name_channel(leg, key, id.1);
+        if let Some(leg) = self.current_leg(id.0).map(|leg| leg.id)
+            && !self.name_channel(leg, key, id.1)
+        {
+            return;
         }
         let (merge, mut sink) = self.merging(now);
         merge.handle_opened(id, key, Item::Opened { ep, n, head }, &mut sink);
@@ -198,7 +195,9 @@ impl Agent {
             }
             return;
         };
-        if lives && self.merge.lives_elsewhere(key, id.0) {
+        let others: Vec<StreamId> =
+            self.documents.iter().filter(|d| d.leg != leg).map(|d| d.stream).collect();
+        if lives && self.merge.lives_on(key, &others) {
             // This server has it no more, and another has.
             let (merge, mut sink) = self.merging(now);
             merge.leave(key, id.0, &mut sink);
@@ -240,6 +239,9 @@ impl Agent {
         let Some(leg) = legs.iter_mut().find(|other| other.id == leg) else { return };
         let Some(seat) = leg.seats.get_mut(&key) else { return };
         seat.cid = None;
+        if seat.status == Status::Elsewhere {
+            return;
+        }
         if comes_back(end) {
             let at = now + seat.backoff.wait(random);
             seat.status = Status::Wanted(at);

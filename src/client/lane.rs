@@ -27,6 +27,40 @@ impl Hold {
     }
 }
 
+/// Bytes of messages that a lane keeps while it stands apart.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// The last messages of one epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    items: VecDeque<Item<'static>>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Adds a message; the oldest go where there are too many.
+    pub(crate) fn push(&mut self, item: Item<'static>) {
+        self.bytes += item.bytes();
+        self.items.push_back(item);
+        while self.bytes > KEPT_BYTES_MAX
+            && let Some(oldest) = self.items.pop_front()
+        {
+            self.bytes -= oldest.bytes();
+        }
+    }
+
+    /// Takes all out.
+    pub(crate) fn take(&mut self) -> VecDeque<Item<'static>> {
+        self.bytes = 0;
+        std::mem::take(&mut self.items)
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
 /// A channel of a document.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -51,6 +85,8 @@ pub(crate) struct Lane {
     pub(crate) jumped: Option<Offset>,
     /// What waits; `None` where nothing does.
     pub(crate) hold: Option<Hold>,
+    /// The last messages that it brought while it stood apart.
+    pub(crate) kept: Kept,
     /// The document has ended; what it held back is still in hand.
     pub(crate) over: bool,
 }
@@ -75,6 +111,7 @@ impl Lane {
             asked,
             jumped: None,
             hold: None,
+            kept: Kept::default(),
             over: false,
         }
     }

@@ -11,6 +11,7 @@ use crate::base::backoff::Backoff;
 use crate::base::id::{Cid, Mid};
 use crate::base::time::Instant;
 use crate::client::channel::{Seat, Status};
+use crate::client::document::Document;
 use crate::client::event::{ChannelKey, RouteId};
 use crate::client::settings::Settings;
 
@@ -59,6 +60,10 @@ pub(crate) struct Leg {
     pub(crate) singly: bool,
     /// No channel is due before this moment.
     pub(crate) channels_at: Instant,
+    /// When the server must hear of the client again, where it demands that.
+    pub(crate) beat_at: Instant,
+    /// Whether a command was put out since that moment was set.
+    pub(crate) spoke: bool,
     /// The agent's channels in this session.
     pub(crate) seats: BTreeMap<ChannelKey, Seat>,
     /// The last number of each channel in this session, whether it is open or not.
@@ -85,6 +90,8 @@ impl Leg {
             call_backoff: settings.backoff,
             singly: false,
             channels_at: Instant::NEVER,
+            beat_at: Instant::NEVER,
+            spoke: false,
             seats: BTreeMap::new(),
             last_cids: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -107,6 +114,22 @@ impl Leg {
     pub(crate) fn expect(&mut self, cid: Cid, n: u64) {
         let next = self.numbers.entry(cid).or_insert(1);
         *next = n.max(*next);
+    }
+
+    /// A document of it has begun; the channels asked for with it must be open at `open_until`.
+    pub(crate) fn begin(&mut self, document: &mut Document, open_until: Instant, now: Instant) {
+        self.beat_at = match document.demands {
+            true => self.beat_at.min(now + document.beat()),
+            false => Instant::NEVER,
+        };
+        for key in std::mem::take(&mut document.opens) {
+            if let Some(seat) = self.seats.get_mut(&key)
+                && matches!(seat.status, Status::Wanted(_) | Status::Asked(_))
+            {
+                seat.status = Status::Asked(open_until);
+            }
+        }
+        self.channels_at = now;
     }
 
     /// Adds a channel, to be opened.
@@ -134,6 +157,7 @@ impl Leg {
     pub(crate) fn forget_session(&mut self, number: u32) -> bool {
         self.number = number;
         self.leaving = None;
+        self.beat_at = Instant::NEVER;
         self.channels_at = Instant::ZERO;
         self.seats.values_mut().for_each(Seat::forget);
         self.last_cids.clear();

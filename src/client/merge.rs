@@ -17,9 +17,11 @@
 //!
 //! Documents of one session are of one **site**. Two sites that number a topic for themselves have
 //! nothing in common: while the track has a lane of one site, a lane of another that comes with an
-//! epoch of its own waits, and if nothing has changed after a while **stands apart**: what it brings
-//! is dropped, until it comes to the track's epoch or the track has nobody else. A lane that begins in an epoch without any message waits as
-//! at a gap: a server that was just started has such a one until its publisher speaks.
+//! epoch of its own waits, and if nothing has changed after a while **stands apart**: what it
+//! brings is dropped, until it comes to the track's epoch or the track has nobody else. The site of
+//! the main session does not stand apart for long: the track follows it, once it has said
+//! something. A lane that begins in an epoch without any message waits as at a gap: a server that
+//! was just started has such a one until its publisher speaks.
 
 use std::collections::HashMap;
 
@@ -44,7 +46,13 @@ pub struct Merge {
     pub(crate) lanes: HashMap<LaneId, Lane>,
     /// Lanes with a hold, in the order they came to it.
     pub(crate) held: Vec<LaneId>,
+    /// Lanes that have joined their track, and kept something while they stood apart.
+    pub(crate) joined: Vec<LaneId>,
     pub(crate) newest: Option<StreamId>,
+    /// The site of the main session, where sends go.
+    pub(crate) main_site: u32,
+    /// From then on it has shown whether the main session numbers for itself.
+    pub(crate) main_since: Instant,
     /// The site of each document that runs.
     pub(crate) sites: HashMap<StreamId, u32>,
 }
@@ -189,12 +197,12 @@ impl Merge {
     /// Any other frame of the channel that `stream` calls `cid`.
     pub fn handle(&mut self, id: (StreamId, Cid), item: Item<'_>, sink: &mut Sink<'_>) {
         self.take(id, item, sink);
-        if !self.held.is_empty() {
+        if !self.held.is_empty() || !self.joined.is_empty() {
             self.settle(sink);
         }
     }
 
-    fn take(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {
+    pub(crate) fn take(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {
         if self.stands_apart(id, &item, sink) {
             return;
         }
@@ -213,7 +221,7 @@ impl Merge {
         } else if waits {
             let bytes = item.bytes();
             // Whether the other site still lives is known when it was silent for the drop time.
-            let apart = matches!(item, Item::Opened { ep, .. } if self.is_led(id, ep));
+            let apart = self.will_stand_apart(id, &item, sink.now);
             let until = sink.now + sink.hold_for.times(if apart { APART_AFTER } else { 1 });
             let Some(lane) = self.lanes.get_mut(&id) else { return };
             lane.hold = Some(Hold { until, items: [item.into_owned()].into(), bytes });
@@ -248,7 +256,7 @@ impl Merge {
         };
         let opens = matches!(item, Item::Opened { .. });
         let late = !opens && lane.era != track.era;
-        if late || track.folds || lane.life != track.life || matches!(item, Item::Closed(_)) {
+        if late || lane.life != track.life || matches!(item, Item::Closed(_)) {
             return false;
         }
         let to = lane.place_before(item);
@@ -260,7 +268,7 @@ impl Merge {
             .filter(|other| other.era == track.era || other.hold.is_some())
             .filter(|other| other.reach().ep == place.ep);
         if to.ep == place.ep {
-            to.n > place.n && others.any(|other| other.reach().n < to.n)
+            !track.folds && to.n > place.n && others.any(|other| other.reach().n < to.n)
         } else {
             let from = self.from(id, lane);
             let empty = matches!(item, Item::Opened { head: Offset(0), .. })
@@ -278,7 +286,9 @@ impl Merge {
 
     /// Ends the holds that need not wait any longer.
     pub(crate) fn settle(&mut self, sink: &mut Sink<'_>) {
-        while let Some(id) = self.next_release(sink.now) {
+        loop {
+            self.deliver_kept(sink);
+            let Some(id) = self.next_release(sink.now) else { return };
             self.held.retain(|held| *held != id);
             self.release(id, sink);
         }
@@ -307,10 +317,7 @@ impl Merge {
         let hold = self.lanes.get_mut(&id).and_then(|lane| lane.hold.take());
         let mut items = hold.map(|hold| hold.items).unwrap_or_default();
         let gaps = sink.counters.gaps;
-        if let Some(Item::Opened { ep, .. }) = items.front()
-            && self.lanes.get(&id).is_some_and(|lane| lane.fresh && !lane.over)
-            && self.is_led(id, *ep)
-        {
+        if items.front().is_some_and(|first| self.will_stand_apart(id, first, sink.now)) {
             return self.set_apart(id, items, sink);
         }
         if let Some(first) = items.pop_front() {

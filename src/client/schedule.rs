@@ -44,6 +44,11 @@ impl Agent {
         if self.can_call(&self.legs[0]) {
             self.call_sends(now);
         }
+        for id in self.leg_ids() {
+            if self.legs.iter().any(|leg| leg.id == id && self.can_call(leg)) {
+                self.call_beat(id, now);
+            }
+        }
         self.tell_state();
     }
 
@@ -62,7 +67,7 @@ impl Agent {
         for leg in &self.legs {
             at = at.min(self.main_at(leg));
             if self.can_call(leg) {
-                at = at.min(leg.channels_at);
+                at = at.min(leg.channels_at).min(leg.beat_at);
             }
         }
         if self.can_call(&self.legs[0]) {

@@ -4,7 +4,7 @@ use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
-use crate::client::channel::Status;
+use crate::client::channel::{Seat, Status};
 use crate::client::document::{Document, Phase, Purpose};
 use crate::client::event::{
     ChannelKey, Event, Failure, Output, Request, RouteId, StreamId, StreamState,
@@ -94,7 +94,8 @@ impl Agent {
     /// Puts as many channels into the request of a new session as fit; the rest follow by command.
     fn ask_channels(&self, leg: &Leg, document: &mut Document, pairs: &mut Vec<(&str, String)>) {
         let mut bytes = 0;
-        let wanted = leg.seats.iter().filter(|(_, seat)| seat.status != Status::Refused);
+        let over = |seat: &Seat| matches!(seat.status, Status::Refused | Status::Elsewhere);
+        let wanted = leg.seats.iter().filter(|(_, seat)| !over(seat));
         for (key, _) in wanted {
             let Some(channel) = self.channels.get(key) else { continue };
             let open = self.open_request(*key, &channel.request).to_string();

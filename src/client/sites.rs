@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::base::id::{Epoch, Offset};
+use crate::base::time::Instant;
 use crate::client::event::{ChannelKey, StreamId};
 use crate::client::lane::Lane;
 use crate::client::merge::Merge;
-use crate::client::track::{Item, LaneId, Sink};
+use crate::client::track::{From, Item, LaneId, Sink};
 use crate::wire::command::Position;
 
 impl Merge {
@@ -28,12 +29,13 @@ impl Merge {
             })
     }
 
-    /// Whether a document of another site than that of `stream` carries the channel.
-    pub fn lives_elsewhere(&self, channel: ChannelKey, stream: StreamId) -> bool {
+    /// Whether one of `streams` carries the channel.
+    pub fn lives_on(&self, channel: ChannelKey, streams: &[StreamId]) -> bool {
         let Some(track) = self.tracks.get(&channel) else { return false };
-        let site = self.sites.get(&stream).copied();
-        let mut lanes = track.lanes.iter().filter_map(|id| self.lanes.get(id));
-        lanes.any(|lane| lane.life == track.life && !lane.fresh && Some(lane.site) != site)
+        let mut lanes = track.lanes.iter().filter_map(|id| Some((id.0, self.lanes.get(id)?)));
+        lanes.any(|(stream, lane)| {
+            lane.life == track.life && !lane.fresh && streams.contains(&stream)
+        })
     }
 
     /// The site of `stream` has the channel no more, and others have.
@@ -50,45 +52,93 @@ impl Merge {
     }
 
     /// A document has ended. If nobody is left in the track's epoch, and some stand apart or are in
-    /// an epoch that it has not come to, it goes on there. Those in an earlier one follow by
-    /// themselves, and where nothing was said yet there is nothing to go on with.
+    /// an epoch that it has not come to, it goes on there. Those that were open when the others
+    /// left their epoch follow by themselves, unless they go on speaking after a while; and where
+    /// nothing was said yet there is nothing to go on with.
     pub(crate) fn rejoin(&mut self, channel: ChannelKey, sink: &mut Sink<'_>) {
-        let Some(track) = self.tracks.get_mut(&channel) else { return };
-        let lanes = track.lanes.iter().filter_map(|id| self.lanes.get(id));
-        let live = lanes.filter(|lane| lane.life == track.life && !lane.fresh);
+        let Some(track) = self.tracks.get(&channel) else { return };
+        let all = track.lanes.iter().filter_map(|id| Some((*id, self.lanes.get(id)?)));
+        let live = all.filter(|(_, lane)| lane.life == track.life && !lane.fresh && !lane.over);
         let here = |lane: &Lane| track.place.is_some_and(|place| place.ep == lane.place.ep);
-        if live.clone().any(here) {
+        if live.clone().any(|(_, lane)| here(lane)) {
             return self.gather(channel);
         }
-        let fit = |lane: &&Lane| match lane.apart {
-            true => lane.place.n > Offset(0),
-            false => !track.has_left(lane.place.ep),
-        };
+        let spoken = live.filter(|(_, lane)| !lane.apart || lane.place.n > Offset(0));
         // The furthest one: what stood apart has dropped what it was past.
-        let fit = live.clone().filter(fit).map(|lane| lane.place);
-        if let Some(place) = fit.max_by_key(|place| place.n) {
-            let newest = self.newest.unwrap_or(StreamId(0));
-            track.turn(channel, newest, (place.ep, place.n, place.n), sink);
-            self.gather(channel);
+        let furthest = |(_, lane): &(LaneId, &Lane)| lane.place.n;
+        let in_time = spoken.filter(|(id, lane)| !self.is_late(*id, lane.place.ep));
+        let next = in_time.max_by_key(furthest).map(|(id, _)| id);
+        if let Some(id) = next {
+            self.turn_to(id, sink);
+        } else if let Some(track) = self.tracks.get_mut(&channel) {
+            track.alone_until = sink.now + sink.hold_for;
         }
     }
 
-    /// Whoever is in the track's epoch belongs to it from now on.
+    /// Whoever is in the track's epoch belongs to it from now on; who is of another site, and is
+    /// not, stands apart.
     pub(crate) fn gather(&mut self, channel: ChannelKey) {
         let Some(track) = self.tracks.get(&channel) else { return };
+        let here = |lane: &Lane| track.place.is_some_and(|place| place.ep == lane.place.ep);
+        let lanes = track.lanes.iter().filter_map(|id| self.lanes.get(id));
+        let sites: Vec<u32> =
+            lanes.filter(|lane| !lane.fresh && here(lane)).map(|lane| lane.site).collect();
         for id in &track.lanes {
-            if let Some(lane) = self.lanes.get_mut(id)
-                && !lane.fresh
-                && track.place.is_some_and(|place| place.ep == lane.place.ep)
-            {
+            let Some(lane) = self.lanes.get_mut(id).filter(|lane| !lane.fresh) else { continue };
+            if here(lane) {
                 lane.era = track.era;
                 lane.apart = false;
+                if !lane.kept.is_empty() {
+                    self.joined.push(*id);
+                }
+            } else if lane.hold.is_none() && !sites.contains(&lane.site) {
+                lane.apart = true;
             }
         }
     }
 
-    /// Whether a lane that is, or wants to be, in epoch `ep` finds the track in another one, in which
-    /// a living lane of another site leads it.
+    /// The main session is another from now on: what it numbers for itself is followed, since it is
+    /// there that the consumer's sends are heard. Whether it numbers for itself shows after a
+    /// while.
+    pub(crate) fn set_main(&mut self, site: u32, sink: &Sink<'_>) {
+        if self.main_site != site {
+            self.main_site = site;
+            self.main_since = sink.now + sink.hold_for;
+        }
+    }
+
+    /// Has what lanes kept while they stood apart delivered, where it is not yet, now that the
+    /// track has come to their epoch.
+    pub(crate) fn deliver_kept(&mut self, sink: &mut Sink<'_>) {
+        while let Some(id) = self.joined.pop() {
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let kept = lane.kept.take();
+            if lane.hold.is_none()
+                && let Some(Item::Message { n, .. }) = kept.front()
+            {
+                lane.place.n = Offset(n.0.saturating_sub(1));
+                for item in kept {
+                    self.take(id, item, sink);
+                }
+            }
+        }
+    }
+
+    /// The track goes on where the lane is, which others have led so far: what it kept of the time
+    /// before is history.
+    fn turn_to(&mut self, id: LaneId, sink: &mut Sink<'_>) {
+        let newest = self.newest.unwrap_or(id.0);
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let (channel, at) = (lane.channel, lane.place);
+        lane.kept.take();
+        if let Some(track) = self.tracks.get_mut(&channel) {
+            track.turn(channel, newest, (at.ep, at.n, at.n), sink);
+        }
+        self.gather(channel);
+    }
+
+    /// Whether a lane that is, or wants to be, in epoch `ep` finds the track in another one, in
+    /// which a living lane of another site leads it.
     pub(crate) fn is_led(&self, id: LaneId, ep: Epoch) -> bool {
         let Some(lane) = self.lanes.get(&id) else { return false };
         let Some(track) = self.tracks.get(&lane.channel) else { return false };
@@ -101,23 +151,37 @@ impl Merge {
         })
     }
 
-    /// The lane stands apart from now on, and what it held back is dropped.
+    /// Whether the lane was open when the track left epoch `ep`.
+    fn is_late(&self, id: LaneId, ep: Epoch) -> bool {
+        let track = self.lanes.get(&id).and_then(|lane| self.tracks.get(&lane.channel));
+        let from = From { stream: id.0, newest: self.newest.unwrap_or(id.0), era: None };
+        track.is_some_and(|track| track.late_era(ep, from).is_some())
+    }
+
+    /// Whether epoch `ep`, in which something was said, is of the main session, and not one that
+    /// the lane is about to leave because the others have.
+    fn takes_over(&self, id: LaneId, ep: Epoch, now: Instant) -> bool {
+        let main = self.lanes.get(&id).is_some_and(|lane| lane.site == self.main_site);
+        main && (!self.is_late(id, ep) || now >= self.main_since)
+    }
+
+    /// Whether the lane, which begins with `item`, stands apart once it has waited.
+    pub(crate) fn will_stand_apart(&self, id: LaneId, item: &Item<'_>, now: Instant) -> bool {
+        let Item::Opened { ep, head, .. } = *item else { return false };
+        let fresh = self.lanes.get(&id).is_some_and(|lane| lane.fresh && !lane.over);
+        let takes_over = head > Offset(0) && self.takes_over(id, ep, now);
+        fresh && self.is_led(id, ep) && !takes_over
+    }
+
+    /// The lane stands apart from now on, and what it held back is dropped, up to where it comes to
+    /// the track's epoch.
     pub(crate) fn set_apart(&mut self, id: LaneId, items: VecDeque<Item<'_>>, sink: &mut Sink<'_>) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.apart = true;
         lane.fresh = false;
         lane.asked = None;
         for item in items {
-            match item {
-                Item::Opened { ep, n, .. } | Item::Gap { ep, n, .. } => {
-                    lane.place = Position { ep, n };
-                }
-                Item::Message { n, .. } => {
-                    lane.place.n = n;
-                    sink.counters.strange += 1;
-                }
-                Item::Closed(_) => {}
-            }
+            self.take(id, item, sink);
         }
     }
 
@@ -129,15 +193,18 @@ impl Merge {
         sink: &mut Sink<'_>,
     ) -> bool {
         let Some(lane) = self.lanes.get(&id).filter(|lane| lane.apart) else { return false };
-        let (channel, at) = (lane.channel, lane.place);
+        let (at, now) = (lane.place, sink.now);
+        let alone = self.tracks.get(&lane.channel).is_some_and(|track| now < track.alone_until);
         let led = match *item {
             Item::Opened { ep, .. } => self.is_led(id, ep),
-            _ => self.is_led(id, at.ep),
+            _ if self.is_led(id, at.ep) => !self.takes_over(id, at.ep, now),
+            _ => alone && self.is_late(id, at.ep),
         };
         let Some(lane) = self.lanes.get_mut(&id) else { return false };
         match *item {
             Item::Opened { ep, n, .. } => {
                 lane.apart = led;
+                lane.kept.take();
                 if led {
                     lane.place = Position { ep, n };
                 }
@@ -145,20 +212,18 @@ impl Merge {
             }
             Item::Gap { ep, n, .. } => {
                 lane.place = Position { ep, n };
+                lane.kept.take();
                 true
             }
             Item::Message { n, .. } if led => {
                 lane.place.n = n;
+                lane.kept.push(item.clone().into_owned());
                 sink.counters.strange += 1;
                 true
             }
             Item::Message { .. } => {
-                // The first word of a numbering that nobody contests.
-                let newest = self.newest.unwrap_or(id.0);
-                if let Some(track) = self.tracks.get_mut(&channel) {
-                    track.turn(channel, newest, (at.ep, at.n, at.n), sink);
-                }
-                self.gather(channel);
+                // The first word of a numbering that nobody contests, or of the one to follow.
+                self.turn_to(id, sink);
                 false
             }
             Item::Closed(_) => false,

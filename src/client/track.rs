@@ -120,6 +120,8 @@ pub(crate) struct Track {
     pub(crate) told: Option<Position>,
     /// Counts the epochs.
     pub(crate) era: u32,
+    /// Nobody is left in its epoch; until then those that have not come to it are waited for.
+    pub(crate) alone_until: Instant,
     /// Epochs that are over; the latest comes last.
     pub(crate) past: Vec<Past>,
     /// Whether a jump in offsets is conflation and not a gap.
@@ -141,6 +143,7 @@ impl Track {
             asked_with: Vec::new(),
             told: None,
             era: 0,
+            alone_until: Instant::ZERO,
             past: Vec::new(),
             folds,
             life: 0,
@@ -166,11 +169,6 @@ impl Track {
             (Some(era), None) => (era < self.era).then_some(era),
             (None, None) => None,
         }
-    }
-
-    /// Whether the track was in epoch `ep` and has left it.
-    pub(crate) fn has_left(&self, ep: Epoch) -> bool {
-        self.past.iter().any(|past| past.ep == ep)
     }
 
     /// An `o` frame; returns the era that its lane has come to.

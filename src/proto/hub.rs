@@ -232,6 +232,12 @@ impl Hub {
         self.close(conn, CloseReason::TransportError);
     }
 
+    /// TCP has given the peer up, which has acknowledged nothing for too long.
+    pub fn handle_timed_out(&mut self, conn: ConnKey, now: Instant) {
+        self.now = now;
+        self.close(conn, CloseReason::TimedOut);
+    }
+
     /// The socket takes bytes again.
     pub fn handle_writable(&mut self, conn: ConnKey, now: Instant) {
         self.now = now;

@@ -53,8 +53,16 @@ impl Shard {
             write_all(&mut wire.transport, slices, total, &mut failed)
         });
         if let Some(error) = failed {
-            log::debug!("write: {error}");
-            self.hub.handle_failed(conn, self.now);
+            self.fail(conn, "write", &error);
+        }
+    }
+
+    /// A system call on the connection has failed.
+    pub(crate) fn fail(&mut self, conn: ConnKey, call: &str, error: &std::io::Error) {
+        log::debug!("{call}: {error}");
+        match error.kind() {
+            std::io::ErrorKind::TimedOut => self.hub.handle_timed_out(conn, self.now),
+            _ => self.hub.handle_failed(conn, self.now),
         }
     }
 

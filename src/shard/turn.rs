@@ -321,8 +321,7 @@ impl Shard {
                     return self.hub.handle_peer_closed(conn, self.now);
                 }
                 Io::Failed(error) => {
-                    log::debug!("read: {error}");
-                    return self.hub.handle_failed(conn, self.now);
+                    return self.fail(conn, "read", &error);
                 }
             }
         }

@@ -185,6 +185,10 @@ export class Client {
   /** @type {Map<number, Channel>} */ #byCid = new Map();
   /** Live documents, the oldest first. */ #documents = new Set();
   #attempt = 0;
+  /** The server asks to be left: the next document is the first of another session. */
+  #leaving = false;
+  /** Until then what is on the wire may be decided in the session that is left. */ #leaveBy = 0;
+  /** Counts documents. */ #serial = 0;
   /** The newest number that this client chose for a channel. */ #chosen = 0;
   #wake = null;
   #refresh = null;
@@ -300,15 +304,21 @@ export class Client {
 
   // --- documents
 
-  /** Opens a document: the first one, one after a cut, or the successor of a living one. */
-  #connect(name) {
+  /**
+   * Opens a document: the first one, one after a cut, or the successor of a living one;
+   * `elsewhere`: in a new session.
+   */
+  #connect(name, elsewhere = false) {
     if (this.state === 'closed') return;
     const now = this.#env.now();
     const doc = {
-      abort: new AbortController(), began: now, heard: now, begun: false, warned: false, d: 0,
-      successor: name === 'refresh.html', resumes: this.mid !== '0',
+      abort: new AbortController(), began: now, heard: now, begun: false, warned: false,
+      serial: ++this.#serial, elsewhere, successor: elsewhere || name === 'refresh.html',
+      resumes: this.mid !== '0',
+      /** cid -> channel in the session of this document */ byCid: this.#byCid,
       /** cid -> epoch at this document's place */ epochs: new Map(),
       /** cid -> frames behind a gap that another document may fill */ held: new Map(),
+      /** channels that its request has asked for */ asked: new Set(),
       /** the last reason given */ reason: '', wait: undefined, timers: new Set(), watch: null,
     };
     this.#documents.add(doc);
@@ -344,7 +354,7 @@ export class Client {
     const init = { headers: {}, cache: 'no-store' };
     if (this.#options.heartbeat) query.push(`h=${this.#options.heartbeat}`);
     if (this.#options.flush) query.push(`flush=${this.#options.flush}`);
-    if (this.mid !== '0') {
+    if (this.mid !== '0' && !doc.elsewhere) {
       query.unshift(`scs=${this.scs}`, `mid=${this.mid}`);
       init.headers['AHM-Key'] = this.#key;
       const known = [...this.#channels].filter((channel) => channel.cid && channel.ep);
@@ -355,9 +365,12 @@ export class Client {
       query.push('mid=0', 'scs=0');
       let room = OPENS_IN_TARGET;
       for (const channel of this.#channels) {
+        if (channel.cid >= PRIVATE_FIRST) continue; // a conversation ends with its session
         const open = `open=${openRequest(channel)}`;
         if ((room -= open.length + 1) < 0) break;
         query.push(open);
+        doc.asked.add(channel);
+        if (doc.elsewhere) continue;
         channel.asked = true;
         channel.sendNext = 1;
       }
@@ -415,6 +428,7 @@ export class Client {
     if (this.#env.now() - doc.began > 5_000) this.#attempt = 0;
     if (this.#documents.size > 0) {
       if (doc.successor && !doc.begun) this.#succeedIn(this.#backoff(this.#attempt++));
+      else if (this.#leaving) this.#succeedIn(0);
     } else if (doc.reason === 'logout') {
       this.#shut(new AhmError('logout'));
     } else {
@@ -439,13 +453,19 @@ export class Client {
     for (const doc of [...this.#documents]) this.#drop(doc);
     this.mid = '0';
     this.scs = this.#key = '';
-    this.#byCid.clear();
+    this.#leaveSession();
+    this.#comeBack(this.#backoff(this.#attempt++));
+  }
+
+  /** Numbers of channels and sends, and private conversations, end with the session. */
+  #leaveSession() {
+    this.#leaving = false;
+    this.#byCid = new Map();
     for (const channel of [...this.#channels]) {
       for (const n of [...channel.sent.keys()]) channel.settle(n, 'unknown');
       if (channel.cid >= PRIVATE_FIRST) this.#ended(channel, 'gone');
       Object.assign(channel, { cid: 0, asked: false, sendNext: 0 });
     }
-    this.#comeBack(this.#backoff(this.#attempt++));
   }
 
   /** Opens the successor of the newest document after `ms`. */
@@ -454,14 +474,28 @@ export class Client {
     this.#refresh = this.#after(ms, () => {
       this.#refresh = null;
       const pending = [...this.#documents].some((doc) => !doc.begun);
-      if (this.#documents.size > 0 && !pending) this.#connect('refresh.html');
+      if (this.#documents.size === 0 || pending) return;
+      if (!this.#leaving) return this.#connect('refresh.html');
+      const left = this.#leaveBy - this.#env.now();
+      const isOut = [...this.#channels].some((channel) => channel.sent.size > 0);
+      if (isOut && left > 0) this.#succeedIn(Math.min(left, 100));
+      else this.#connect('mux.html', true);
     });
   }
 
-  /** Closes the predecessors of a document that has taken over. */
+  /**
+   * Closes the predecessors of a document that has taken over; one of another session only when
+   * this one carries every channel, or has had the time.
+   */
   #retire(doc) {
     if (!this.#documents.has(doc) || doc.held.size > 0) return;
-    for (const other of [...this.#documents]) if (other.d < doc.d && other.begun) this.#drop(other);
+    const carried = new Set(doc.byCid.values());
+    const all = [...this.#channels].every((channel) => carried.has(channel));
+    const late = this.#env.now() - doc.began >= this.interval;
+    for (const other of [...this.#documents]) {
+      const before = other.serial < doc.serial && other.begun;
+      if (before && (other.byCid === doc.byCid || all || late)) this.#drop(other);
+    }
   }
 
   // --- frames
@@ -469,6 +503,7 @@ export class Client {
   #frame(doc, frame) {
     const { kind, attributes } = frame;
     const cid = Number(attributes.c);
+    const isCurrent = doc.byCid === this.#byCid;
     if (kind === 'c' || kind === 'g' || kind === 'o' || kind === 'x') {
       if (doc.held.has(cid)) doc.held.get(cid).push(frame);
       else this.#channelFrame(doc, cid, frame);
@@ -481,23 +516,35 @@ export class Client {
       this.beatAt = this.#env.now();
       this.#retire(doc);
     } else if (kind === 'a') {
-      this.#byCid.get(cid)?.settle(Number(attributes.n), attributes.e);
-    } else if (kind === 'm') {
-      this.#succeedIn(this.#env.random() * Number(attributes.w ?? 0));
+      if (isCurrent) doc.byCid.get(cid)?.settle(Number(attributes.n), attributes.e);
+    } else if (kind === 'm' && isCurrent) {
+      // Three quarters of the time leave enough for the successor to begin.
+      const within = 0.75 * Number(attributes.w ?? 0);
+      if (attributes.e === 'drain' && !this.#leaving) {
+        this.#leaving = true;
+        this.#leaveBy = this.#env.now() + within;
+      }
+      this.#succeedIn(this.#env.random() * within);
     } else if (kind === 'z') {
       doc.reason = attributes.e;
       if (attributes.w !== undefined) doc.wait = Number(attributes.w);
     }
   }
 
-  #begun(doc, { scs, mid, d, k, h, r }) {
-    const isNew = this.mid !== mid;
+  #begun(doc, { scs, mid, k, h, r, hc }) {
+    const isNew = doc.elsewhere || this.mid !== mid;
+    if (doc.elsewhere) {
+      // The old documents go on until this one carries everything; sends go to the new session.
+      this.#leaveSession();
+      for (const channel of doc.asked) Object.assign(channel, { asked: true, sendNext: 1 });
+    }
+    doc.byCid = this.#byCid;
     Object.assign(this, { scs, mid });
     if (k) this.#key = k;
     this.interval = Number(h) || this.interval;
     doc.begun = true;
-    doc.d = Number(d);
     this.#watch(doc);
+    if (hc !== undefined) this.#beat(doc);
     this.stats.documents += 1;
     if (isNew) this.stats.sessions += 1;
     else if (doc.successor) this.stats.refreshes += 1;
@@ -510,10 +557,19 @@ export class Client {
     for (const channel of this.#channels) this.#flush(channel);
   }
 
+  /** The server demands to hear of its client in every interval. */
+  #beat(doc) {
+    this.#timer(doc, this.interval * 0.75, () => {
+      if (doc.byCid === this.#byCid) this.#command('ping', {}).catch(() => {});
+      this.#beat(doc);
+    });
+  }
+
   #channelFrame(doc, cid, frame) {
     const { kind, attributes } = frame;
-    const channel = this.#byCid.get(cid) ?? this.#unnumbered(cid, attributes.u);
-    if (!channel) return;
+    const isCurrent = doc.byCid === this.#byCid;
+    const channel = doc.byCid.get(cid) ?? (isCurrent && this.#unnumbered(cid, attributes.u));
+    if (!channel || (kind === 'x' && !isCurrent)) return;
     if (kind === 'c') this.#message(doc, channel, frame);
     else if (kind === 'o') this.#opened(doc, channel, cid, attributes);
     else if (kind === 'g') this.#gap(doc, channel, frame);
@@ -531,9 +587,9 @@ export class Client {
 
   #opened(doc, channel, cid, { ep, n, head }) {
     const place = { ep, n: Number(n), head: Number(head) };
-    this.#byCid.set(cid, channel);
+    doc.byCid.set(cid, channel);
     doc.epochs.set(cid, ep);
-    channel.cid = cid;
+    if (doc.byCid === this.#byCid) channel.cid = cid;
     const isFirst = channel.state === 'opening';
     channel.state = 'open';
     if (channel.ep === '') {
@@ -550,7 +606,7 @@ export class Client {
 
   #message(doc, channel, frame) {
     const n = Number(frame.attributes.n);
-    if (doc.epochs.get(channel.cid) !== channel.ep || n <= channel.n) {
+    if (doc.epochs.get(Number(frame.attributes.c)) !== channel.ep || n <= channel.n) {
       this.stats.repeats += 1;
       return;
     }
@@ -567,17 +623,18 @@ export class Client {
   }
 
   #gap(doc, channel, frame, isFinal = false) {
-    const { ep, n, m } = frame.attributes;
+    const { c, ep, n, m } = frame.attributes;
+    const cid = Number(c);
     const after = Number(n);
     const isKnown = ep === channel.ep ? after <= channel.n : channel.pastEpochs.has(ep);
     const mayFill = [...this.#documents].some((other) => other !== doc && other.begun);
     if (!isKnown && !isFinal && mayFill && ep === channel.ep) {
       // The other document may be about to bring what is missing here.
-      doc.held.set(channel.cid, [frame]);
-      this.#timer(doc, this.interval, () => this.#release(doc, channel.cid));
+      doc.held.set(cid, [frame]);
+      this.#timer(doc, this.interval, () => this.#release(doc, cid));
       return;
     }
-    doc.epochs.set(channel.cid, ep);
+    doc.epochs.set(cid, ep);
     if (isKnown) return;
     if (ep === channel.ep) this.#missed(channel, after - channel.n);
     else {
@@ -596,15 +653,17 @@ export class Client {
   /** Lets go what waited behind a gap that has been filled meanwhile. */
   #fill(channel) {
     for (const doc of this.#documents) {
-      const gap = doc.held.get(channel.cid)?.[0];
-      if (gap && Number(gap.attributes.n) <= channel.n) this.#release(doc, channel.cid);
+      for (const [cid, [gap]] of [...doc.held]) {
+        const isFilled = doc.byCid.get(cid) === channel && Number(gap.attributes.n) <= channel.n;
+        if (isFilled) this.#release(doc, cid);
+      }
     }
   }
 
   #release(doc, cid) {
     const frames = doc.held.get(cid);
     if (!frames) return;
-    const channel = this.#byCid.get(cid);
+    const channel = doc.byCid.get(cid);
     doc.held.delete(cid);
     if (!channel) return;
     for (const frame of frames) {
@@ -693,7 +752,7 @@ export class Client {
   /** Numbers and sends what waits, a bounded number at once. */
   #flush(channel) {
     while (channel.unsent.length > 0 && channel.cid && channel.sendNext && this.#key
-      && channel.sent.size < SENDS_AT_ONCE) {
+      && !this.#leaving && channel.sent.size < SENDS_AT_ONCE) {
       const entry = channel.unsent.shift();
       const n = channel.sendNext++;
       channel.sent.set(n, entry);

@@ -341,3 +341,64 @@ fn a_channel_that_one_server_has_no_more_goes_on_with_the_other() {
     assert_eq!(desk.take(), ["closed 1 denied"]);
     assert!(Span::ZERO < desk.agent.poll_timeout().unwrap().since(desk.now));
 }
+
+#[test]
+fn what_the_main_server_numbers_for_itself_is_followed() {
+    let mut desk = Desk::with(settings(2, 1), true);
+    desk.subscribe("a/b", Mode::Queue);
+    let (first, ..) = stream(&mut desk);
+    desk.begin(first, IDENTITY);
+    let (probe, ..) = stream(&mut desk);
+    desk.refuse(probe, 421, "wrong-server");
+    let (second, ..) = stream(&mut desk);
+    // The other server is faster.
+    desk.begin(second, OTHER);
+    desk.feed(second, "<p o c=5 u=a/b ep=bb n=70 head=70>\n<p c=5 n=71>x\n");
+    desk.take();
+    desk.feed(first, "<p o c=9 u=a/b ep=aa n=4 head=4>\n<p c=9 n=5>x\n");
+    assert_eq!(desk.take(), [""; 0]);
+    desk.wait(1_000);
+    assert_eq!(desk.take(), ["opened 1 aa:4 4", "gap 1 aa:4", "1:5 x"]);
+    desk.feed(second, "<p c=5 n=72>y\n");
+    desk.feed(first, "<p c=9 n=6>y\n");
+    assert_eq!(desk.take(), ["1:6 y"], "there what we send is heard");
+    desk.agent.change_route(RouteId(1), desk.now);
+    desk.drain();
+    assert_eq!(desk.take(), [""; 0]);
+    desk.wait(1_000);
+    desk.feed(first, "<p c=9 n=7>z\n");
+    desk.feed(second, "<p c=5 n=73>z\n<p c=5 n=74>q\n");
+    desk.feed(first, "<p c=9 n=8>q\n");
+    let told = ["1:7 z", "opened 1 bb:72 72", "gap 1 bb:72", "1:73 z", "1:74 q"];
+    assert_eq!(desk.take(), told);
+}
+
+#[test]
+fn a_conversation_is_held_on_the_main_server_alone() {
+    let mut desk = Desk::with(settings(2, 1), true);
+    desk.subscribe("a/b", Mode::Queue);
+    let (first, ..) = stream(&mut desk);
+    desk.begin(first, IDENTITY);
+    desk.feed(first, "<p o c=1073741824 u=a/b ep=aa n=0 head=0>\n");
+    let (probe, ..) = stream(&mut desk);
+    desk.refuse(probe, 421, "wrong-server");
+    let (second, ..) = stream(&mut desk);
+    desk.begin(second, OTHER);
+    desk.feed(second, "<p o c=1073741824 u=a/b ep=bb n=0 head=0>\n");
+    let (_, route, request) = call(&mut desk);
+    assert_eq!((route, request.target.as_str()), (1, "close?scs=b&mid=8&cid=1073741824"));
+    desk.feed(second, "<p x c=1073741824 e=closed>\n");
+    desk.feed(first, "<p c=1073741824 n=1>hello\n");
+    assert_eq!(desk.take().last().unwrap(), "1:1 hello");
+    assert_eq!(desk.outputs, []);
+    desk.agent.change_route(RouteId(1), desk.now);
+    desk.drain();
+    let (_, route, request) = call(&mut desk);
+    assert_eq!((route, request.target.as_str()), (0, "close?scs=a&mid=7&cid=1073741824"));
+    let (_, route, request) = call(&mut desk);
+    assert_eq!(route, 1);
+    assert!(request.target.starts_with("open?scs=b&mid=8&resource=a"), "{}", request.target);
+    desk.feed(first, "<p x c=1073741824 e=closed>\n");
+    desk.feed(second, "<p o c=1073741825 u=a/b ep=cc n=0 head=0>\n<p c=1073741825 n=1>again\n");
+    assert_eq!(desk.take(), ["opened 1 cc:0 0", "gap 1 cc:0", "1:1 again"]);
+}

@@ -372,3 +372,48 @@ fn an_answer_that_cannot_change_stops_the_agent() {
     desk.refuse(stream, 401, "auth-required");
     assert_eq!(desk.agent.state(), StreamState::Stopped);
 }
+
+#[test]
+fn a_server_that_demands_it_hears_of_the_client_in_every_interval() {
+    let mut desk = Desk::new(true);
+    desk.subscribe("a/b", Mode::Queue);
+    let (stream, _) = desk.stream();
+    desk.begin(stream, "<p i scs=a mid=7 d=1 k=s3cret h=1000 r=60000 v=1 hc>\n");
+    desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+    desk.wait(749);
+    assert_eq!(desk.outputs, []);
+    desk.wait(1);
+    let Output::Call { call, request, .. } = desk.output() else { panic!() };
+    assert_eq!(request.target, "ping?scs=a&mid=7");
+    desk.agent.handle_answer(call, 200, None, br#"{"ok":true,"h":1000}"#, desk.now);
+    // Any other command will do as well.
+    desk.wait(500);
+    desk.feed(stream, "<p h=1000 t=1>\n");
+    desk.agent.ping(desk.now);
+    desk.drain();
+    desk.output();
+    desk.wait(749);
+    assert_eq!(desk.outputs, []);
+    // The interval is the server's latest word.
+    desk.feed(stream, "<p h=400 t=1>\n");
+    desk.wait(1);
+    let Output::Call { .. } = desk.output() else { panic!() };
+    desk.wait(300);
+    let Output::Call { .. } = desk.output() else { panic!() };
+}
+
+#[test]
+fn another_interval_is_asked_for_in_the_middle_of_a_document() {
+    let (mut desk, stream) = Desk::open(true);
+    desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+    desk.agent.set_heartbeat(Span::from_millis(300), desk.now);
+    desk.drain();
+    let Output::Call { request, .. } = desk.output() else { panic!() };
+    assert_eq!(request.target, "ping?scs=a&mid=7&h=300");
+    desk.feed(stream, "<p h=300 t=1>\n");
+    desk.take();
+    desk.wait(600);
+    assert_eq!(desk.take(), ["quiet"], "two intervals of the new length");
+    desk.wait(600);
+    assert_eq!(desk.take()[..1], ["lost silent"]);
+}

@@ -264,7 +264,7 @@ impl Client<'_> {
             Event::Opened { channel, ep, n, .. } => {
                 if let Some(ledger) = self.ledgers.get_mut(&channel) {
                     let known = ledger.topic.is_none_or(|topic| feed::epoch(topic) == ep);
-                    ledger.found.wrong += u64::from(!known);
+                    ledger.found.other_epochs += u64::from(!known);
                     ledger.opened(n.0);
                 }
             }

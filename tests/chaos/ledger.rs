@@ -23,8 +23,10 @@ pub struct Found {
     pub repeated: u64,
     /// Messages that came for the first time, after a later one or after their gap.
     pub out_of_order: u64,
-    /// Messages that say what their publisher never said at this place, or of another epoch.
+    /// Messages that say what their publisher never said at this place.
     pub wrong: u64,
+    /// Times that the channel was opened in an epoch which is not the publisher's.
+    pub other_epochs: u64,
 }
 
 impl Found {
@@ -40,12 +42,13 @@ impl Found {
         self.repeated += other.repeated;
         self.out_of_order += other.out_of_order;
         self.wrong += other.wrong;
+        self.other_epochs += other.other_epochs;
     }
 
     /// Whether the promise holds: each message once, in order, or declared missing.
     pub fn holds(&self) -> bool {
         let wrong = self.wrong_gaps + self.repeated + self.out_of_order + self.wrong;
-        self.lost == self.declared && wrong == 0
+        self.lost == self.declared && wrong + self.other_epochs == 0
     }
 }
 

@@ -5,8 +5,8 @@
 //!
 //! In the first run histories are long enough: nothing may be lost, repeated, out of order or
 //! declared missing. In the second they are short and the cuts are longer: what is lost must be
-//! what was declared, number by number. In the third each client reads from two servers that are fed
-//! with the same numbers; one of them is killed and started again, and nobody misses anything.
+//! what was declared, number by number. In the third each client reads from two servers that are
+//! fed with the same numbers; one of them is killed and started again, and nobody misses anything.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -91,7 +91,8 @@ impl Report {
     fn put_channels(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<11} {:>7} {:>8} {:>9} {:>7} {:>7} {:>8} {:>6} {:>10} {:>8} {:>12} {:>13}",
+            "{:<11} {:>7} {:>8} {:>9} {:>7} {:>7} {:>8} {:>6} {:>10} {:>8} {:>12} {:>13} \
+             {:>12}",
             "",
             "clients",
             "channels",
@@ -104,6 +105,7 @@ impl Report {
             "repeated",
             "out of order",
             "wrong payload",
+            "other epochs",
         )?;
         for (at, kind) in KINDS.iter().enumerate() {
             let (clients, found) = self.found(Some(at));
@@ -150,7 +152,8 @@ impl Report {
 fn row(f: &mut fmt::Formatter<'_>, name: &str, clients: u64, found: &Found) -> fmt::Result {
     writeln!(
         f,
-        "{name:<11} {clients:>7} {:>8} {:>9} {:>7} {:>7} {:>8} {:>6} {:>10} {:>8} {:>12} {:>13}",
+        "{name:<11} {clients:>7} {:>8} {:>9} {:>7} {:>7} {:>8} {:>6} {:>10} {:>8} {:>12} {:>13} \
+         {:>12}",
         found.channels,
         found.messages,
         found.folded,
@@ -161,6 +164,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, clients: u64, found: &Found) -> f
         found.repeated,
         found.out_of_order,
         found.wrong,
+        found.other_epochs,
     )
 }
 

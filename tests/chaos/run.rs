@@ -17,6 +17,8 @@ use crate::server::Server;
 
 /// Topics that every run has.
 pub const TOPICS: usize = 4;
+/// From when clients find a server that was started again to when its publisher does.
+const FEED_BEHIND: Duration = Duration::from_millis(700);
 /// Nothing that a run waits for at its beginning takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After the last message and the last fault clients have so long to come to the end.
@@ -95,12 +97,14 @@ impl Site {
         }
     }
 
-    /// Kills the server, and starts another in its place after `pause`.
+    /// Kills the server, and starts another in its place after `pause`. Clients find it before
+    /// their feed does, and open channels on topics that nobody has numbered yet.
     fn replace(&mut self, plan: &Plan, pause: Duration) {
         self.server.kill();
         wait(pause);
         self.server = plan.server();
         self.public.lead_to(self.server.public);
+        wait(FEED_BEHIND);
         self.private.lead_to(self.server.private);
     }
 

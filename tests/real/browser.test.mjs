@@ -107,11 +107,16 @@ test('what one page writes is on the board of another and in ahm subscribe', asy
   };
   // Whether the subscriber listens already, only a message can tell.
   let knocks = 0;
-  const knock = setInterval(() => write(one, `knock ${++knocks}`).catch(() => {}), 250);
+  let written = Promise.resolve();
+  const knock = setInterval(() => {
+    written = written.then(() => write(one, `knock ${++knocks}`)).catch(() => {});
+  }, 250);
   try {
     await subscriber.output.match(/knock \d+/, 'first message');
   } finally {
     clearInterval(knock);
+    // Two hands on one keyboard would type into each other's fields.
+    await written;
   }
   const text = 'grüße <b>& mehr</b> 漢字';
   await one.fill('#name', 'one');

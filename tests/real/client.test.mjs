@@ -355,11 +355,85 @@ test('a successor is begun before the old document is closed', async () => {
   assert.deepEqual(world.states.map(({ state }) => state), ['connecting', 'open']);
 });
 
+test('a server that drains is left for another before it ends', async () => {
+  const world = new World();
+  const seen = world.open('fx/EURUSD');
+  const echo = world.open('echo/');
+  const echoed = { c: 2 ** 30, u: 'echo/', ep: 'p' };
+  const old = await world.begin(opened(7), opened(0, echoed), message(8));
+  const first = seen.channel.send('one');
+  await settle();
+  const sent = world.last;
+  await old.write('<p m e=drain w=4000>\n');
+  const second = seen.channel.send('two');
+  for (let beat = 0; beat < 4; beat++) {
+    await world.advance(500);
+    await old.write('<p h=1000 t=1>\n');
+  }
+  assert.equal(world.last, sent, 'nothing new is begun, and what is out is waited for');
+  await sent.json({ ok: true, outcome: 'taken' });
+  await first;
+  await world.advance(100);
+  const next = world.last;
+  assert.deepEqual([next.name, next.query], ['mux.html', ['mid=0', 'scs=0', 'open=fx/EURUSD;since=e1:8']]);
+  await old.write('<p h=1000 t=1>\n' + message(9));
+  assert.deepEqual(echo.closed, []);
+  await next.begin();
+  const c = 1048999;
+  await next.write(identity(1, true).replace('77', '99').replace('s1', 's2'));
+  assert.deepEqual(echo.closed, ['gone'], 'a private conversation ends with its session');
+  await old.write(message(10));
+  assert.ok(!old.aborted, 'both carry everything');
+  await next.write(opened(8, { c, head: 9 }) + message(9, 'x', c) + message(10, 'x', c));
+  assert.ok(old.aborted && !next.aborted);
+  await next.write(message(11, 'x', c));
+  assert.deepEqual([numbers(seen), seen.gaps], [[8, 9, 10, 11], []]);
+  const again = world.named('send').at(-1);
+  assert.deepEqual(again.query, ['scs=s2', 'mid=99', `cid=${c}`, 'n=1']);
+  await again.json({ ok: true, outcome: 'taken' });
+  await second;
+  assert.deepEqual(world.states.map(({ state }) => state), ['connecting', 'open']);
+  assert.equal(world.client.stats.sessions, 2);
+});
+
+test('where there is no other server the one that drains is read to its end', async () => {
+  const world = new World();
+  const seen = world.open('fx/EURUSD');
+  const old = await world.begin(opened(7), '<p m e=drain w=0>\n');
+  await world.advance(1);
+  await world.last.refuse('draining', 503);
+  await old.write(message(8) + '<p z e=shutdown w=100>\n');
+  await old.end();
+  assert.equal(world.states.at(-1).state, 'waiting');
+  await world.advance(1_000);
+  await world.last.refuse('no-session', 404);
+  await world.advance(2_000);
+  assert.deepEqual(world.last.query, ['mid=0', 'scs=0', 'open=fx/EURUSD;since=e1:8']);
+  assert.deepEqual([numbers(seen), seen.gaps], [[8], []]);
+});
+
+test('a server that demands it hears of the client in every interval', async () => {
+  const world = new World();
+  world.open('fx/EURUSD');
+  await settle();
+  const document = world.last;
+  await document.begin();
+  await document.write(identity(1, true).replace(' v=1', ' v=1 hc') + opened(7));
+  await world.advance(749);
+  assert.equal(world.named('ping').length, 0);
+  await world.advance(1);
+  assert.deepEqual(world.last.query, ['scs=s1', 'mid=77']);
+  assert.equal(world.last.init.headers['AHM-Key'], KEY);
+  await document.write('<p h=1000 t=1>\n');
+  await world.advance(750);
+  assert.equal(world.named('ping').length, 2);
+});
+
 /** A session whose successor has begun with a gap that the old document may fill. */
 async function heldGap() {
   const world = new World();
   const seen = world.open('fx/EURUSD');
-  const old = await world.begin(opened(7), message(8), '<p m e=drain w=10>\n');
+  const old = await world.begin(opened(7), message(8), '<p m e=route w=10>\n');
   await world.advance(10);
   const successor = world.last;
   await successor.begin();
@@ -391,7 +465,7 @@ test('a gap is told when the other document ends, or after a while', async () =>
 test('a successor that does not come up is tried again while the old one lives', async () => {
   const world = new World();
   const seen = world.open('fx/EURUSD');
-  const old = await world.begin(opened(7), '<p m e=drain w=0>\n');
+  const old = await world.begin(opened(7), '<p m e=route w=0>\n');
   await world.advance(0);
   await world.last.refuse('busy', 503);
   await old.write(message(8));

@@ -82,7 +82,7 @@ fn find_vanished(interval: u32, change: &str) {
         assert!(begun.elapsed() < PATIENCE, "nobody missed the reader");
     }
     let stats = server.stop();
-    assert_eq!(stats.closed[CloseReason::TransportError as usize], 1, "{stats}");
+    assert_eq!(stats.closed[CloseReason::TimedOut as usize], 1, "{stats}");
     assert_eq!(stats.closed[CloseReason::Stale as usize], 0, "{stats}");
 }
 

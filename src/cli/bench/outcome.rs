@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::copies::Doubled;
-use crate::cli::bench::process::Machine;
+use crate::cli::bench::process::{Machine, packets_dropped};
 use crate::cli::bench::record::{Delivery, Percentiles, Publishing, Record, Settings, seconds};
 use crate::cli::bench::run::Run;
 use crate::cli::bench::sampler::Growth;
@@ -50,6 +50,7 @@ impl<W: Write> Run<'_, W> {
             samples: self.samples,
             growth,
             driver_cores: seconds(to.driver - from.driver) / took,
+            packets_dropped: packets_dropped().saturating_sub(self.packets_dropped),
             machine: Machine::describe(),
             problem: self.swarm.problem,
         };

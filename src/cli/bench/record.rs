@@ -204,6 +204,8 @@ pub struct Record {
     /// Cores that the driver itself used while it was measured. Near 1 for the subscribers' thread
     /// the driver is the bottleneck.
     pub driver_cores: f64,
+    /// Packets that the machine dropped meanwhile because a core had too much to do.
+    pub packets_dropped: u64,
     /// The machine of the driver.
     pub machine: Machine,
     /// The first thing that went wrong with a stream.

@@ -50,6 +50,8 @@ pub struct Run<'p, W> {
     pub(crate) published: Option<Published>,
     pub(crate) scenario: Option<Scenario>,
     pub(crate) samples: Vec<Sample>,
+    /// Packets that the machine had dropped when the run began.
+    pub(crate) packets_dropped: u64,
     /// A server was killed in the middle.
     pub(crate) killed: bool,
 }
@@ -83,6 +85,7 @@ impl<'p, W: Write> Run<'p, W> {
             published: None,
             scenario: None,
             samples: Vec::new(),
+            packets_dropped: process::packets_dropped(),
             killed: false,
         };
         run.told = run.mark()?;

@@ -111,6 +111,8 @@ impl Woken {
 pub struct Storm {
     /// Streams.
     pub streams: u64,
+    /// Seconds that it took the driver to reset them all.
+    pub cut_seconds: f64,
     /// Seconds over which they tried to come back first, each at a random moment.
     pub spread: f64,
     /// Streams that came back with all their channels.

@@ -67,7 +67,8 @@ pub struct Side<'p> {
     /// When which stream comes back.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     backoffs: Vec<Backoff>,
-    cut: bool,
+    /// How long it took to reset all streams of the storm, once that is done.
+    cut: Option<Span>,
     attempts_failed: u64,
     back_at: Option<Instant>,
     woken: usize,
@@ -97,7 +98,7 @@ impl<'p> Side<'p> {
             random: Random::from_number(u64::from(plan.run)),
             due: BinaryHeap::new(),
             backoffs: Vec::new(),
-            cut: false,
+            cut: None,
             attempts_failed: 0,
             back_at: None,
             woken: 0,
@@ -122,7 +123,8 @@ impl<'p> Side<'p> {
                     self.look();
                 }
             }
-            let turn = if self.cut && self.back_at.is_none() { TURN_OF_STORM } else { TURN };
+            let turn =
+                if self.cut.is_some() && self.back_at.is_none() { TURN_OF_STORM } else { TURN };
             self.swarm.turn(turn)?;
             self.watch.dropped.store(self.swarm.dropped.len() as u64, Ordering::Relaxed);
             match counts.try_recv() {
@@ -154,12 +156,12 @@ impl<'p> Side<'p> {
     /// Cuts when it is time, and has those come back whose moment has come.
     fn storm(&mut self) {
         let now = self.clock.now();
-        if !self.cut {
+        if self.cut.is_none() {
             if now < self.plan.cut_at(self.start) {
                 return;
             }
-            self.cut = true;
             self.swarm.cut_all();
+            self.cut = Some(self.clock.now().since(now));
             self.swarm.opening = histogram();
             let (base, cap) = (self.plan.spread, self.plan.spread.times(4));
             let backoff = Backoff { floor: FLOOR, base, cap, failed: 0 };
@@ -232,6 +234,7 @@ impl<'p> Side<'p> {
         let counts = self.counts.as_ref();
         Scenario::Storm(Storm {
             streams,
+            cut_seconds: self.cut.map_or(0.0, seconds),
             spread: seconds(self.plan.spread),
             back: self.swarm.open() as u64,
             seconds: self.back_at.map(took),

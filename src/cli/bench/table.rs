@@ -33,6 +33,7 @@ pub fn table(record: &Record) -> String {
     samples(&mut rows, &record.samples);
     growth(&mut rows, record.growth.as_ref());
     rows.row("driver", format!("{:.2} cores", record.driver_cores));
+    rows.row("packets dropped", grouped(record.packets_dropped));
     machine(&mut rows, &record.machine);
     for failure in record.failures() {
         rows.row("FAILED", failure);
@@ -175,8 +176,8 @@ fn storming(rows: &mut Rows, storm: &Storm) {
     if let Some(seconds) = storm.seconds {
         text += &format!(" after {seconds:.2} s");
     }
-    let (spread, failed) = (storm.spread, storm.attempts_failed);
-    text += &format!(", spread {spread} s, attempts repeated {failed}");
+    let Storm { spread, cut_seconds, attempts_failed, .. } = storm;
+    text += &format!(", spread {spread} s, cut in {cut_seconds:.3} s, repeated {attempts_failed}");
     rows.row("storm", text);
     percentiles(rows, "  reopened in, ms", &storm.reopen_ms);
     let deliveries = grouped(storm.tally.unique);
