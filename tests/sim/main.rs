@@ -9,4 +9,3 @@ mod seeds;
 mod short_writes;
 mod splits;
 mod swarm;
-mod tmp_probe;
