@@ -30,7 +30,7 @@ use crate::base::reason::ChannelEnd;
 use crate::base::time::Instant;
 use crate::client::event::{ChannelKey, Event, StreamId};
 use crate::client::lane::{Hold, Lane};
-use crate::client::track::{From, Item, LaneId, Sink, Track};
+use crate::client::track::{Item, LaneId, Sink, Track};
 use crate::wire::command::Position;
 
 /// Bytes of payload that a lane may hold back; beyond, the gap is declared at once.
@@ -277,11 +277,6 @@ impl Merge {
                 && track.late_era(to.ep, from).is_none()
                 && (empty || others.next().is_some())
         }
-    }
-
-    pub(crate) fn from(&self, id: LaneId, lane: &Lane) -> From {
-        let newest = self.newest.unwrap_or(id.0);
-        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era) }
     }
 
     /// Ends the holds that need not wait any longer.

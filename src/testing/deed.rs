@@ -1,7 +1,7 @@
-//! What is done to the large world, and by it: faults and actions, each drawn before anything runs.
+//! What is done to the large world, and by it: faults and actions, drawn before anything runs.
 //!
-//! A deed says everything about itself: when, to whom, and, in its own dice, what else chance has to
-//! decide. So one deed can be left out and all others stay what they are, which is what makes a
+//! A deed says everything about itself: when, to whom, and, in its own dice, what else chance has
+//! to decide. So one deed can be left out and all others stay what they are, which is what makes a
 //! failing run shrink.
 
 use crate::base::random::Random;

@@ -19,6 +19,7 @@ pub mod lines;
 pub mod model;
 pub mod net;
 pub mod network;
+pub mod news;
 pub mod offices;
 pub mod peer;
 pub mod phrase;

@@ -8,16 +8,14 @@ use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::event::{ChannelKey, Event, Output, Request, RouteId, StreamId};
-use crate::client::pipe::put_request;
-use crate::html::scan::{Frame, Scanner};
+use crate::html::scan::Scanner;
 use crate::http::exchange::{Part, ResponseReader};
-use crate::reactor::url::Server;
 use crate::testing::cable::Cable;
 use crate::testing::caller::{Caller, Heard};
 use crate::testing::consumer::Word;
 use crate::testing::ledger::{Life, Shared};
-use crate::testing::model::At;
 use crate::testing::network::Network;
+use crate::testing::news::{News, bytes_of, channel_of, note};
 use crate::testing::phrase;
 use crate::testing::plan::AgentPlan;
 use crate::testing::sabotage::Sabotage;
@@ -39,17 +37,6 @@ struct Stream {
     names: HashMap<Cid, (String, Epoch)>,
     /// Its session.
     mid: u64,
-}
-
-/// What some bytes of a document have brought.
-#[derive(Debug, Default)]
-struct News {
-    /// The session.
-    mid: Option<u64>,
-    /// Topics, and where they begin.
-    starts: Vec<(String, At)>,
-    /// Copies of messages.
-    copies: Vec<(String, At)>,
 }
 
 /// A request that a proxy sends again.
@@ -386,47 +373,5 @@ impl Pilot {
         for mut ghost in std::mem::take(&mut self.ghosts) {
             ghost.cable.close(&mut net.sites[ghost.cable.site], &mut self.random);
         }
-    }
-}
-
-/// Remembers what has come with a document.
-fn note(frame: Frame<'_>, names: &mut HashMap<Cid, (String, Epoch)>, news: &mut News) {
-    match frame {
-        Frame::Identity { identity, .. } => news.mid = Some(identity.mid.get()),
-        Frame::Opened { c, name, ep, n, .. } => {
-            news.starts.push((name.as_str().to_string(), (ep, n.0)));
-            names.insert(c, (name.as_str().to_string(), ep));
-        }
-        Frame::Closed { c, .. } => drop(names.remove(&c)),
-        Frame::Gap { c, ep, .. } => {
-            if let Some((_, epoch)) = names.get_mut(&c) {
-                *epoch = ep;
-            }
-        }
-        Frame::Message { c, n, .. } => {
-            if let Some((name, ep)) = names.get(&c) {
-                news.copies.push((name.clone(), (*ep, n.0)));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn bytes_of(request: &Request) -> Vec<u8> {
-    let server = Server::parse("http://localhost:80", "/ahm/").expect("a legal place");
-    let mut bytes = Vec::new();
-    put_request(&mut bytes, &server, request);
-    bytes
-}
-
-fn channel_of(event: &Event) -> Option<ChannelKey> {
-    match event {
-        Event::Opened { channel, .. }
-        | Event::Message { channel, .. }
-        | Event::Gap { channel, .. }
-        | Event::Closed { channel, .. }
-        | Event::Refused { channel, .. }
-        | Event::Sent { channel, .. } => Some(*channel),
-        Event::State(_) | Event::Lost { .. } | Event::Session { .. } | Event::RoundTrip(_) => None,
     }
 }

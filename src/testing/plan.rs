@@ -123,7 +123,7 @@ const TOPICS: [(&str, Numberer); 8] = [
 impl Plan {
     /// The plan of a seed.
     pub fn new(seed: u64) -> Self {
-        let mut random = Random::from_number(seed ^ 0x5eed_0f_a_1a29e_u64);
+        let mut random = Random::from_number(seed ^ 0x5eed_0fa1_a29e);
         let long = random.below(3) == 0;
         let count = 1 + random.below(3) as usize;
         let sites: Vec<_> = (0..count).map(|index| site(index, long, &mut random)).collect();

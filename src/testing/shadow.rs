@@ -1,4 +1,4 @@
-//! The shadow of one agent's consumer: what it was told so far, and whether it may be told the next.
+//! The shadow of one agent's consumer: what it was told, and whether it may be told the next.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -50,7 +50,7 @@ pub fn attempt(plan: &Plan, sabotage: Option<Sabotage>, trace: usize) -> Result<
             realm.keep_trace();
         }
         let run = catch_unwind(AssertUnwindSafe(|| realm.run()));
-        run.map(|()| realm.tally()).map_err(|_| realm)
+        run.map(|()| realm.tally()).map_err(|_| Box::new(realm))
     });
     QUIET.set(false);
     let (check, message) = WHY.take().unwrap_or_default();

@@ -93,7 +93,7 @@ impl World {
         self.trace.keep();
     }
 
-    /// Adds a line to the trace, if one is kept.
+    /// Adds a line to it.
     pub fn note(&mut self, line: impl FnOnce() -> String) {
         self.trace.note(self.now, line);
     }
@@ -169,8 +169,7 @@ impl World {
         Some(id)
     }
 
-    /// Payloads of sends that a restart has lost between their shard and that of their resource,
-    /// since the last call.
+    /// Payloads of sends that restarts have lost on their way to the resource, since the last call.
     pub fn take_lost(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.lost)
     }
@@ -397,10 +396,5 @@ impl World {
             wire.put(bytes, *now);
             written
         });
-    }
-
-    /// Parcels and connections under way.
-    pub fn in_mail(&self) -> usize {
-        self.mail.iter().map(VecDeque::len).sum()
     }
 }

@@ -31,13 +31,13 @@ pub fn failing(seeds: std::ops::Range<u64>, each: impl Fn(u64) -> bool + Sync) -
                         return;
                     }
                     if !each(seed) {
-                        failed.lock().unwrap().push(seed);
+                        failed.lock().expect("a list").push(seed);
                     }
                 }
             });
         }
     });
-    let mut failed = failed.into_inner().unwrap();
+    let mut failed = failed.into_inner().expect("a list");
     failed.sort_unstable();
     failed
 }
