@@ -189,7 +189,8 @@ impl Track {
             Some(place) if place.ep == ep => {
                 if !self.open {
                     self.open = true;
-                    let n = n.max(place.n);
+                    // The next message comes after the place, wherever this document begins.
+                    let n = if self.folds { place.n } else { n.max(place.n) };
                     sink.events.push_back(Event::Opened { channel, ep, n, head: head.max(n) });
                 }
                 if n > place.n && !self.folds {

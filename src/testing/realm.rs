@@ -259,6 +259,11 @@ impl Realm {
                 break;
             }
         }
+        // What was taken may still be on its way to its resource.
+        let until = self.now + Span::from_millis(900);
+        while self.now < until {
+            self.step(20, None);
+        }
         for at in 0..self.pilots.len() {
             self.focus = at;
             self.shared.lock().inbound.check(at);
