@@ -4,6 +4,7 @@
 
 mod desk;
 mod realm;
+mod regressions;
 mod sabotage;
 mod seeds;
 mod short_writes;

@@ -1,0 +1,118 @@
+//! Worlds that are named after what they found: a few deeds where that is enough, else the seed.
+
+use ahm::base::time::{Instant, Span};
+use ahm::testing::deed::{Deed, What};
+use ahm::testing::plan::{ChannelPlan, DAWN, Plan, RoutePlan};
+use ahm::testing::shrink::attempt;
+use ahm::wire::open::Mode;
+
+const BOARD: usize = 5;
+const ECHO: usize = 6;
+
+/// A calm world of `sites` servers behind one balancer, with one agent that has a channel on each
+/// of `topics`; what the servers and the network are like follows from `seed`.
+fn world(seed: u64, sites: usize, topics: &[usize]) -> Plan {
+    let mut plan = (seed * 1_000..).map(Plan::new).find(|plan| plan.sites.len() == sites).unwrap();
+    plan.long = false;
+    plan.routes = vec![RoutePlan { sites: (0..sites).collect(), sticky: false }];
+    plan.agents.truncate(1);
+    let agent = &mut plan.agents[0];
+    agent.settings.routes = 1;
+    let channel = |&topic| ChannelPlan { topic, mode: Mode::Queue, rate: None, strict: false };
+    agent.channels = topics.iter().map(channel).collect();
+    plan.deeds.retain(|deed| deed.at < DAWN);
+    for channel in 0..topics.len() {
+        plan.add(0, What::Subscribe { agent: 0, channel });
+    }
+    plan
+}
+
+trait Script {
+    fn add(&mut self, millis: u64, what: What);
+    fn holds(self);
+}
+
+impl Script for Plan {
+    /// `millis` after the beginning; in order.
+    fn add(&mut self, millis: u64, what: What) {
+        let at = DAWN + Span::from_millis(millis);
+        self.deeds.push(Deed { at, what, dice: millis });
+        self.end = self.end.max(at + Span::from_secs(1));
+    }
+
+    fn holds(mut self) {
+        self.deeds.sort_by_key(|deed| deed.at);
+        assert!(self.deeds.iter().all(|deed| deed.at < Instant::NEVER));
+        let outcome = attempt(&self, None, 60);
+        assert!(outcome.is_ok(), "seed {}: {:#?}", self.seed, outcome.unwrap_err());
+    }
+}
+
+fn send(count: u64, bye: bool) -> What {
+    What::Send { agent: 0, channel: 0, count, bye }
+}
+
+/// The resource ends a private channel while sends are on the wire; the agent opens it again, under
+/// another number, and counted on: sends were told as refused that had been taken, or never ended.
+#[test]
+fn numbers_begin_anew_with_a_new_channel_number() {
+    for seed in 1..=12 {
+        let mut plan = world(seed, 1, &[ECHO]);
+        plan.agents[0].latency = Span::from_millis(20);
+        for round in 0..5 {
+            plan.add(1_000 + 500 * round, send(6, true));
+            for cut in 0..4 {
+                plan.add(1_020 + 500 * round + 15 * cut, What::Cut { agent: 0 });
+            }
+        }
+        plan.holds();
+    }
+}
+
+/// A channel is left and asked for again in one session; its `o` frame is faster than the answer
+/// that says which number the server expects: the first send was taken for one sent before.
+#[test]
+fn a_number_is_not_used_twice_in_a_session() {
+    for seed in 1..=4 {
+        let mut plan = world(seed, 1, &[BOARD]);
+        for round in 0..3 {
+            plan.add(1_000 + 900 * round, send(2, false));
+            plan.add(1_300 + 900 * round, What::Unsubscribe { agent: 0, channel: 0 });
+            plan.add(1_301 + 900 * round, What::Subscribe { agent: 0, channel: 0 });
+            plan.add(1_302 + 900 * round, send(1, false));
+        }
+        plan.holds();
+    }
+}
+
+/// Behind a balancer the line for commands may lead to another server than the session's: it was
+/// kept, and no channel asked for by command ever opened; in a batch not even the status told.
+#[test]
+fn a_line_that_leads_astray_is_left() {
+    for seed in 1..=6 {
+        let mut plan = world(seed, 3, &[BOARD, ECHO, 0, 3]);
+        plan.agents[0].settings.duplicates = (seed % 4) as u8;
+        plan.add(1_500, send(2, false));
+        plan.add(2_000, What::Unsubscribe { agent: 0, channel: 2 });
+        plan.add(2_000, What::Unsubscribe { agent: 0, channel: 3 });
+        plan.add(2_400, What::Subscribe { agent: 0, channel: 2 });
+        plan.add(2_400, What::Subscribe { agent: 0, channel: 3 });
+        plan.holds();
+    }
+}
+
+/// The answer to a send is lost, its channel ends, and the repetition is refused: it was told as
+/// refused although it had been taken.
+#[test]
+fn a_refused_repetition_may_have_arrived() {
+    Plan::new(46).holds();
+}
+
+/// A document that fell behind says where it goes on, and then what it has missed, for an epoch in
+/// which it was before: what others had brought was told as missing.
+#[test]
+fn a_gap_frame_that_explains_a_jump_is_no_gap() {
+    for seed in [11, 59, 65, 78, 80] {
+        Plan::new(seed).holds();
+    }
+}
