@@ -496,6 +496,7 @@ fn streams_of_a_storm_come_back_with_nothing_lost_or_repeated() {
     let parts = [storm.before_ms, storm.during_ms, storm.after_ms].map(|part| part.count);
     assert_eq!(parts.iter().sum::<u64>(), record.latency_ms.count);
     assert_eq!(parts[0], 150 * 6, "the storm breaks in the middle");
+    assert!(storm.returning_ms.count > 0 && storm.returning_ms.count <= parts[1], "{storm:?}");
     assert!(table(&record).contains("20 of 20 back after"));
 }
 

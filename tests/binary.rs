@@ -88,10 +88,14 @@ fn the_demo_gives_live_quotes_to_one_get() {
 }
 
 fn publish(server: &Server, payload: &str) {
+    publish_to(server, "board/a", payload);
+}
+
+fn publish_to(server: &Server, target: &str, payload: &str) {
     let mut stream = TcpStream::connect(&server.private).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = payload.len();
-    let head = "POST /publish/board/a HTTP/1.1\r\nHost: localhost\r\n";
+    let head = format!("POST /publish/{target} HTTP/1.1\r\nHost: localhost\r\n");
     write!(stream, "{head}Content-Length: {length}\r\n\r\n{payload}").unwrap();
     let status = BufReader::new(stream).lines().next().unwrap().unwrap();
     assert_eq!(status, "HTTP/1.1 200 OK");
@@ -148,4 +152,40 @@ fn a_drain_ends_with_its_time_and_at_once_where_nobody_is() {
         }
         assert!(server.child.wait().unwrap().success());
     }
+}
+
+#[test]
+fn a_subscriber_of_two_servers_does_not_notice_the_death_of_one() {
+    let mut servers = [Some(Server::start("serve")), Some(Server::start("serve"))];
+    let feed = |servers: &[Option<Server>], n: u64| {
+        for server in servers.iter().flatten() {
+            publish_to(server, &format!("board/b?epoch=e1&n={n}"), &format!("message {n}"));
+        }
+    };
+    feed(&servers, 1);
+    let [one, two] = [0, 1].map(|at| format!("http://{}", servers[at].as_ref().unwrap().public));
+    let mut subscriber = Command::new(env!("CARGO_BIN_EXE_ahm"))
+        .args(["subscribe", &one, "board/b", "--dup", &two, "--since", "e1:0", "--count", "4"])
+        .arg("--with-offsets")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(subscriber.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "board/b\te1:1\tmessage 1");
+    for url in [&one, &two] {
+        let session = told.find(|line| line.contains(" session ")).unwrap();
+        assert!(session.contains(url.as_str()), "{session}");
+    }
+    feed(&servers, 2);
+    assert_eq!(lines.next().unwrap(), "board/b\te1:2\tmessage 2");
+    // SIGKILL, not a word of farewell.
+    drop(servers[0].take());
+    feed(&servers, 3);
+    feed(&servers, 4);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(rest, ["board/b\te1:3\tmessage 3", "board/b\te1:4\tmessage 4"]);
+    assert!(subscriber.wait().unwrap().success());
 }

@@ -41,6 +41,8 @@ pub struct Refused {
     pub code: Option<ErrorCode>,
     /// The words of the server.
     pub detail: String,
+    /// Of a send beyond the window: the number that the server expects next.
+    pub expected: Option<u64>,
 }
 
 impl Refused {
@@ -89,7 +91,8 @@ impl Answer {
         let code = word("error").and_then(error_code);
         let said = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         let detail = word("detail").map_or_else(said, str::to_owned);
-        Err(Refused { status, code, detail })
+        let expected = Self(value).number("sn");
+        Err(Refused { status, code, detail, expected })
     }
 
     /// A number below 2^53, written as a number or as text.

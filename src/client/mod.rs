@@ -9,6 +9,7 @@ pub mod consumer;
 pub mod document;
 pub mod event;
 pub mod frames;
+mod holding;
 pub mod lane;
 pub mod leg;
 mod line;

@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 use crate::base::time::Instant;
 use crate::client::event::{CallId, Failure, Fate, SendId};
 
+/// Times that a send is refused as beyond the window before that is believed: what was given up may
+/// still be on its way.
+const TRIES: u32 = 4;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Not on the way; to be put on the wire when its turn comes.
@@ -110,6 +114,14 @@ impl Outbox {
         self.pending.iter().any(|pending| pending.n.is_some())
     }
 
+    /// Whether the send in `call` lies beyond the server's window for good: what lies between it and
+    /// `expected`, the server's next, was given up here and does not come any more.
+    pub fn is_out_of_reach(&self, call: CallId, expected: u64) -> bool {
+        let lowest = self.pending.iter().filter_map(|pending| pending.n).min();
+        let tried = self.pending.iter().any(|pending| pending.is_in(call) && pending.puts >= TRIES);
+        tried && lowest.is_some_and(|lowest| lowest > expected)
+    }
+
     /// The server holds the send that went out in `call`; it is asked about again at `until`.
     pub fn hold(&mut self, call: CallId, until: Instant) {
         if let Some(pending) = self.in_call(call) {
@@ -148,6 +160,7 @@ impl Outbox {
     /// The numbers given so far mean nothing any more: the session is over, or the channel has
     /// another number. What was on the wire ends `Unknown` and is not sent again; the rest is kept.
     pub fn lose_numbers(&mut self) -> Vec<(SendId, Fate)> {
+        self.retry_at = Instant::ZERO;
         let (sent, kept) = self.pending.drain(..).partition(|pending| pending.n.is_some());
         self.pending = kept;
         let sent: VecDeque<Pending> = sent;

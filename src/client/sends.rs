@@ -99,6 +99,12 @@ impl Agent {
                 self.doubt_session(main, now);
                 None
             }
+            Err(Refused { expected: Some(expected), .. })
+                if channel.outbox.is_out_of_reach(call, expected) =>
+            {
+                self.renew_session(now);
+                None
+            }
             Err(refused) if refused.is_passing() => None,
             Err(Refused { code: Some(ErrorCode::Skipped), .. }) => Some(Fate::Skipped),
             Err(_) if channel.outbox.may_have_arrived(call) => Some(Fate::Unknown),
@@ -118,6 +124,14 @@ impl Agent {
         let fates: Vec<(SendId, Fate)> = settled.map(|id| (id, fate)).into_iter().collect();
         self.tell_fates(key, fates);
         self.sending.insert(key);
+    }
+
+    /// Begins a new session beside the main one, which is left when the new one carries everything.
+    fn renew_session(&mut self, now: Instant) {
+        let main = self.main();
+        main.moving = Some(main.route);
+        main.leaving = Some(now);
+        main.document_at = now;
     }
 
     pub(crate) fn retry_send(&mut self, key: ChannelKey, call: CallId, at: Instant) {

@@ -133,7 +133,10 @@ impl Agent {
     fn refused(&mut self, stream: StreamId, status: u16, body: &[u8], now: Instant) {
         let refused = match Answer::parse(status, body) {
             Err(refused) => refused,
-            Ok(_) => Refused { status, code: None, detail: "an answer, but no document".into() },
+            Ok(_) => {
+                let detail = "an answer, but no document".into();
+                Refused { status, code: None, detail, expected: None }
+            }
         };
         let (passing, code) = (refused.is_passing(), refused.code);
         let Some(document) = self.document(stream) else { return };

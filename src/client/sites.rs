@@ -75,12 +75,6 @@ impl Merge {
         }
     }
 
-    /// Where a frame of the lane comes from.
-    pub(crate) fn from(&self, id: LaneId, lane: &Lane) -> From {
-        let newest = self.newest.unwrap_or(id.0);
-        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era) }
-    }
-
     /// Whoever is in the track's epoch belongs to it from now on; who is of another site, and is
     /// not, stands apart.
     pub(crate) fn gather(&mut self, channel: ChannelKey) {

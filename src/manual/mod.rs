@@ -1,7 +1,7 @@
 //! Documentation as modules: compiled, linked and versioned with the code.
 //!
 //! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
-//! [`embedding`] to put it into a program of your own.
+//! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it.
 
 pub mod http_pitfalls;
 
@@ -10,6 +10,9 @@ pub mod architecture {}
 
 #[doc = include_str!("changes.md")]
 pub mod changes {}
+
+#[doc = include_str!("consuming.md")]
+pub mod consuming {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}

@@ -417,3 +417,51 @@ fn another_interval_is_asked_for_in_the_middle_of_a_document() {
     desk.wait(600);
     assert_eq!(desk.take()[..1], ["lost silent"]);
 }
+
+#[test]
+fn numbers_that_were_given_up_do_not_lock_the_window_for_ever() {
+    let (mut desk, old) = Desk::open(true);
+    desk.feed(old, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+    let first = ahm::client::event::ChannelKey(1);
+    for number in 0..9 {
+        desk.agent.send(first, vec![number], None, desk.now).unwrap();
+    }
+    desk.drain();
+    desk.outputs.clear();
+    // All that bears a number is lost with the channel that is left.
+    desk.agent.unsubscribe(first, desk.now).unwrap();
+    let again = desk.subscribe("a/b", Mode::Queue);
+    desk.feed(old, "<p x c=9 e=closed>\n<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+    desk.agent.send(again, b"x".to_vec(), None, desk.now).unwrap();
+    desk.outputs.clear();
+    desk.drain();
+    let (mut tries, mut asked) = (0, None);
+    while asked.is_none() {
+        match desk.outputs.pop() {
+            Some(Output::Call { call, request, .. }) if request.target.starts_with("send") => {
+                assert_eq!(request.target, "send?scs=a&mid=7&cid=9&n=10");
+                tries += 1;
+                let refused = br#"{"ok":false,"error":"out-of-window","detail":"","sn":1}"#;
+                desk.agent.handle_answer(call, 409, None, refused, desk.now);
+                desk.drain();
+            }
+            Some(Output::OpenStream { stream, request, .. }) => asked = Some((stream, request)),
+            Some(_) => {}
+            None => {
+                desk.wait(100);
+                desk.feed(old, "<p h=1000 t=1>\n");
+            }
+        }
+    }
+    let (new, request) = asked.unwrap();
+    assert_eq!((tries, request.target.as_str()), (4, "mux.html?mid=0&scs=0&open=a/b;since=e1:0"));
+    desk.agent.send(again, b"y".to_vec(), None, desk.now).unwrap();
+    desk.outputs.clear();
+    desk.begin(new, "<p i scs=a mid=8 d=1 k=other h=1000 r=60000 v=1>\n");
+    desk.feed(new, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+    let sends = desk.outputs.iter().filter_map(|output| match output {
+        Output::Call { request, .. } => Some(request.target.as_str()),
+        _ => None,
+    });
+    assert_eq!(sends.collect::<Vec<_>>(), ["send?scs=a&mid=8&cid=9&n=1"]);
+}

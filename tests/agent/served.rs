@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
+use ahm::base::id::{Epoch, Offset};
 use ahm::base::time::Span;
-use ahm::client::event::{Event, Fate as SendFate, parse_topic};
+use ahm::client::event::{Event, Fate as SendFate, RouteId, StreamState, parse_topic};
 use ahm::client::link::Link;
 use ahm::client::settings::Settings;
 use ahm::reactor::url::Server;
@@ -12,7 +13,7 @@ use ahm::resource::outcome::Fate;
 use ahm::resource::post::{self, Publisher};
 use ahm::server::builder::{self, Builder};
 use ahm::server::config::{Config, ResourceConfig, ResourceKind};
-use ahm::wire::command::OpenRequest;
+use ahm::wire::command::{OpenRequest, Position};
 
 fn serve(public: SocketAddr) -> builder::Server {
     let config = Config {
@@ -127,4 +128,113 @@ fn sends_reach_their_resource_once_and_in_order() {
     let expected: Vec<String> = (0..50).map(|number| format!("{number} <\n")).collect();
     assert_eq!(seen[0], expected);
     server.stop();
+}
+
+/// Two servers that are fed with the same numbers, and a link over both.
+fn two_servers() -> [builder::Server; 2] {
+    ["one", "two"].map(|scs| {
+        let mut config = Config {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            private_listen: vec![],
+            shards: 2,
+            resources: vec![ResourceConfig::new("fx", ResourceKind::Feed)],
+            ..Config::default()
+        };
+        config.protocol.scs = scs.into();
+        Builder::new(config).start().unwrap()
+    })
+}
+
+/// Publishes number `n` on every server that still runs.
+fn feed<'a>(servers: impl IntoIterator<Item = &'a builder::Server>, n: u64) {
+    let name = parse_topic("fx/EURUSD").unwrap();
+    let position = Position { ep: Epoch(7), n: Offset(n) };
+    for server in servers {
+        let payload = format!("m{n}");
+        server.handle().publish_at(&name, Some(position), payload.as_bytes(), false).unwrap();
+    }
+}
+
+/// Reads messages up to `to` from the topic that the servers carry; each number comes once.
+fn read_to(link: &mut Link, next: &mut u64, to: u64, mut each: impl FnMut(&mut Link, u64)) {
+    while *next <= to {
+        link.turn(Some(Span::from_secs(10))).unwrap();
+        while let Some(event) = link.agent().poll_event() {
+            match event {
+                Event::Message { n, payload, .. } => {
+                    assert_eq!((n.0, payload), (*next, format!("m{next}").into_bytes()));
+                    *next += 1;
+                    each(link, n.0);
+                }
+                Event::Gap { .. } | Event::Closed { .. } | Event::Refused { .. } => {
+                    panic!("{event:?}")
+                }
+                Event::State(state) => assert_ne!(state, StreamState::Stopped),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
+    let [one, two] = two_servers();
+    feed([&one, &two], 1);
+    let routes = [&one, &two].map(|server| url(server.public_addrs()[0]));
+    let mut link = Link::over(routes.to_vec(), Settings::default(), 1).unwrap();
+    let now = link.now();
+    let since = Some(Position { ep: Epoch(7), n: Offset(0) });
+    let request = OpenRequest { since, ..OpenRequest::new(parse_topic("fx/EURUSD").unwrap()) };
+    link.agent().subscribe(request, now).unwrap();
+    let mut next = 1;
+    read_to(&mut link, &mut next, 1, |_, _| {});
+    assert_eq!(link.agent().route(), RouteId(0));
+    one.handle().drain(Span::from_secs(4));
+    // The stream goes on, every message begets the next, until it runs over the other server.
+    feed([&one, &two], 2);
+    let (mut n, mut lowest) = (2, 1);
+    while link.agent().route() == RouteId(0) || link.agent().documents_running() > 1 {
+        read_to(&mut link, &mut next, n, |link, _| {
+            lowest = lowest.min(link.agent().documents_running());
+        });
+        n += 1;
+        feed([&one, &two], n);
+    }
+    one.stop();
+    read_to(&mut link, &mut next, n, |_, _| {});
+    assert!(lowest >= 1);
+    let counters = link.agent().counters();
+    assert_eq!((counters.cuts, counters.gaps, counters.sessions), (0, 0, 2), "{counters:?}");
+    two.stop();
+}
+
+#[test]
+fn of_two_servers_either_may_die_in_the_middle() {
+    for dead in 0..2 {
+        let [one, two] = two_servers();
+        feed([&one, &two], 1);
+        let routes = [&one, &two].map(|server| url(server.public_addrs()[0]));
+        let settings = Settings { duplicates: 1, ..Settings::default() };
+        let mut link = Link::over(routes.to_vec(), settings, 1).unwrap();
+        let now = link.now();
+        let since = Some(Position { ep: Epoch(7), n: Offset(0) });
+        let request = OpenRequest { since, ..OpenRequest::new(parse_topic("fx/EURUSD").unwrap()) };
+        link.agent().subscribe(request, now).unwrap();
+        let mut next = 1;
+        read_to(&mut link, &mut next, 1, |_, _| {});
+        while link.agent().documents_running() < 2 {
+            link.turn(Some(Span::from_secs(10))).unwrap();
+        }
+        let mut servers = [Some(one), Some(two)];
+        for n in 2..200 {
+            if n == 100 {
+                servers[dead].take().unwrap().stop();
+            }
+            feed(servers.iter().flatten(), n);
+            read_to(&mut link, &mut next, n, |_, _| {});
+        }
+        let counters = link.agent().counters();
+        assert_eq!((counters.gaps, counters.messages), (0, 199), "{counters:?}");
+        servers.into_iter().flatten().for_each(|server| drop(server.stop()));
+    }
 }

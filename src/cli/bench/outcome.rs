@@ -30,7 +30,7 @@ impl<W: Write> Run<'_, W> {
         if let Some(Scenario::Storm(storm)) = &mut self.scenario
             && let Some(split) = &self.swarm.gauge.split
         {
-            storm.set_parts(&split.parts);
+            storm.set_parts(split);
         }
         if self.plan.twin.is_some() {
             self.scenario = Some(Scenario::Doubled(Doubled::of(&self.swarm, self.killed)));

@@ -194,11 +194,15 @@ impl<'p, W: Write> Run<'p, W> {
     pub(crate) fn turn(&mut self, phase: &str, end: Instant) -> Result<(), String> {
         let left = end.since(self.clock.now()).min(TURN);
         self.swarm.turn(left)?;
-        if let Some(split) = &mut self.swarm.gauge.split
-            && split.back == Instant::NEVER
-            && let back @ 1.. = self.watch.back.load(Ordering::Relaxed)
-        {
-            split.back = Instant::from_nanos(back);
+        if let Some(split) = &mut self.swarm.gauge.split {
+            let Watch { cut, back, .. } = self.watch;
+            for (moment, told) in [(&mut split.returning_from, cut), (&mut split.back, back)] {
+                if *moment == Instant::NEVER
+                    && let told @ 1.. = told.load(Ordering::Relaxed)
+                {
+                    *moment = Instant::from_nanos(told);
+                }
+            }
         }
         self.tell(phase)
     }

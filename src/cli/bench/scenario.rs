@@ -1,13 +1,12 @@
 //! What is recorded of the streams beside the running ones: the stalled, and those of the storm.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::base::time::Span;
 use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::record::Percentiles;
 use crate::cli::bench::roles::Awake;
-use crate::cli::bench::sink::{histogram, record};
+use crate::cli::bench::sink::{Split, histogram, record};
 use crate::cli::bench::tally::Tally;
 
 /// Bytes within which a stream that wakes up should see something fresh.
@@ -133,14 +132,18 @@ pub struct Storm {
     pub before_ms: Percentiles,
     /// From the cut to when all were back.
     pub during_ms: Percentiles,
+    /// Of that, from when the last one was cut. Before, the driver itself keeps a core busy: the
+    /// kernel resets both ends of each stream in its call.
+    pub returning_ms: Percentiles,
     /// After that.
     pub after_ms: Percentiles,
 }
 
 impl Storm {
     /// The latencies of the running streams before, during and after.
-    pub fn set_parts(&mut self, parts: &[Histogram<u64>; 3]) {
-        let [before, during, after] = parts.each_ref().map(Percentiles::of);
+    pub fn set_parts(&mut self, split: &Split) {
+        let [before, during, after] = split.parts.each_ref().map(Percentiles::of);
+        self.returning_ms = Percentiles::of(&split.returning);
         (self.before_ms, self.during_ms, self.after_ms) = (before, during, after);
     }
 

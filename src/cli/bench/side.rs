@@ -31,6 +31,8 @@ const SILENCE: Span = Span::from_millis(50);
 /// What the other threads see of it while it runs.
 #[derive(Debug, Default)]
 pub struct Watch {
+    /// When all streams of the storm were cut, in nanoseconds of the driver's clock; 0 before.
+    pub cut: AtomicU64,
     /// When all streams of the storm were back, in nanoseconds of the driver's clock; 0 before.
     pub back: AtomicU64,
     /// Stalled streams that the server has dropped.
@@ -161,7 +163,9 @@ impl<'p> Side<'p> {
                 return;
             }
             self.swarm.cut_all();
-            self.cut = Some(self.clock.now().since(now));
+            let done = self.clock.now();
+            self.cut = Some(done.since(now));
+            self.watch.cut.store(done.as_nanos(), Ordering::Relaxed);
             self.swarm.opening = histogram();
             let (base, cap) = (self.plan.spread, self.plan.spread.times(4));
             let backoff = Backoff { floor: FLOOR, base, cap, failed: 0 };

@@ -40,17 +40,26 @@ pub struct Split {
     pub back: Instant,
     /// Before, during, after.
     pub parts: [Histogram<u64>; 3],
+    /// From here on all are cut, and only come back.
+    pub returning_from: Instant,
+    /// Of those during the storm, the ones due while streams only came back.
+    pub returning: Histogram<u64>,
 }
 
 impl Split {
     /// A storm that breaks at `cut` and has no end yet.
     pub fn new(cut: Instant) -> Self {
-        Self { cut, back: Instant::NEVER, parts: [histogram(), histogram(), histogram()] }
+        let (back, returning_from) = (Instant::NEVER, Instant::NEVER);
+        let parts = [histogram(), histogram(), histogram()];
+        Self { cut, back, parts, returning_from, returning: histogram() }
     }
 
     fn measure(&mut self, due: Instant, span: Span) {
         let part = usize::from(due >= self.cut) + usize::from(due >= self.back);
         record(&mut self.parts[part], span);
+        if due >= self.returning_from && due < self.back {
+            record(&mut self.returning, span);
+        }
     }
 }
 
@@ -315,10 +324,12 @@ mod tests {
         let at = Instant::from_nanos;
         (gauge.from, gauge.split) = (at(10), Some(Box::new(Split::new(at(20)))));
         [5, 15, 25, 35].into_iter().for_each(|due| gauge.measure(at(due)));
-        gauge.split.as_mut().unwrap().back = at(40);
+        let split = gauge.split.as_mut().unwrap();
+        (split.back, split.returning_from) = (at(40), at(39));
         [39, 40, 41].into_iter().for_each(|due| gauge.measure(at(due)));
         let split = gauge.split.unwrap();
         assert_eq!(split.parts.each_ref().map(Histogram::len), [1, 3, 2]);
+        assert_eq!(split.returning.len(), 1);
         assert_eq!((gauge.oldest, gauge.youngest), (at(5), at(41)));
     }
 

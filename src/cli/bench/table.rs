@@ -185,6 +185,7 @@ fn storming(rows: &mut Rows, storm: &Storm) {
     wrong(rows, &storm.tally, storm.lost);
     percentiles(rows, "running: before, ms", &storm.before_ms);
     percentiles(rows, "  during, ms", &storm.during_ms);
+    percentiles(rows, "  coming back, ms", &storm.returning_ms);
     percentiles(rows, "  after, ms", &storm.after_ms);
     rows.row("  p99, times before", format!("{:.2}", storm.slowdown()));
 }
