@@ -65,6 +65,8 @@ pub struct Pilot {
     pub lag: Span,
     /// Commands that are to reach their server twice.
     pub twice: u32,
+    /// Whether a command has.
+    pub doubled: bool,
     /// Counts what its consumer sends.
     pub seq: u64,
     /// The channel that an event was about last.
@@ -94,6 +96,7 @@ impl Pilot {
             ahead: plan.ahead,
             lag: plan.latency,
             twice: 0,
+            doubled: false,
             seq: 0,
             focus: None,
             words: BTreeMap::new(),
@@ -287,6 +290,7 @@ impl Pilot {
                     let bytes = bytes_of(&request);
                     if self.twice > 0 {
                         self.twice -= 1;
+                        self.doubled = true;
                         self.haunt(route, &bytes, net, now);
                     }
                     self.callers.entry(route).or_default().call(call, bytes);

@@ -266,7 +266,8 @@ impl Realm {
         }
         for at in 0..self.pilots.len() {
             self.focus = at;
-            self.shared.lock().inbound.check(at);
+            let doubled = self.pilots[at].doubled;
+            self.shared.lock().inbound.check(at, doubled);
         }
     }
 
