@@ -114,8 +114,8 @@ impl Outbox {
         self.pending.iter().any(|pending| pending.n.is_some())
     }
 
-    /// Whether the send in `call` lies beyond the server's window for good: what lies between it and
-    /// `expected`, the server's next, was given up here and does not come any more.
+    /// Whether the send in `call` lies beyond the server's window for good: what lies between it
+    /// and `expected`, the server's next, was given up here and does not come any more.
     pub fn is_out_of_reach(&self, call: CallId, expected: u64) -> bool {
         let lowest = self.pending.iter().filter_map(|pending| pending.n).min();
         let tried = self.pending.iter().any(|pending| pending.is_in(call) && pending.puts >= TRIES);
