@@ -235,6 +235,8 @@ fn of_two_servers_either_may_die_in_the_middle() {
         }
         let counters = link.agent().counters();
         assert_eq!((counters.gaps, counters.messages), (0, 199), "{counters:?}");
-        servers.into_iter().flatten().for_each(|server| drop(server.stop()));
+        servers.into_iter().flatten().for_each(|server| {
+            server.stop();
+        });
     }
 }
