@@ -13,6 +13,7 @@ use ahm::resource::outcome::Fate;
 use ahm::resource::post::{self, Publisher};
 use ahm::server::builder::{self, Builder};
 use ahm::server::config::{Config, ResourceConfig, ResourceKind};
+use ahm::server::handle::Busy;
 use ahm::wire::command::{OpenRequest, Position};
 
 fn serve(public: SocketAddr) -> builder::Server {
@@ -145,13 +146,17 @@ fn two_servers() -> [builder::Server; 2] {
     })
 }
 
-/// Publishes number `n` on every server that still runs.
-fn feed<'a>(servers: impl IntoIterator<Item = &'a builder::Server>, n: u64) {
+/// Publishes number `n`, unless the server has ended.
+fn offer(server: &builder::Server, n: u64) -> Result<(), Busy> {
     let name = parse_topic("fx/EURUSD").unwrap();
     let position = Position { ep: Epoch(7), n: Offset(n) };
+    server.handle().publish_at(&name, Some(position), format!("m{n}").as_bytes(), false)
+}
+
+/// Publishes number `n` on every server.
+fn feed<'a>(servers: impl IntoIterator<Item = &'a builder::Server>, n: u64) {
     for server in servers {
-        let payload = format!("m{n}");
-        server.handle().publish_at(&name, Some(position), payload.as_bytes(), false).unwrap();
+        offer(server, n).unwrap();
     }
 }
 
@@ -198,7 +203,9 @@ fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
             lowest = lowest.min(link.agent().documents_running());
         });
         n += 1;
-        feed([&one, &two], n);
+        feed([&two], n);
+        // It ends by itself when the last document has left it.
+        let _ended = offer(&one, n);
     }
     one.stop();
     read_to(&mut link, &mut next, n, |_, _| {});
