@@ -30,7 +30,7 @@ impl Hold {
 /// Bytes of messages that a lane keeps while it stands apart.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
-/// The last messages of one epoch.
+/// The last messages of one epoch, and the gaps between them.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     items: VecDeque<Item<'static>>,

@@ -113,13 +113,16 @@ impl Merge {
         while let Some(id) = self.joined.pop() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let kept = lane.kept.take();
-            if lane.hold.is_none()
-                && let Some(Item::Message { n, .. }) = kept.front()
-            {
-                lane.place.n = Offset(n.0.saturating_sub(1));
-                for item in kept {
-                    self.take(id, item, sink);
-                }
+            if lane.hold.is_some() {
+                continue;
+            }
+            match kept.front() {
+                Some(Item::Message { n, .. }) => lane.place.n = Offset(n.0.saturating_sub(1)),
+                Some(Item::Gap { n, .. }) => lane.place.n = *n,
+                _ => continue,
+            }
+            for item in kept {
+                self.take(id, item, sink);
             }
         }
     }
@@ -211,8 +214,12 @@ impl Merge {
                 led
             }
             Item::Gap { ep, n, .. } => {
+                if lane.place.ep == ep {
+                    lane.kept.push(item.clone().into_owned());
+                } else {
+                    lane.kept.take();
+                }
                 lane.place = Position { ep, n };
-                lane.kept.take();
                 true
             }
             Item::Message { n, .. } if led => {
