@@ -118,8 +118,6 @@ pub(crate) struct Track {
     pub(crate) asked_with: Vec<(StreamId, Option<Position>)>,
     /// The place of the last gap that was declared.
     pub(crate) told: Option<Position>,
-    /// The place of the last message that was delivered.
-    pub(crate) delivered: Option<Position>,
     /// Counts the epochs.
     pub(crate) era: u32,
     /// Nobody is left in its epoch; until then those that have not come to it are waited for.
@@ -144,7 +142,6 @@ impl Track {
             asked: since,
             asked_with: Vec::new(),
             told: None,
-            delivered: None,
             era: 0,
             alone_until: Instant::ZERO,
             past: Vec::new(),
@@ -255,7 +252,6 @@ impl Track {
             self.declare(channel, before, Some(passed), sink);
         }
         self.place = Some(to);
-        self.delivered = Some(to);
         sink.counters.messages += 1;
         sink.counters.folded += folded;
         sink.counters.payload_bytes += payload.len() as u64;
@@ -282,11 +278,8 @@ impl Track {
                 // The numbers say it, also where the server cannot.
                 self.declare(channel, to, Some(to.n.0 - place.n.0), sink);
             }
-            // Who has the message at that place has nothing missing before it.
-            Some(place) if to.n == place.n && here && self.delivered != Some(to) => {
-                if self.told != Some(to) {
-                    self.declare(channel, to, missing, sink);
-                }
+            Some(place) if to.n == place.n && here && self.told != Some(to) => {
+                self.declare(channel, to, missing, sink);
             }
             Some(_) => {}
         }
