@@ -236,3 +236,43 @@ fn an_epoch_may_come_back_on_the_document_that_left_it() {
         }
     });
 }
+
+#[test]
+fn where_a_document_begins_explains_the_gap_frame_behind_it() {
+    both(|whole| {
+        // The duplicate is asked for before the channel has its number, and so without its place.
+        let mut desk = Desk::with(Settings { duplicates: 1, ..Settings::default() }, whole);
+        desk.subscribe("a/b", Mode::Queue);
+        let (main, _) = desk.stream();
+        desk.begin(main, IDENTITY);
+        let (duplicate, request) = desk.stream();
+        assert_eq!(request.target, "mux.html?scs=a&mid=7&last=&dup=1");
+        desk.feed(main, &opened(0));
+        desk.feed(main, "<p c=9 n=1>a\n<p c=9 n=2>b\n");
+        desk.take();
+        desk.begin(duplicate, &identity(2));
+        desk.feed(duplicate, "<p o c=9 u=a/b ep=e1 n=2 head=2>\n<p g c=9 ep=e1 n=2 m=2>\n");
+        desk.feed(duplicate, "<p c=9 n=3>c\n");
+        assert_eq!(desk.take()[1..], ["1:3 c"], "the consumer has what is missing there");
+    });
+}
+
+#[test]
+fn what_a_waiting_document_has_in_hand_is_not_passed_over() {
+    both(|whole| {
+        let (mut desk, streams) = desk(1, whole);
+        desk.end(streams[1]);
+        desk.wait(300);
+        let (duplicate, _) = desk.stream();
+        desk.take();
+        desk.begin(duplicate, &identity(3));
+        // It is in the next epoch already, and waits for the others.
+        let held = "<p o c=9 u=a/b ep=e2 n=5 head=7>\n<p c=9 n=6>f\n<p c=9 n=7>g\n";
+        desk.feed(duplicate, held);
+        desk.feed(streams[0], "<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>a\n<p c=9 n=2>b\n");
+        desk.feed(streams[0], "<p g c=9 ep=e2 n=6 m=4>\n<p c=9 n=7>g\n");
+        let told = ["opened 1 e2:0 0", "gap 1 e2:0", "1:1 a", "1:2 b", "gap 1 e2:5 3", "1:6 f"];
+        assert_eq!(desk.take()[1..7], told);
+        assert_eq!(desk.agent.counters().messages, 4);
+    });
+}

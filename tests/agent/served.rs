@@ -181,18 +181,25 @@ fn read_to(link: &mut Link, next: &mut u64, to: u64, mut each: impl FnMut(&mut L
     }
 }
 
-#[test]
-fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
-    let [one, two] = two_servers();
-    feed([&one, &two], 1);
-    let routes = [&one, &two].map(|server| url(server.public_addrs()[0]));
-    let mut link = Link::over(routes.to_vec(), Settings::default(), 1).unwrap();
+/// A link over both servers that has read the first message, and the number of the next.
+fn link_over(servers: [&builder::Server; 2], duplicates: u8) -> (Link, u64) {
+    feed(servers, 1);
+    let routes = servers.map(|server| url(server.public_addrs()[0]));
+    let settings = Settings { duplicates, ..Settings::default() };
+    let mut link = Link::over(routes.to_vec(), settings, 1).unwrap();
     let now = link.now();
     let since = Some(Position { ep: Epoch(7), n: Offset(0) });
     let request = OpenRequest { since, ..OpenRequest::new(parse_topic("fx/EURUSD").unwrap()) };
     link.agent().subscribe(request, now).unwrap();
     let mut next = 1;
     read_to(&mut link, &mut next, 1, |_, _| {});
+    (link, next)
+}
+
+#[test]
+fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
+    let [one, two] = two_servers();
+    let (mut link, mut next) = link_over([&one, &two], 0);
     assert_eq!(link.agent().route(), RouteId(0));
     one.handle().drain(Span::from_secs(4));
     // The stream goes on, every message begets the next, until it runs over the other server.
@@ -219,16 +226,7 @@ fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
 fn of_two_servers_either_may_die_in_the_middle() {
     for dead in 0..2 {
         let [one, two] = two_servers();
-        feed([&one, &two], 1);
-        let routes = [&one, &two].map(|server| url(server.public_addrs()[0]));
-        let settings = Settings { duplicates: 1, ..Settings::default() };
-        let mut link = Link::over(routes.to_vec(), settings, 1).unwrap();
-        let now = link.now();
-        let since = Some(Position { ep: Epoch(7), n: Offset(0) });
-        let request = OpenRequest { since, ..OpenRequest::new(parse_topic("fx/EURUSD").unwrap()) };
-        link.agent().subscribe(request, now).unwrap();
-        let mut next = 1;
-        read_to(&mut link, &mut next, 1, |_, _| {});
+        let (mut link, mut next) = link_over([&one, &two], 1);
         while link.agent().documents_running() < 2 {
             link.turn(Some(Span::from_secs(10))).unwrap();
         }

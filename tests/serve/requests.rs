@@ -267,6 +267,18 @@ fn head_and_prefetch_create_nothing() {
 }
 
 #[test]
+fn a_batch_for_another_server_is_refused_as_a_whole() {
+    let server = server(2, |_| {});
+    let mut peer = Peer::connect(server.public_addrs()[0]);
+    let lines = "open?resource=echo&subject=a\nopen?resource=echo&subject=b\n";
+    let answer = peer.post("/ahm/batch?scs=another&mid=7&k=x", lines);
+    // The status tells a client that this connection leads astray; lines with errors would not.
+    assert_eq!(answer.status, 421, "{answer:?}");
+    assert!(answer.body.contains("wrong-server"), "{answer:?}");
+    assert_eq!(answer.body.trim().lines().count(), 1, "{answer:?}");
+}
+
+#[test]
 fn a_batch_of_commands_is_answered_line_by_line() {
     let server = server(2, |_| {});
     let mut reader = Peer::connect(server.public_addrs()[0]);
