@@ -2,9 +2,9 @@
 //! take each other's place.
 
 use ahm::base::time::Span;
-use ahm::client::event::{CallId, Output, Request, RouteId, StreamId};
+use ahm::client::event::{CallId, Output, Request, RouteId, StreamId, parse_topic};
 use ahm::client::settings::Settings;
-use ahm::wire::command::Mode;
+use ahm::wire::command::{Mode, OpenRequest};
 
 use crate::desk::{Desk, IDENTITY, both};
 
@@ -401,4 +401,22 @@ fn a_conversation_is_held_on_the_main_server_alone() {
     desk.feed(first, "<p x c=1073741824 e=closed>\n");
     desk.feed(second, "<p o c=1073741825 u=a/b ep=cc n=0 head=0>\n<p c=1073741825 n=1>again\n");
     assert_eq!(desk.take(), ["opened 1 cc:0 0", "gap 1 cc:0", "1:1 again"]);
+}
+
+#[test]
+fn a_strict_channel_that_ends_while_the_session_moves_says_so() {
+    let mut desk = Desk::with(settings(1, 0), true);
+    let request = OpenRequest { strict: true, ..OpenRequest::new(parse_topic("a/b").unwrap()) };
+    desk.agent.subscribe(request, desk.now).unwrap();
+    desk.drain();
+    let (old, ..) = stream(&mut desk);
+    desk.begin(old, IDENTITY);
+    desk.feed(old, OPENED);
+    desk.feed(old, "<p m e=drain w=0>\n");
+    let (new, _, target) = stream(&mut desk);
+    assert_eq!(target, "mux.html?mid=0&scs=0&open=a/b;since=e1:0;strict=1");
+    desk.take();
+    desk.begin(new, OTHER);
+    desk.feed(new, "<p o c=5 u=a/b ep=e1 n=0 head=9>\n<p x c=5 e=overrun>\n");
+    assert_eq!(desk.take(), ["session 8.1 true", "closed 1 overrun"]);
 }
