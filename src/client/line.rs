@@ -135,7 +135,7 @@ impl Line {
             return Read::Over("the server keeps the connection no longer".into());
         }
         // Behind it is a server without our session: another connection may come to the one that
-        // has it.
+        // has it (RFC 9110, 15.5.20).
         if misled {
             return Read::Over("the connection leads to another server".into());
         }

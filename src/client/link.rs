@@ -365,15 +365,11 @@ impl Link {
     fn line_ready(&mut self, at: usize, ready: (bool, bool), now: Instant) {
         let Self { ways, agent, buffer, again, .. } = self;
         let Some(line) = &mut ways[at].line else { return };
-        let mut misdirected = false;
         let read = line.ready(ready, buffer, now, |answered| {
             let (status, wait) = (answered.status, answered.retry_after);
-            misdirected |= status == 421;
             agent.handle_answer(answered.call, status, wait, answered.body, now);
         });
         match read {
-            // Another connection may lead to the server that was meant (RFC 9110, 15.5.20).
-            _ if misdirected => self.lose_line(at, now),
             Read::Over(_) => self.lose_line(at, now),
             Read::More => again.push(Token(LINES + at)),
             Read::Blocked => {}

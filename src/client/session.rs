@@ -140,7 +140,7 @@ impl Agent {
         };
         let (passing, code) = (refused.is_passing(), refused.code);
         let Some(document) = self.document(stream) else { return };
-        let (id, route, purpose) = (document.leg, document.route, document.purpose);
+        let (id, purpose) = (document.leg, document.purpose);
         let opens = !document.opens.is_empty();
         if purpose != Purpose::Session && refused.is_of_session() {
             return self.refused_session(stream, refused, now);
@@ -158,7 +158,6 @@ impl Agent {
         self.lose(stream, refused.into_failure(), false, now);
         let all_ways = last_way + 1 >= u32::from(self.settings.routes);
         if hopeless && all_ways && self.documents.is_empty() && self.legs[0].id == id {
-            log::debug!("no way is left after route {}", route.0);
             self.give_up(now);
         }
     }

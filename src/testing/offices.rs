@@ -5,34 +5,11 @@ use std::sync::Arc;
 use crate::proto::directory::Directory;
 use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, TopicOptions};
 use crate::testing::ledger::{Ledger, Shared};
+use crate::testing::probe::Feed;
 use crate::testing::sabotage::Sabotage;
 
 /// How a send begins that has an `echo` channel end.
 pub const BYE: &[u8] = b"bye";
-
-/// Publishers write, nobody sends; read in every mode.
-#[derive(Debug)]
-struct Feed {
-    state: bool,
-}
-
-impl Resource for Feed {
-    fn open(&self, subject: &str, _: &Consumer) -> Decision {
-        Decision::Shared(self.options(subject))
-    }
-
-    fn takes_messages(&self) -> bool {
-        false
-    }
-
-    fn message(&self, message: &Message<'_>, _: &mut Actions) {
-        panic!("a feed takes no messages: {message:?}");
-    }
-
-    fn options(&self, _: &str) -> TopicOptions {
-        TopicOptions { state: self.state, latest: true, ..TopicOptions::default() }
-    }
-}
 
 /// Takes numbered sends: `echo` answers each consumer, `board` publishes to all.
 #[derive(Debug)]
@@ -101,8 +78,8 @@ impl Resource for Office {
 pub fn directory(site: usize, shared: &Shared, sabotage: Option<Sabotage>) -> Directory {
     let office = |private| Office { site, private, shared: shared.clone(), sabotage };
     let resources: [(&str, Arc<dyn Resource>); 4] = [
-        ("feed", Arc::new(Feed { state: false })),
-        ("quote", Arc::new(Feed { state: true })),
+        ("feed", Arc::new(Feed(|_| false))),
+        ("quote", Arc::new(Feed(|_| true))),
         ("echo", Arc::new(office(true))),
         ("board", Arc::new(office(false))),
     ];

@@ -19,9 +19,10 @@ pub fn heard_payload(resource: &str, mid: u64, cid: u32, n: u64) -> Vec<u8> {
     format!("{resource} heard {mid}/{cid}/{n}").into_bytes()
 }
 
-/// A feed: publishers write, nobody sends; read in every mode.
+/// A feed: publishers write, nobody sends; read in every mode. Says of a subject whether each of
+/// its messages is the whole state.
 #[derive(Debug)]
-struct Feed;
+pub(crate) struct Feed(pub(crate) fn(&str) -> bool);
 
 impl Resource for Feed {
     fn open(&self, subject: &str, _: &Consumer) -> Decision {
@@ -37,7 +38,7 @@ impl Resource for Feed {
     }
 
     fn options(&self, subject: &str) -> TopicOptions {
-        TopicOptions { state: subject.starts_with('s'), latest: true, ..TopicOptions::default() }
+        TopicOptions { state: (self.0)(subject), latest: true, ..TopicOptions::default() }
     }
 }
 
@@ -103,7 +104,7 @@ impl Resource for Board {
 pub fn directory(model: &Shared) -> Directory {
     let mut directory = Directory::default();
     let resources: [(&str, Arc<dyn Resource>); 3] = [
-        ("feed", Arc::new(Feed)),
+        ("feed", Arc::new(Feed(|subject| subject.starts_with('s')))),
         ("echo", Arc::new(Echo(model.clone()))),
         ("board", Arc::new(Board(model.clone()))),
     ];
