@@ -69,6 +69,7 @@ fn opening_frames() -> Vec<(&'static str, Frame<'static>)> {
             "<p o c=1048633 u=quotes/EURUSD ep=9f3a71 n=1041 head=1041>",
             Frame::Opened {
                 c,
+                life: None,
                 name: topic("quotes", "EURUSD"),
                 ep,
                 n: Offset(1041),
@@ -76,9 +77,10 @@ fn opening_frames() -> Vec<(&'static str, Frame<'static>)> {
             },
         ),
         (
-            "<p o c=1048633 u=a%24b/100%25%20%C3%A9/x ep=0 n=0 head=9007199254740991>",
+            "<p o c=1048633 l=4294967295 u=a%24b/100%25%20%C3%A9/x ep=0 n=0 head=9007199254740991>",
             Frame::Opened {
                 c,
+                life: Some(u32::MAX),
                 name: topic("a$b", "100% \u{e9}/x"),
                 ep: Epoch(0),
                 n: Offset(0),
@@ -87,7 +89,14 @@ fn opening_frames() -> Vec<(&'static str, Frame<'static>)> {
         ),
         (
             "<p o c=1048633 u=quotes/ ep=9f3a71 n=0 head=0>",
-            Frame::Opened { c, name: topic("quotes", ""), ep, n: Offset(0), head: Offset(0) },
+            Frame::Opened {
+                c,
+                life: None,
+                name: topic("quotes", ""),
+                ep,
+                n: Offset(0),
+                head: Offset(0),
+            },
         ),
     ]
 }
@@ -106,12 +115,13 @@ fn message_frames() -> Vec<(&'static str, Frame<'static>)> {
 fn other_frames() -> Vec<(&'static str, Frame<'static>)> {
     let c = Cid(1_048_633);
     let ep = Epoch::parse("9f3a71").expect("a legal epoch");
-    let closed = |e| Frame::Closed { c, e };
+    let closed = |e| Frame::Closed { c, life: None, e };
     let outcome = |e| Frame::Outcome { c: Cid(7), n: 12, e };
     let wait = |millis| Some(Span::from_millis(millis));
     vec![
         ("<p x c=1048633 e=closed>", closed(ChannelEnd::Closed)),
         ("<p x c=1048633 e=gone>", closed(ChannelEnd::Gone)),
+        ("<p x c=1048633 l=0 e=closed>", Frame::Closed { c, life: Some(0), e: ChannelEnd::Closed }),
         ("<p x c=1048633 e=denied>", closed(ChannelEnd::Denied)),
         ("<p x c=1048633 e=overrun>", closed(ChannelEnd::Overrun)),
         ("<p x c=1048633 e=expired>", closed(ChannelEnd::Expired)),
@@ -144,8 +154,10 @@ fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
             frame::message(out, *c, *n, *snapshot, payload);
         }
         Frame::Identity { identity, .. } => frame::identity(out, identity),
-        Frame::Opened { c, name, ep, n, head } => frame::opened(out, *c, name, *ep, *n, *head),
-        Frame::Closed { c, e } => frame::closed(out, *c, *e),
+        Frame::Opened { c, life, name, ep, n, head } => {
+            frame::opened(out, (*c, *life), name, (*ep, *n), *head);
+        }
+        Frame::Closed { c, life, e } => frame::closed(out, *c, *life, *e),
         Frame::Refused { c, name, e } => frame::refused(out, *c, name, *e),
         Frame::Gap { c, ep, n, missing } => frame::gap(out, *c, *ep, *n, *missing),
         Frame::Outcome { c, n, e } => frame::outcome(out, *c, *n, *e),
@@ -338,7 +350,8 @@ fn commands_of_one_session() {
     let session = format!("scs=ldn1&mid=4398046511105&k={KEY}");
     let table = [
         ("logout", "", Command::Logout),
-        ("close", "cid=7", Command::Close { cid: Cid(7) }),
+        ("close", "cid=7", Command::Close { cid: Cid(7), life: None }),
+        ("close", "cid=7&l=3", Command::Close { cid: Cid(7), life: Some(3) }),
         ("ping", "", Command::Ping { t: None, h: None }),
         (
             "ping",

@@ -101,9 +101,11 @@ impl Answer {
         value.as_u64().or_else(|| parse_decimal(value.as_str()?))
     }
 
-    /// The channel.
-    pub fn cid(&self) -> Option<Cid> {
-        u32::try_from(self.number("cid")?).ok().filter(|cid| *cid > 0).map(Cid)
+    /// The channel: its number, and which of the channels of that number it is.
+    pub fn channel(&self) -> Option<(Cid, u32)> {
+        let small = |name| self.number(name).and_then(|number| u32::try_from(number).ok());
+        let cid = small("cid").filter(|cid| *cid > 0).map(Cid)?;
+        Some((cid, small("l").unwrap_or(0)))
     }
 
     /// Where a channel starts.
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn answers_and_refusals_are_told_apart() {
         let opened = Answer::parse(200, br#"{"ok":true,"cid":7,"n":"12","sn":1}"#).unwrap();
-        assert_eq!((opened.cid(), opened.number("n")), (Some(Cid(7)), Some(12)));
+        assert_eq!((opened.channel(), opened.number("n")), (Some((Cid(7), 0)), Some(12)));
         let taken = Answer::parse(200, br#"{"ok":true,"n":1,"e":"taken"}"#).unwrap();
         assert_eq!(taken.outcome(), Some(SendOutcome::Taken));
         let refused = Answer::parse(404, br#"{"ok":false,"error":"no-session","detail":"x"}"#);

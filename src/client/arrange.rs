@@ -75,13 +75,13 @@ impl Agent {
         for (key, seat) in &mut self.legs[0].seats {
             if let Some(cid) = seat.cid.filter(|cid| cid.is_private()) {
                 (seat.cid, seat.status) = (None, Status::Elsewhere);
-                left.push((*key, cid));
+                left.push((*key, (cid, seat.life)));
             }
         }
         let streams: Vec<_> =
             self.documents.iter().filter(|d| d.leg == id).map(|d| d.stream).collect();
-        for (key, cid) in left {
-            self.call_close(id, cid);
+        for (key, channel) in left {
+            self.call_close(id, channel);
             let (merge, mut sink) = self.merging(now);
             streams.iter().for_each(|stream| merge.leave(key, *stream, &mut sink));
         }

@@ -129,13 +129,22 @@ impl Agent {
         // Where the consumer has left meanwhile, the channel's own frame has it closed.
         let Self { legs, random, .. } = self;
         let Some(leg) = legs.iter_mut().find(|leg| leg.id == id) else { return };
+        let found = answer.as_ref().ok().and_then(Answer::channel);
+        let left = found.is_some_and(|found| leg.is_over(found));
         let Some(seat) = leg.seats.get_mut(&key) else { return };
         match answer {
             Ok(answer) => {
                 // Its frame may have been faster than the answer.
-                if let Some(cid) = seat.cid.or_else(|| answer.cid()) {
-                    leg.expect(cid, answer.number("sn").unwrap_or(1));
-                    if !self.name_channel(id, key, cid) {
+                let known = seat.cid.map(|cid| (cid, seat.life));
+                if let Some(channel) = known.or(found) {
+                    if known.is_none() && left {
+                        // It was found before the word had come that it was left.
+                        let retry_in = seat.backoff.wait(random);
+                        leg.want(key, now + retry_in);
+                        return self.call_close(id, channel);
+                    }
+                    leg.expect(channel.0, answer.number("sn").unwrap_or(1));
+                    if !self.name_channel(id, key, channel) {
                         return;
                     }
                 }
@@ -168,7 +177,12 @@ impl Agent {
     }
 
     /// The leg's session calls the channel `cid`; says whether that is of use.
-    pub(crate) fn name_channel(&mut self, id: LegId, key: ChannelKey, cid: Cid) -> bool {
+    pub(crate) fn name_channel(
+        &mut self,
+        id: LegId,
+        key: ChannelKey,
+        (cid, life): (Cid, u32),
+    ) -> bool {
         let is_main = id == self.legs[0].id;
         let Some(leg) = self.leg(id) else { return false };
         if !is_main && cid.is_private() {
@@ -176,10 +190,10 @@ impl Agent {
             if let Some(seat) = leg.seats.get_mut(&key) {
                 (seat.cid, seat.status) = (None, Status::Elsewhere);
             }
-            self.call_close(id, cid);
+            self.call_close(id, (cid, life));
             return false;
         }
-        if leg.name(key, cid) && is_main {
+        if leg.name(key, (cid, life)) && is_main {
             // What was numbered under another channel number can be decided no more.
             self.forsake_channel(key);
         }
@@ -236,9 +250,12 @@ impl Agent {
         }
     }
 
-    /// Ends the channel that the leg's session calls `cid`.
-    pub(crate) fn call_close(&mut self, id: LegId, cid: Cid) {
-        let query = encode_query(&[("cid", &cid.to_string())]);
+    /// Leaves a channel of the leg's session.
+    pub(crate) fn call_close(&mut self, id: LegId, (cid, life): (Cid, u32)) {
+        if let Some(leg) = self.leg(id) {
+            leg.set_over((cid, life));
+        }
+        let query = encode_query(&[("cid", &cid.to_string()), ("l", &life.to_string())]);
         self.call(id, Kind::Word, ("close", &query), None);
     }
 

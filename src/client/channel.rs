@@ -28,6 +28,8 @@ pub struct Seat {
     pub status: Status,
     /// The channel's number in the session.
     pub cid: Option<Cid>,
+    /// Which of the session's channels of that number it is.
+    pub life: u32,
     /// The waits between attempts to open it.
     pub backoff: Backoff,
 }
@@ -35,7 +37,7 @@ pub struct Seat {
 impl Seat {
     /// A channel to be opened.
     pub fn new(backoff: Backoff, now: Instant) -> Self {
-        Self { status: Status::Wanted(now), cid: None, backoff }
+        Self { status: Status::Wanted(now), cid: None, life: 0, backoff }
     }
 
     /// The session is over.

@@ -115,11 +115,12 @@ impl Agent {
         self.tell_fates(key, fates);
         let mut left = Vec::new();
         for leg in &mut self.legs {
-            let cid = leg.seats.remove(&key).and_then(|seat| seat.cid);
-            left.extend(cid.map(|cid| (leg.id, cid)));
+            let seat = leg.seats.remove(&key);
+            let named = seat.and_then(|seat| Some((seat.cid?, seat.life)));
+            left.extend(named.map(|named| (leg.id, named)));
         }
-        for (leg, cid) in left {
-            self.call_close(leg, cid);
+        for (leg, channel) in left {
+            self.call_close(leg, channel);
         }
         self.drive(now);
         Ok(())

@@ -1,5 +1,8 @@
 //! One document as the agent sees it: its phase, and when it was last heard of.
 
+use std::collections::BTreeMap;
+
+use crate::base::id::Cid;
 use crate::base::time::{Instant, Span};
 use crate::client::event::{ChannelKey, RouteId, StreamId};
 use crate::client::leg::{Leg, LegId};
@@ -56,6 +59,8 @@ pub struct Document {
     pub session: u32,
     /// The channels asked for together with it.
     pub opens: Vec<ChannelKey>,
+    /// Which of the channels of a number it carries; 0 where nothing stands here.
+    pub lives: BTreeMap<Cid, u32>,
     /// When it was asked for; from `Running` on: when its identity came.
     pub since: Instant,
     /// When the last byte came.
@@ -94,6 +99,7 @@ impl Document {
             replace_at: Instant::NEVER,
             session: 0,
             opens: Vec::new(),
+            lives: BTreeMap::new(),
             since: now,
             last_byte: now,
             heartbeat: settings.heartbeat.unwrap_or(Span::from_secs(15)),
@@ -103,6 +109,18 @@ impl Document {
             refusal: Vec::new(),
             retry_after: Span::ZERO,
         }
+    }
+
+    /// Which of the channels of that number it carries.
+    pub(crate) fn life(&self, cid: Cid) -> u32 {
+        self.lives.get(&cid).copied().unwrap_or(0)
+    }
+
+    /// The document says that it carries `cid`, and mostly which of its channels.
+    pub(crate) fn carry(&mut self, cid: Cid, life: Option<u32>) -> u32 {
+        let Some(life) = life else { return self.life(cid) };
+        self.lives.insert(cid, life);
+        life
     }
 
     /// Its identity frame has come: it belongs to the session of this number.

@@ -1,6 +1,6 @@
 //! The agent reads its documents: each frame finds its channel.
 
-use crate::base::id::{Cid, Epoch, Offset};
+use crate::base::id::Cid;
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, DocumentEnd, SendOutcome};
 use crate::base::time::{Instant, Span};
@@ -57,9 +57,13 @@ impl Agent {
             Frame::Gap { c, ep, n, missing } => {
                 self.take_item((stream, c), Item::Gap { ep, n, missing }, now);
             }
-            Frame::Closed { c, e } => self.take_closed((stream, c), e, now),
-            Frame::Opened { c, name, ep, n, head } => {
-                self.take_opened((stream, c), &name, (ep, n, head), now);
+            Frame::Closed { c, life, e } => {
+                let life = life.unwrap_or_else(|| document.life(c));
+                self.take_closed((stream, c), life, e, now);
+            }
+            Frame::Opened { c, life, name, ep, n, head } => {
+                let life = document.carry(c, life);
+                self.take_opened((stream, c), (life, &name), Item::Opened { ep, n, head }, now);
             }
             Frame::Refused { name, .. } => self.take_refused(stream, &name, now),
             Frame::Outcome { c, n, e } => self.take_outcome(stream, c, n, e),
@@ -156,32 +160,56 @@ impl Agent {
     fn take_opened(
         &mut self,
         id: (StreamId, Cid),
-        name: &TopicName,
-        (ep, n, head): (Epoch, Offset, Offset),
+        (life, name): (u32, &TopicName),
+        item: Item<'_>,
         now: Instant,
     ) {
-        let Some(&key) = self.names.get(name) else {
-            // The consumer has left before the channel was there.
-            self.counters.strays += 1;
-            if let Some(leg) = self.current_leg(id.0).map(|leg| leg.id) {
-                self.call_close(leg, id.1);
+        let key = self.names.get(name).copied();
+        if let Some(leg) = self.current_leg(id.0) {
+            let (leg_id, over) = (leg.id, leg.is_over((id.1, life)));
+            if key.is_none() {
+                // The consumer has left before the channel was there, or its word was lost.
+                self.call_close(leg_id, (id.1, life));
             }
+            if over {
+                return self.pass_over(id, now);
+            }
+            if let Some(key) = key
+                && !self.name_channel(leg_id, key, (id.1, life))
+            {
+                return;
+            }
+        }
+        let Some(key) = key else {
+            self.counters.strays += 1;
             return;
         };
-        if let Some(leg) = self.current_leg(id.0).map(|leg| leg.id)
-            && !self.name_channel(leg, key, id.1)
-        {
-            return;
-        }
         let (merge, mut sink) = self.merging(now);
-        merge.handle_opened(id, key, Item::Opened { ep, n, head }, &mut sink);
+        merge.handle_opened(id, key, item, &mut sink);
         if !self.ended.is_empty() {
             self.end_channels(now);
         }
     }
 
-    fn take_closed(&mut self, id: (StreamId, Cid), end: ChannelEnd, now: Instant) {
-        let current = self.current_leg(id.0).map(|leg| leg.id);
+    /// What the document says of a channel is of one that is over.
+    fn pass_over(&mut self, id: (StreamId, Cid), now: Instant) {
+        self.counters.strays += 1;
+        let (merge, mut sink) = self.merging(now);
+        merge.drop_lane(id, &mut sink);
+        if !self.ended.is_empty() {
+            self.end_channels(now);
+        }
+    }
+
+    fn take_closed(&mut self, id: (StreamId, Cid), life: u32, end: ChannelEnd, now: Instant) {
+        let current = match self.current_leg(id.0) {
+            Some(leg) if leg.is_over((id.1, life)) => return self.pass_over(id, now),
+            Some(leg) => {
+                leg.set_over((id.1, life));
+                Some(leg.id)
+            }
+            None => None,
+        };
         let Some(key) = self.channel_of(id.0, id.1) else {
             self.counters.strays += 1;
             return;

@@ -66,6 +66,9 @@ pub(crate) struct Leg {
     pub(crate) spoke: bool,
     /// The agent's channels in this session.
     pub(crate) seats: BTreeMap<ChannelKey, Seat>,
+    /// Of the channels of each number, all up to this one have ended or were left: what documents
+    /// that are behind still say of them is not of their successor.
+    pub(crate) over: BTreeMap<Cid, u32>,
     /// The last number of each channel in this session, whether it is open or not.
     pub(crate) last_cids: BTreeMap<ChannelKey, Cid>,
     /// The next number of a send, for each channel number of the session: the numbers go on when a
@@ -93,19 +96,34 @@ impl Leg {
             beat_at: Instant::NEVER,
             spoke: false,
             seats: BTreeMap::new(),
+            over: BTreeMap::new(),
             last_cids: BTreeMap::new(),
             numbers: BTreeMap::new(),
         }
     }
 
+    /// Whether that channel has ended or was left.
+    pub(crate) fn is_over(&self, (cid, life): (Cid, u32)) -> bool {
+        self.over.get(&cid).is_some_and(|over| life <= *over)
+    }
+
+    /// That channel, and all of the same number before it, have ended or were left.
+    pub(crate) fn set_over(&mut self, (cid, life): (Cid, u32)) {
+        let over = self.over.entry(cid).or_insert(life);
+        *over = life.max(*over);
+    }
+
     /// The session calls the channel `cid` from now on; says whether it had another number before,
     /// of which sends may be on the wire.
-    pub(crate) fn name(&mut self, key: ChannelKey, cid: Cid) -> bool {
+    pub(crate) fn name(&mut self, key: ChannelKey, (cid, life): (Cid, u32)) -> bool {
+        if let Some(before) = life.checked_sub(1) {
+            self.set_over((cid, before));
+        }
         let Some(seat) = self.seats.get_mut(&key) else { return false };
         seat.status = Status::Open;
         seat.backoff.reset();
         let before = self.last_cids.insert(key, cid);
-        seat.cid = Some(cid);
+        (seat.cid, seat.life) = (Some(cid), life);
         before.is_some_and(|before| before != cid)
     }
 
@@ -160,6 +178,7 @@ impl Leg {
         self.beat_at = Instant::NEVER;
         self.channels_at = Instant::ZERO;
         self.seats.values_mut().for_each(Seat::forget);
+        self.over.clear();
         self.last_cids.clear();
         self.numbers.clear();
         self.session.take().is_some()

@@ -309,6 +309,14 @@ impl Merge {
         }
     }
 
+    /// A lane is of a channel that is over, and its document says nothing more of it.
+    pub fn drop_lane(&mut self, id: LaneId, sink: &mut Sink<'_>) {
+        if let Some(lane) = self.forget_lane(id) {
+            self.settle(sink);
+            self.rejoin(lane.channel, sink);
+        }
+    }
+
     pub(crate) fn forget_lane(&mut self, id: LaneId) -> Option<Lane> {
         let lane = self.lanes.remove(&id)?;
         self.held.retain(|held| *held != id);

@@ -134,10 +134,21 @@ pub fn identity(out: &mut Vec<u8>, identity: &Identity<'_>) {
     out.extend_from_slice(b">\n");
 }
 
-/// Channel `c` is on topic `name`, starting after `n`; messages up to `head` are history.
-pub fn opened(out: &mut Vec<u8>, c: Cid, name: &TopicName, ep: Epoch, n: Offset, head: Offset) {
+/// Channel `c` is on topic `name`, starting after `(ep, n)`; messages up to `head` are history.
+/// `life` tells it from channels of the same number that have ended: 0, or `None` where a document
+/// that carries it goes on, is not written.
+pub fn opened(
+    out: &mut Vec<u8>,
+    (c, life): (Cid, Option<u32>),
+    name: &TopicName,
+    (ep, n): (Epoch, Offset),
+    head: Offset,
+) {
     out.extend_from_slice(b"<p o");
     number(out, " c=", u64::from(c.0));
+    if let Some(life) = life.filter(|life| *life > 0) {
+        number(out, " l=", u64::from(life));
+    }
     text(out, " u=", name.as_str());
     epoch(out, ep);
     number(out, " n=", n.0);
@@ -145,10 +156,14 @@ pub fn opened(out: &mut Vec<u8>, c: Cid, name: &TopicName, ep: Epoch, n: Offset,
     out.extend_from_slice(b">\n");
 }
 
-/// Channel `c` has ended.
-pub fn closed(out: &mut Vec<u8>, c: Cid, e: ChannelEnd) {
+/// Channel `c` has ended: the one that the document carries or, of those that it does not carry,
+/// all up to `life`.
+pub fn closed(out: &mut Vec<u8>, c: Cid, life: Option<u32>, e: ChannelEnd) {
     out.extend_from_slice(b"<p x");
     number(out, " c=", u64::from(c.0));
+    if let Some(life) = life {
+        number(out, " l=", u64::from(life));
+    }
     text(out, " e=", e.word());
     out.extend_from_slice(b">\n");
 }

@@ -40,6 +40,9 @@ pub enum Frame<'a> {
     Opened {
         /// The channel.
         c: Cid,
+        /// Which of the channels of this number in its session; absent: the one that the document
+        /// carries, or 0.
+        life: Option<u32>,
         /// The topic.
         name: TopicName,
         /// The topic's epoch from here on.
@@ -53,6 +56,9 @@ pub enum Frame<'a> {
     Closed {
         /// The channel.
         c: Cid,
+        /// All channels of this number up to this one have ended; absent: the one that the
+        /// document carries.
+        life: Option<u32>,
         /// Why.
         e: ChannelEnd,
     },
@@ -153,7 +159,11 @@ pub fn parse_line(line: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
         "i" => identity(tag)?,
         "o" => opened(tag)?,
         "x" if tag.raw("u")?.is_some() => refused(tag)?,
-        "x" => Frame::Closed { c: tag.value("c", Cid::parse)?, e: tag.value("e", channel_end)? },
+        "x" => Frame::Closed {
+            c: tag.value("c", Cid::parse)?,
+            life: tag.optional("l", small)?,
+            e: tag.value("e", channel_end)?,
+        },
         "g" => Frame::Gap {
             c: tag.value("c", Cid::parse)?,
             ep: tag.value("ep", Epoch::parse)?,
@@ -206,6 +216,7 @@ fn identity(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
 fn opened(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
     Ok(Frame::Opened {
         c: tag.value("c", Cid::parse)?,
+        life: tag.optional("l", small)?,
         name: topic_name(&tag)?,
         ep: tag.value("ep", Epoch::parse)?,
         n: tag.value("n", Offset::parse)?,

@@ -183,8 +183,12 @@ impl Hub {
                     Err(detail) => Answer::error(ErrorCode::BadRequest, detail),
                 }
             }
-            Command::Close { cid } => {
-                let found = self.sessions.get(session).and_then(|s| s.find_channel(*cid));
+            Command::Close { cid, life } => {
+                let found = self.sessions.get(session).and_then(|session| {
+                    let index = session.find_channel(*cid)?;
+                    // Its successor of the same number is not what the client wants to leave.
+                    life.is_none_or(|life| session.channels[index].life == life).then_some(index)
+                });
                 match found {
                     Some(index) => {
                         self.end_channel(session, index, ChannelEnd::Closed, None);

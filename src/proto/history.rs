@@ -38,7 +38,7 @@ fn frames(topic: &Topic, ask: &HistoryAsk) -> Vec<u8> {
         None => Located { place: newest(topic, ask.limit), missed: Missed::Nothing },
     };
     let mut out = frame::PREAMBLE.to_vec();
-    put_opened(&mut out, topic.number, topic, located);
+    put_opened(&mut out, (topic.number, 0), topic, located);
     let mut left = ask.limit;
     for run in log.runs_from(located.place) {
         let first = run.first_place.max(located.place);

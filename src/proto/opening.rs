@@ -83,6 +83,7 @@ impl Hub {
             mode: request.mode,
             strict: request.strict,
             rate: request.rate.unwrap_or(0),
+            life: session.channels_ended,
             opened: 0,
             overrun: false,
         });
@@ -288,8 +289,8 @@ impl Hub {
             return;
         };
         let located = Located { missed: Missed::Nothing, ..located };
-        put_opened(&mut document.notes, channel.cid, topic, located);
-        frame::closed(&mut document.notes, channel.cid, ChannelEnd::Overrun);
+        put_opened(&mut document.notes, (channel.cid, channel.life), topic, located);
+        frame::closed(&mut document.notes, channel.cid, None, ChannelEnd::Overrun);
         self.name_document(slot);
     }
 
@@ -330,7 +331,7 @@ impl Hub {
         };
         document.rated |= channel.rate > 0;
         topic.subscribers.push(Subscriber { document: slot, cursor: index as u32 });
-        put_opened(&mut document.notes, channel.cid, topic, located);
+        put_opened(&mut document.notes, (channel.cid, channel.life), topic, located);
         if located.missed != Missed::Nothing {
             self.stats.gaps += 1;
         }
@@ -340,15 +341,19 @@ impl Hub {
         self.name_document(slot);
     }
 
-    /// The answer to `open`: `cid ep n head sn`.
+    /// The answer to `open`: `cid ep n head sn`, and `l` where channels have ended before.
     fn open_answer(&self, session: Key, index: usize) -> Option<Answer> {
         let session = self.sessions.get(session)?;
         let channel = session.channels.get(index)?;
         let topic = self.topics.slots.at(channel.topic()?)?;
         let before = topic.log.position_before(channel.opened);
         let next = session.inboxes.as_ref().map_or(1, |inboxes| inboxes.expected(channel.cid));
+        let life = match channel.life {
+            0 => String::new(),
+            life => format!(",\"l\":{life}"),
+        };
         Some(Answer::ok(&format!(
-            ",\"cid\":{},\"ep\":\"{}\",\"n\":{},\"head\":{},\"sn\":{next}",
+            ",\"cid\":{},\"ep\":\"{}\",\"n\":{},\"head\":{},\"sn\":{next}{life}",
             channel.cid,
             before.ep,
             before.n,
@@ -386,9 +391,15 @@ fn head_of(topic: &Topic, before: Position) -> Offset {
 }
 
 /// Writes where a reader stands: `o`, and `g` where it has missed something.
-pub(crate) fn put_opened(out: &mut Vec<u8>, cid: Cid, topic: &Topic, located: Located) {
+pub(crate) fn put_opened(
+    out: &mut Vec<u8>,
+    (cid, life): (Cid, u32),
+    topic: &Topic,
+    located: Located,
+) {
     let before = topic.log.position_before(located.place);
-    frame::opened(out, cid, &topic.name, before.ep, before.n, head_of(topic, before));
+    let head = head_of(topic, before);
+    frame::opened(out, (cid, Some(life)), &topic.name, (before.ep, before.n), head);
     match located.missed {
         Missed::Nothing => {}
         Missed::Messages(count) => frame::gap(out, cid, before.ep, before.n, Some(count)),

@@ -281,7 +281,7 @@ fn skip_to(cursor: &mut Cursor, topic: &Topic, cid: Cid, place: u64, scratch: &m
     if log.missed_between(cursor.place, place) == Missed::Unknown {
         let before = log.position_before(place);
         let head = if before.ep == log.end().epoch { log.head() } else { before.n };
-        frame::opened(&mut scratch.bytes, cid, &topic.name, before.ep, before.n, head);
+        frame::opened(&mut scratch.bytes, (cid, None), &topic.name, (before.ep, before.n), head);
     }
     cursor.place = place;
 }

@@ -161,9 +161,9 @@ pub struct Place {
 /// Encodes the frame of a mark for channel `cid`.
 pub fn put_mark(out: &mut Vec<u8>, mark: Mark, cid: Cid, epoch: Epoch, name: &TopicName) {
     match mark {
-        Mark::Epoch(after) => frame::opened(out, cid, name, epoch, after, after),
+        Mark::Epoch(after) => frame::opened(out, (cid, None), name, (epoch, after), after),
         Mark::Gap { after, missing } => frame::gap(out, cid, epoch, after, Some(missing)),
-        Mark::End(end) => frame::closed(out, cid, end),
+        Mark::End(end) => frame::closed(out, cid, None, end),
     }
 }
 

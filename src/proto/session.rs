@@ -35,6 +35,9 @@ pub struct Channel {
     pub strict: bool,
     /// Messages a second at most; 0 for no bound.
     pub rate: u32,
+    /// How many channels of its session had ended before it: tells it from its predecessors of the
+    /// same number.
+    pub life: u32,
     /// The first place of the topic's log that it reads.
     pub opened: u64,
     /// Whether history had passed what a strict reader wanted: its documents are told, and it ends.
@@ -62,6 +65,8 @@ pub struct Session {
     pub last_document: u32,
     /// Its channels; a document's cursors stand at the same indexes.
     pub channels: Vec<Channel>,
+    /// How many channels it had that have ended.
+    pub channels_ended: u32,
     /// How many private topics it was given.
     pub privates: u32,
     /// The heartbeat interval of its documents, present and to come.
@@ -89,6 +94,7 @@ impl Session {
             documents: [NONE; DOCUMENTS_MAX],
             last_document: 0,
             channels: Vec::new(),
+            channels_ended: 0,
             privates: 0,
             inboxes: None,
             idle_since: now,
@@ -179,6 +185,7 @@ mod tests {
             mode: Mode::Queue,
             strict: false,
             rate: 0,
+            life: 0,
             opened: 0,
             overrun: false,
         };

@@ -83,7 +83,7 @@ impl Hub {
             self.drop_cursor(slot, index);
             let Some(document) = self.documents.at_mut(slot) else { continue };
             if told != Some(slot) {
-                frame::closed(&mut document.notes, cid, end);
+                frame::closed(&mut document.notes, cid, None, end);
                 self.name_document(slot);
             }
         }
@@ -96,6 +96,8 @@ impl Hub {
         let channel = &mut session.channels[index];
         let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);
         let cid = channel.cid;
+        let ended = u32::from(state != ChannelState::Vacant);
+        session.channels_ended = session.channels_ended.saturating_add(ended);
         self.forget_held(session_key, cid);
         match state {
             ChannelState::Open(topic) => self.release_topic(topic),

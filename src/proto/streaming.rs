@@ -203,6 +203,8 @@ impl Hub {
             let (located, passed) = begin_at(channel, topic, last, first);
             places.push((index, located, passed));
         }
+        // Whatever of that number there was has ended, and was one of those.
+        let life = session.channels_ended.checked_sub(1);
         let over: Vec<_> = last
             .map(|last| last.0.iter().map(|(cid, _)| *cid))
             .into_iter()
@@ -220,7 +222,7 @@ impl Hub {
         }
         let Some(document) = self.documents.at_mut(slot) else { return };
         for cid in over {
-            frame::closed(&mut document.notes, cid, ChannelEnd::Closed);
+            frame::closed(&mut document.notes, cid, life, ChannelEnd::Closed);
         }
     }
 

@@ -44,7 +44,6 @@ impl Pilot {
             What::Unsubscribe { channel, .. } => {
                 if let Some(key) = self.keys[channel].take() {
                     let over = self.shadow.channels.get(&key).is_some_and(|seen| seen.over);
-                    self.forget(topics[self.plan.channels[channel].topic].name);
                     let left = self.agent.unsubscribe(key, clock);
                     assert!(left.is_ok() || over, "a channel cannot be left: {left:?}");
                 }
@@ -111,9 +110,8 @@ impl Pilot {
         let key = self.agent.subscribe(request, self.clock(now));
         let key = key.expect("a channel that the agent does not have");
         self.keys[channel] = Some(key);
-        let again = self.shadow.channels.values().any(|seen| seen.topic == topic.name);
         let mut seen = Seen::new(topic.name, numberer, folds, long);
-        (seen.again, seen.alone) = (again, alone);
+        seen.alone = alone;
         self.shadow.channels.insert(key, seen);
     }
 

@@ -215,10 +215,10 @@ fn own(frame: Frame<'_>) -> Result<Seen, Span> {
             let key = identity.key.map(str::to_string);
             Seen::Identity(identity.mid, identity.d, identity.heartbeat, key)
         }
-        Frame::Opened { c, name, ep, n, head } => {
+        Frame::Opened { c, name, ep, n, head, .. } => {
             Seen::Opened(c.0, name.to_string(), ep, n.0, head.0)
         }
-        Frame::Closed { c, e } => Seen::Closed(c.0, e),
+        Frame::Closed { c, e, .. } => Seen::Closed(c.0, e),
         Frame::Refused { c, name, e } => Seen::Refused(c.map(|c| c.0), name.to_string(), e),
         Frame::Gap { c, ep, n, missing } => Seen::Gap(c.0, ep, n.0, missing),
         Frame::Outcome { c, n, e } => Seen::Outcome(c.0, n, e),

@@ -14,29 +14,42 @@ use crate::testing::model::At;
 pub struct News {
     /// The session.
     pub mid: Option<u64>,
-    /// Topics, and where they begin.
-    pub starts: Vec<(String, At)>,
+    /// Topics, and where they begin, each on which channel.
+    pub starts: Vec<(String, At, Which)>,
     /// Copies of messages.
-    pub copies: Vec<(String, At)>,
+    pub copies: Vec<(String, At, Which)>,
+    /// Channels that have ended.
+    pub ends: Vec<Which>,
 }
 
+/// A channel of a session: its number, and which of the channels of that number it is.
+pub type Which = (Cid, u32);
+
+/// What a document carries: topic, epoch, and which of the channels of a number.
+pub type Names = HashMap<Cid, (String, Epoch, u32)>;
+
 /// Remembers what has come with a document.
-pub fn note(frame: Frame<'_>, names: &mut HashMap<Cid, (String, Epoch)>, news: &mut News) {
+pub fn note(frame: Frame<'_>, names: &mut Names, news: &mut News) {
     match frame {
         Frame::Identity { identity, .. } => news.mid = Some(identity.mid.get()),
-        Frame::Opened { c, name, ep, n, .. } => {
-            news.starts.push((name.as_str().to_string(), (ep, n.0)));
-            names.insert(c, (name.as_str().to_string(), ep));
+        Frame::Opened { c, life, name, ep, n, .. } => {
+            let carried = names.get(&c).map_or(0, |(_, _, life)| *life);
+            let life = life.unwrap_or(carried);
+            news.starts.push((name.as_str().to_string(), (ep, n.0), (c, life)));
+            names.insert(c, (name.as_str().to_string(), ep, life));
         }
-        Frame::Closed { c, .. } => drop(names.remove(&c)),
+        Frame::Closed { c, life, .. } => {
+            let carried = names.remove(&c).map_or(0, |(_, _, life)| life);
+            news.ends.push((c, life.unwrap_or(carried)));
+        }
         Frame::Gap { c, ep, .. } => {
-            if let Some((_, epoch)) = names.get_mut(&c) {
+            if let Some((_, epoch, _)) = names.get_mut(&c) {
                 *epoch = ep;
             }
         }
         Frame::Message { c, n, .. } => {
-            if let Some((name, ep)) = names.get(&c) {
-                news.copies.push((name.clone(), (*ep, n.0)));
+            if let Some((name, ep, life)) = names.get(&c) {
+                news.copies.push((name.clone(), (*ep, n.0), (c, *life)));
             }
         }
         _ => {}

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::base::id::{Cid, Epoch};
 use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
@@ -15,7 +14,7 @@ use crate::testing::caller::{Caller, Heard};
 use crate::testing::consumer::Word;
 use crate::testing::ledger::{Life, Shared};
 use crate::testing::network::Network;
-use crate::testing::news::{News, bytes_of, channel_of, note};
+use crate::testing::news::{Names, News, bytes_of, channel_of, note};
 use crate::testing::phrase;
 use crate::testing::plan::AgentPlan;
 use crate::testing::sabotage::Sabotage;
@@ -34,7 +33,7 @@ struct Stream {
     tamper: Tamper,
     /// Reads what the agent is given, to know what has come.
     scanner: Scanner,
-    names: HashMap<Cid, (String, Epoch)>,
+    names: Names,
     /// Its session.
     mid: u64,
 }
@@ -160,13 +159,16 @@ impl Pilot {
             let mut news = News::default();
             let whole = self.feed(id, &mut stream, &bytes, &mut news, now);
             stream.mid = news.mid.unwrap_or(stream.mid);
-            for (topic, at) in news.starts {
+            for (topic, at, which) in news.starts {
                 let life = (site, stream.cable.life);
-                self.shadow.start(&topic, at, (life, stream.mid));
+                self.shadow.start(&topic, at, (life, stream.mid), which);
             }
             let closed = self.drain(net, now);
-            for (topic, at) in news.copies {
-                self.shadow.copy(&topic, at);
+            for which in news.ends {
+                self.shadow.end(stream.mid, which);
+            }
+            for (topic, at, which) in news.copies {
+                self.shadow.copy(&topic, at, stream.mid, which);
             }
             if closed.contains(&id) {
                 return stream.cable.close(&mut net.sites[site], &mut self.random);
@@ -346,13 +348,6 @@ impl Pilot {
         let streams = self.streams.values_mut().map(|stream| &mut stream.cable);
         let callers = self.callers.values_mut().filter_map(Caller::cable);
         streams.chain(callers).filter(|cable| cable.is_live()).collect()
-    }
-
-    /// Its consumer has left a topic: what documents still bring of it belongs to nobody.
-    pub fn forget(&mut self, topic: &str) {
-        for stream in self.streams.values_mut() {
-            stream.names.retain(|_, (name, _)| name != topic);
-        }
     }
 
     /// The servers that its documents come from.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::base::id::{Epoch, Offset};
+use crate::base::id::{Cid, Epoch, Offset};
 use crate::client::event::{ChannelKey, Event, Request, SendId, StreamState};
 use crate::testing::inbound::Inbound;
 use crate::testing::ledger::{Ledger, Life};
 use crate::testing::model::At;
+use crate::testing::news::Which;
 use crate::testing::plan::Numberer;
 
 /// A channel as its consumer knows it.
@@ -31,10 +32,6 @@ pub struct Seen {
     pub payload: Vec<u8>,
     /// What was answered to own sends.
     pub heard: BTreeSet<Vec<u8>>,
-    /// Whether the consumer had the topic before, in another channel, and left it.
-    pub again: bool,
-    /// Frames of the channel that was left may have been taken for this one's: one gap is forgiven.
-    confused: bool,
     /// How often it was asked for before it had a place, and where each session began it.
     fresh_asks: u32,
     starts: BTreeMap<(Life, u64), At>,
@@ -61,8 +58,6 @@ impl Seen {
             over: false,
             payload: Vec::new(),
             heard: BTreeSet::new(),
-            again: false,
-            confused: false,
             fresh_asks: 0,
             starts: BTreeMap::new(),
             first: true,
@@ -102,10 +97,6 @@ impl Seen {
         // opened: that is told once, before anything else.
         let first = std::mem::replace(&mut self.first, false);
         if first && to.1 == place.1 {
-            return;
-        }
-        if std::mem::replace(&mut self.confused, false) {
-            self.place = Some(to);
             return;
         }
         assert!(to.1 > place.1, "{topic}: a gap from {place:?} to {to:?}");
@@ -162,6 +153,8 @@ pub struct Shadow {
     pub gaps: (u64, u64),
     /// Sessions that began.
     pub sessions: u64,
+    /// Channels of sessions that have ended or were left.
+    over: HashMap<(u64, Cid), u32>,
 }
 
 impl Shadow {
@@ -173,6 +166,15 @@ impl Shadow {
     pub fn asks(&mut self, request: &Request) {
         let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         let pairs = request.target.split(['?', '&']).filter(|pair| pair.starts_with("open="));
+        if let Some(query) = request.target.strip_prefix("close?") {
+            let value = |name| {
+                let mut values = query.split('&').filter_map(|pair| pair.split_once('='));
+                values.find(|(key, _)| *key == name)?.1.parse::<u64>().ok()
+            };
+            if let (Some(mid), Some(cid), Some(life)) = (value("mid"), value("cid"), value("l")) {
+                self.end(mid, (Cid(cid as u32), life as u32));
+            }
+        }
         let lines = body.lines().filter(|line| line.starts_with("open?"));
         let whole = Some(request.target.as_str()).filter(|target| target.starts_with("open?"));
         for ask in pairs.chain(lines).chain(whole).filter(|ask| !ask.contains("since=")) {
@@ -190,8 +192,21 @@ impl Shadow {
         }
     }
 
+    /// A channel of a session has ended or is left, and all of its number before it.
+    pub fn end(&mut self, mid: u64, (cid, life): Which) {
+        let over = self.over.entry((mid, cid)).or_insert(life);
+        *over = life.max(*over);
+    }
+
+    fn is_over(&self, mid: u64, (cid, life): Which) -> bool {
+        self.over.get(&(mid, cid)).is_some_and(|over| life <= *over)
+    }
+
     /// A document has an `o` frame.
-    pub fn start(&mut self, topic: &str, at: At, session: (Life, u64)) {
+    pub fn start(&mut self, topic: &str, at: At, session: (Life, u64), which: Which) {
+        if self.is_over(session.1, which) {
+            return;
+        }
         let mut seen = self.channels.values_mut().rev();
         if let Some(seen) = seen.find(|seen| seen.topic == topic) {
             seen.starts.entry(session).or_insert(at);
@@ -199,7 +214,10 @@ impl Shadow {
     }
 
     /// A document has brought a copy of a message.
-    pub fn copy(&mut self, topic: &str, at: At) {
+    pub fn copy(&mut self, topic: &str, at: At, mid: u64, which: Which) {
+        if self.is_over(mid, which) {
+            return;
+        }
         let mut seen = self.channels.values_mut().rev();
         if let Some(seen) = seen.find(|seen| seen.topic == topic) {
             seen.copies.insert(at);
@@ -238,7 +256,6 @@ impl Shadow {
                 use crate::base::reason::ChannelEnd::{Closed, Gone, Overrun};
                 let seen = self.seen(channel);
                 seen.copies.clear();
-                seen.confused = seen.again && end == Closed;
                 let topic = seen.topic;
                 assert!(matches!(end, Closed | Gone | Overrun), "{topic} ended {end:?}");
                 seen.over |= end == Overrun;

@@ -93,6 +93,7 @@ export class Channel {
   ep = '';
   /** The server's number for the channel; 0 until it is open. */
   cid = 0;
+  /** @internal which of the session's channels of that number it is */ life = 0;
   /** `opening`, `open` or `closed`. */
   state = 'opening';
   /** @internal */ pastEpochs = new Set();
@@ -183,6 +184,7 @@ export class Client {
   #env;
   /** @type {Set<Channel>} */ #channels = new Set();
   /** @type {Map<number, Channel>} */ #byCid = new Map();
+  /** cid -> the last of its channels that has ended or was left. */ #over = new Map();
   /** Live documents, the oldest first. */ #documents = new Set();
   #attempt = 0;
   /** The server asks to be left: the next document is the first of another session. */
@@ -317,6 +319,7 @@ export class Client {
       resumes: this.mid !== '0',
       /** cid -> channel in the session of this document */ byCid: this.#byCid,
       /** cid -> epoch at this document's place */ epochs: new Map(),
+      /** cid -> which of its channels this document carries */ lives: new Map(),
       /** cid -> frames behind a gap that another document may fill */ held: new Map(),
       /** channels that its request has asked for */ asked: new Set(),
       /** the last reason given */ reason: '', wait: undefined, timers: new Set(), watch: null,
@@ -461,10 +464,11 @@ export class Client {
   #leaveSession() {
     this.#leaving = false;
     this.#byCid = new Map();
+    this.#over = new Map();
     for (const channel of [...this.#channels]) {
       for (const n of [...channel.sent.keys()]) channel.settle(n, 'unknown');
       if (channel.cid >= PRIVATE_FIRST) this.#ended(channel, 'gone');
-      Object.assign(channel, { cid: 0, asked: false, sendNext: 0 });
+      Object.assign(channel, { cid: 0, life: 0, asked: false, sendNext: 0 });
     }
   }
 
@@ -568,13 +572,31 @@ export class Client {
   #channelFrame(doc, cid, frame) {
     const { kind, attributes } = frame;
     const isCurrent = doc.byCid === this.#byCid;
+    if (kind === 'o' || (kind === 'x' && attributes.u === undefined)) {
+      const life = Number(attributes.l ?? doc.lives.get(cid) ?? 0);
+      if (kind === 'o') doc.lives.set(cid, life);
+      const isPast = isCurrent && this.#isOver(cid, life);
+      if (isPast || kind === 'x') doc.epochs.delete(cid);
+      // A document that is behind speaks of a channel whose successor has the same number.
+      if (isPast) return;
+      if (isCurrent) this.#setOver(cid, kind === 'x' ? life : life - 1);
+    }
     const channel = doc.byCid.get(cid) ?? (isCurrent && this.#unnumbered(cid, attributes.u));
     if (!channel || (kind === 'x' && !isCurrent)) return;
+    if ((kind === 'c' || kind === 'g') && !doc.epochs.has(cid)) return;
     if (kind === 'c') this.#message(doc, channel, frame);
     else if (kind === 'o') this.#opened(doc, channel, cid, attributes);
     else if (kind === 'g') this.#gap(doc, channel, frame);
     else if (!channel.cid && attributes.e === 'gone') this.#askAgain([channel]);
     else this.#ended(channel, attributes.e);
+  }
+
+  #isOver(cid, life) {
+    return life <= (this.#over.get(cid) ?? -1);
+  }
+
+  #setOver(cid, life) {
+    if (life >= 0 && !this.#isOver(cid, life)) this.#over.set(cid, life);
   }
 
   /** The channel without a number that the first frame about it is meant for. */
@@ -589,7 +611,7 @@ export class Client {
     const place = { ep, n: Number(n), head: Number(head) };
     doc.byCid.set(cid, channel);
     doc.epochs.set(cid, ep);
-    if (doc.byCid === this.#byCid) channel.cid = cid;
+    if (doc.byCid === this.#byCid) Object.assign(channel, { cid, life: doc.lives.get(cid) });
     const isFirst = channel.state === 'opening';
     channel.state = 'open';
     if (channel.ep === '') {
@@ -674,7 +696,14 @@ export class Client {
 
   #ended(channel, reason) {
     if (!this.#channels.delete(channel)) return;
-    if (this.#byCid.get(channel.cid) === channel) this.#byCid.delete(channel.cid);
+    if (this.#byCid.get(channel.cid) === channel) {
+      this.#byCid.delete(channel.cid);
+      for (const doc of this.#documents) {
+        if (doc.byCid !== this.#byCid) continue;
+        doc.epochs.delete(channel.cid);
+        doc.held.delete(channel.cid);
+      }
+    }
     channel.state = 'closed';
     for (const n of [...channel.sent.keys()]) channel.settle(n, 'unknown');
     for (const { reject } of channel.unsent.splice(0)) reject(new AhmError('no-channel', reason));
@@ -730,14 +759,26 @@ export class Client {
     const answer = JSON.parse(line ?? '{}');
     if (answer.error === 'no-instance' || answer.error === 'busy') return this.#askAgain([channel]);
     if (!answer.ok) return this.#ended(channel, answer.error ?? 'denied');
-    channel.cid = Number(answer.cid);
+    const [cid, life] = [Number(answer.cid), Number(answer.l ?? 0)];
+    if (!channel.cid) {
+      if (this.#isOver(cid, life)) {
+        // It was found before the word had come that it was left.
+        this.#command('close', { cid, l: life }).catch(() => {});
+        return this.#askAgain([channel]);
+      }
+      Object.assign(channel, { cid, life });
+    }
     this.#byCid.set(channel.cid, channel);
     channel.sendNext ||= Number(answer.sn ?? 1);
     this.#flush(channel);
   }
 
   #close(channel) {
-    if (channel.cid) this.#command('close', { cid: channel.cid }).catch(() => {});
+    const { cid, life } = channel;
+    if (cid) {
+      this.#setOver(cid, life);
+      this.#command('close', { cid, l: life }).catch(() => {});
+    }
     this.#ended(channel, 'closed');
   }
 

@@ -50,6 +50,8 @@ pub enum Command<'q> {
     Close {
         /// The channel.
         cid: Cid,
+        /// Which of the channels of this number; absent: the one that there is.
+        life: Option<u32>,
     },
     /// End the session.
     Logout,
@@ -167,7 +169,10 @@ pub fn parse<'q>(name: &str, query: &'q str) -> Result<Request<'q>, CommandError
         "refresh.html" => Command::Document(document(&params, query, true)?),
         "open" => Command::Open(OpenRequest::parse_command(query)?),
         "send" => send(&params, id.clone())?,
-        "close" => Command::Close { cid: params.required("cid", CID, Cid::parse)? },
+        "close" => Command::Close {
+            cid: params.required("cid", CID, Cid::parse)?,
+            life: params.optional("l", "a number below 2^32", small)?,
+        },
         "logout" => Command::Logout,
         "history" => history(&params)?,
         "ping" => ping(&params)?,
@@ -208,7 +213,7 @@ fn parameters(name: &str) -> Option<&'static [&'static str]> {
         "mux.html" => &["last", "h", "flush", "pad", "length", "dup"],
         "refresh.html" => &["last", "h", "flush", "pad", "length", "dup", "d"],
         "send" => &["cid", "n", "data"],
-        "close" => &["cid"],
+        "close" => &["cid", "l"],
         "history" => &["resource", "subject", "since", "limit"],
         "ping" => &["t", "h"],
         // `open` reads its own parameters, as it does those of `open=`.

@@ -2,7 +2,7 @@
 //! make of gaps and epochs.
 
 use ahm::base::time::Span;
-use ahm::client::event::{Output, StreamId};
+use ahm::client::event::{ChannelKey, Output, StreamId};
 use ahm::client::settings::Settings;
 use ahm::wire::command::Mode;
 
@@ -47,6 +47,39 @@ fn the_first_copy_counts() {
         desk.feed(streams[0], "<p c=9 n=2>b\n<p c=9 n=3>c\n");
         assert_eq!(desk.take(), ["1:1 a", "1:2 b", "1:3 c"]);
         assert_eq!(desk.agent.counters().duplicates, 2);
+    });
+}
+
+#[test]
+fn what_is_said_of_a_channel_that_was_left_is_not_of_its_successor() {
+    both(|whole| {
+        let (mut desk, streams) = desk(1, whole);
+        desk.feed(streams[0], "<p c=9 n=1>a\n<p c=9 n=2>b\n");
+        assert_eq!(desk.take(), ["1:1 a", "1:2 b"]);
+        desk.agent.unsubscribe(ChannelKey(1), desk.now).unwrap();
+        desk.subscribe("a/b", Mode::Queue);
+        let Output::Call { request, .. } = desk.output() else { panic!() };
+        assert_eq!(request.target, "close?scs=a&mid=7&cid=9&l=0");
+        let Output::Call { call, request, .. } = desk.output() else { panic!() };
+        assert_eq!(request.target, "open?scs=a&mid=7&resource=a&subject=b&mode=queue");
+        // The open has overtaken the close, and found what was left.
+        let found = br#"{"ok":true,"cid":9,"ep":"e1","n":0,"sn":1}"#;
+        desk.agent.handle_answer(call, 200, None, found, desk.now);
+        desk.drain();
+        let Output::Call { request, .. } = desk.output() else { panic!() };
+        assert_eq!(request.target, "close?scs=a&mid=7&cid=9&l=0");
+        desk.wait(300);
+        let Output::Call { call, .. } = desk.output() else { panic!() };
+        let opened = br#"{"ok":true,"cid":9,"l":1,"ep":"e1","n":4,"sn":1}"#;
+        desk.agent.handle_answer(call, 200, None, opened, desk.now);
+        // The second document is behind, and has an epoch that nobody reads any more.
+        desk.feed(streams[0], "<p x c=9 e=closed>\n<p o c=9 l=1 u=a/b ep=e1 n=4 head=4>\n");
+        desk.feed(streams[1], "<p c=9 n=3>c\n<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>no\n");
+        desk.feed(streams[0], "<p c=9 n=5>e\n");
+        desk.feed(streams[1], "<p x c=9 e=closed>\n<p o c=9 l=1 u=a/b ep=e1 n=4 head=4>\n");
+        desk.feed(streams[1], "<p c=9 n=5>e\n<p c=9 n=6>f\n");
+        assert_eq!(desk.take(), ["opened 2 e1:4 4", "2:5 e", "2:6 f"]);
+        assert_eq!(desk.outputs, []);
     });
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ahm::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use ahm::base::name::TopicName;
 use ahm::base::random::Random;
-use ahm::base::reason::{DocumentEnd, SendOutcome};
+use ahm::base::reason::{ChannelEnd, DocumentEnd, SendOutcome};
 use ahm::base::time::{Instant, Span};
 use ahm::client::agent::Agent;
 use ahm::client::channel::Channel;
@@ -56,6 +56,7 @@ impl Topic {
 #[derive(Clone)]
 struct Opened {
     name: TopicName,
+    life: u32,
     from: Position,
     folds: bool,
 }
@@ -63,6 +64,7 @@ struct Opened {
 #[derive(Default)]
 struct Session {
     channels: BTreeMap<Cid, Opened>,
+    channels_ended: u32,
     expected: HashMap<Cid, u64>,
     held: BTreeMap<(Cid, u64), Vec<u8>>,
     documents: u32,
@@ -155,6 +157,7 @@ impl Server {
         let session = self.sessions.get_mut(&mid).unwrap();
         session.channels.entry(number).or_insert_with(|| Opened {
             name: request.name.clone(),
+            life: session.channels_ended,
             from: request.since.unwrap_or(head),
             folds: Channel::folds(request),
         });
@@ -298,12 +301,24 @@ impl Server {
             }
             Command::Open(open) => self.answer_open(mid, &open),
             Command::Send { cid, n, .. } => self.take(mid, cid, n, request.body.clone().unwrap()),
-            Command::Close { cid } => {
-                self.sessions.get_mut(&mid).unwrap().channels.remove(&cid);
-                (200, br#"{"ok":true}"#.to_vec())
-            }
+            Command::Close { cid, life } => self.close(mid, cid, life.unwrap()),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn close(&mut self, mid: Mid, number: Cid, life: u32) -> (u16, Vec<u8>) {
+        let session = self.sessions.get_mut(&mid).unwrap();
+        if session.channels.get(&number).is_none_or(|opened| opened.life != life) {
+            return refusal("no-channel");
+        }
+        session.channels.remove(&number);
+        session.channels_ended += 1;
+        for document in self.documents.values_mut().filter(|document| document.mid == mid) {
+            if document.cursors.remove(&number).is_some() {
+                frame::closed(&mut document.bytes, number, None, ChannelEnd::Closed);
+            }
+        }
+        (200, br#"{"ok":true}"#.to_vec())
     }
 
     fn answer_open(&mut self, mid: Mid, open: &OpenRequest) -> (u16, Vec<u8>) {
@@ -311,9 +326,10 @@ impl Server {
             Ok(number) => {
                 let session = &self.sessions[&mid];
                 let sn = session.expected.get(&number).copied().unwrap_or(1);
-                let Position { ep, n } = session.channels[&number].from;
-                let answer =
-                    format!(r#"{{"ok":true,"cid":{number},"ep":"{ep}","n":{n},"sn":{sn}}}"#);
+                let Opened { from: Position { ep, n }, life, .. } = session.channels[&number];
+                let answer = format!(
+                    r#"{{"ok":true,"cid":{number},"ep":"{ep}","n":{n},"sn":{sn},"l":{life}}}"#
+                );
                 (200, answer.into_bytes())
             }
             Err(error) => refusal(error),
@@ -374,7 +390,8 @@ fn begin_channel(
     let oldest = life.trimmed.max(n);
     let start = if jump { oldest } else { n };
     let head = Offset(life.head());
-    frame::opened(&mut document.bytes, number, &opened.name, life.ep, Offset(start), head);
+    let at = (life.ep, Offset(start));
+    frame::opened(&mut document.bytes, (number, Some(opened.life)), &opened.name, at, head);
     if n < oldest {
         let missing = Some(oldest - n);
         frame::gap(&mut document.bytes, number, life.ep, Offset(oldest), missing);
@@ -393,7 +410,8 @@ fn pull_one(document: &mut Document, topic: &Topic, number: Cid, folds: bool) {
         let life = &topic.lives[at];
         *cursor = Position { ep: life.ep, n: Offset(life.trimmed) };
         let name = topic_name(number);
-        frame::opened(out, number, &name, life.ep, cursor.n, Offset(life.head()));
+        let head = Offset(life.head());
+        frame::opened(out, (number, None), &name, (life.ep, cursor.n), head);
         return;
     }
     let life = &topic.lives[at];

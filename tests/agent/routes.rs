@@ -386,7 +386,7 @@ fn a_conversation_is_held_on_the_main_server_alone() {
     desk.begin(second, OTHER);
     desk.feed(second, "<p o c=1073741824 u=a/b ep=bb n=0 head=0>\n");
     let (_, route, request) = call(&mut desk);
-    assert_eq!((route, request.target.as_str()), (1, "close?scs=b&mid=8&cid=1073741824"));
+    assert_eq!((route, request.target.as_str()), (1, "close?scs=b&mid=8&cid=1073741824&l=0"));
     desk.feed(second, "<p x c=1073741824 e=closed>\n");
     desk.feed(first, "<p c=1073741824 n=1>hello\n");
     assert_eq!(desk.take().last().unwrap(), "1:1 hello");
@@ -394,7 +394,7 @@ fn a_conversation_is_held_on_the_main_server_alone() {
     desk.agent.change_route(RouteId(1), desk.now);
     desk.drain();
     let (_, route, request) = call(&mut desk);
-    assert_eq!((route, request.target.as_str()), (0, "close?scs=a&mid=7&cid=1073741824"));
+    assert_eq!((route, request.target.as_str()), (0, "close?scs=a&mid=7&cid=1073741824&l=0"));
     let (_, route, request) = call(&mut desk);
     assert_eq!(route, 1);
     assert!(request.target.starts_with("open?scs=b&mid=8&resource=a"), "{}", request.target);

@@ -235,7 +235,7 @@ fn a_missing_resource_does_not_keep_the_others_away() {
     let Output::Call { request, .. } = desk.output() else { panic!() };
     let target = "open?scs=a&mid=7&resource=a&subject=b&mode=queue&since=e1:4";
     assert_eq!(request.target, target);
-    desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=4 head=4>\n<p x c=9 e=denied>\n");
+    desk.feed(stream, "<p o c=9 l=1 u=a/b ep=e1 n=4 head=4>\n<p x c=9 e=denied>\n");
     desk.wait(900);
     assert_eq!(desk.outputs, []);
 }
@@ -431,7 +431,7 @@ fn numbers_that_were_given_up_do_not_lock_the_window_for_ever() {
     // All that bears a number is lost with the channel that is left.
     desk.agent.unsubscribe(first, desk.now).unwrap();
     let again = desk.subscribe("a/b", Mode::Queue);
-    desk.feed(old, "<p x c=9 e=closed>\n<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+    desk.feed(old, "<p x c=9 e=closed>\n<p o c=9 l=1 u=a/b ep=e1 n=0 head=0>\n");
     desk.agent.send(again, b"x".to_vec(), None, desk.now).unwrap();
     desk.outputs.clear();
     desk.drain();

@@ -155,8 +155,8 @@ class World {
 
 const identity = (d, isNew = false, rest = 'h=1000 r=100000') =>
   `<p i scs=s1 mid=77 d=${d}${isNew ? ` k=${KEY}` : ''} ${rest} v=1>\n`;
-const opened = (n, { ep = 'e1', head = n, c = 1048577, u = 'fx/EURUSD' } = {}) =>
-  `<p o c=${c} u=${u} ep=${ep} n=${n} head=${head}>\n`;
+const opened = (n, { ep = 'e1', head = n, c = 1048577, u = 'fx/EURUSD', l } = {}) =>
+  `<p o c=${c}${l ? ` l=${l}` : ''} u=${u} ep=${ep} n=${n} head=${head}>\n`;
 const message = (n, text = `m${n}`, c = 1048577) => `<p c=${c} n=${n}>${text}\n`;
 const numbers = (seen) => seen.messages.map(({ n }) => n);
 
@@ -615,6 +615,27 @@ test('a channel that ends says why', async () => {
   const document = await world.begin(opened(7));
   await document.write('<p x c=1048577 e=gone>\n' + message(8));
   assert.deepEqual([seen.closed, seen.messages, seen.channel.state], [['gone'], [], 'closed']);
+});
+
+test('what is said of a channel that was left is not of its successor', async () => {
+  const world = new World();
+  const left = world.open('fx/EURUSD');
+  const document = await world.begin(opened(7), message(8));
+  left.channel.close();
+  assert.deepEqual(world.last.query.slice(-2), ['cid=1048577', 'l=0']);
+  const again = world.open('fx/EURUSD');
+  await settle();
+  // The open has overtaken the close, and found what was left.
+  await world.last.text('{"ok":true,"cid":1048577,"ep":"e1","n":7,"head":8,"sn":1}\n');
+  await document.write(message(9) + opened(3) + message(10) + '<p x c=1048577 e=closed>\n');
+  assert.deepEqual([again.channel.state, again.messages, again.closed], ['opening', [], []]);
+  assert.equal(world.named('close').length, 2);
+  await world.advance(2_000);
+  await world.last.text('{"ok":true,"cid":1048577,"l":1,"ep":"e1","n":10,"head":10,"sn":1}\n');
+  await document.write(opened(10, { l: 1 }) + message(11));
+  assert.deepEqual([numbers(again), again.gaps], [[11], []]);
+  again.channel.close();
+  assert.deepEqual(world.last.query.slice(-2), ['cid=1048577', 'l=1']);
 });
 
 test('a fault of a consumer stops nobody', async (t) => {

@@ -175,7 +175,7 @@ impl Sink<'_> {
                 Some(at) => self.slots[at].gap(n.0, &mut self.gauge.tally),
                 None => self.gauge.tally.stray += 1,
             },
-            Frame::Closed { c, e } => {
+            Frame::Closed { c, e, .. } => {
                 self.gauge.tally.closed += 1;
                 self.fail(|| format!("the server closed channel {c}: {e:?}"));
             }

@@ -220,3 +220,32 @@ fn a_strict_open_without_a_document_is_told_by_the_first_one() {
     assert_eq!(attribute(&seen, "c"), "5");
     assert_eq!(seen.last().unwrap(), "<p x c=5 e=overrun>", "{seen:?}");
 }
+
+#[test]
+fn a_channel_is_told_from_its_predecessors_of_the_same_number() {
+    let (mut pack, shard, _) = away_from_home();
+    let (reader, seen, me) = pack.document(shard, "open=fx/A");
+    let cid = attribute(&seen, "c");
+    assert!(!seen.iter().any(|frame| frame.contains(" l=")), "{seen:?}");
+    pack.fresh(reader);
+    let line = pack.connect(shard, Door::Public);
+    let close = |pack: &mut Pack, which: &str| {
+        pack.get(line, &format!("/ahm/close?{me}&cid={cid}{which}")).contains("\"ok\":true")
+    };
+    let open = |pack: &mut Pack| {
+        pack.get(line, &format!("/ahm/open?{me}&resource=fx&subject=A&since=0:0"))
+    };
+    assert!(!open(&mut pack).contains("\"l\""));
+    assert!(!close(&mut pack, "&l=1"), "there is none of that life");
+    assert!(close(&mut pack, "&l=0"));
+    assert_eq!(pack.fresh(reader), [format!("<p x c={cid} e=closed>")]);
+    assert!(open(&mut pack).ends_with(",\"l\":1}"));
+    let again = pack.fresh(reader);
+    assert!(again[0].starts_with(&format!("<p o c={cid} l=1 u=fx/A ")), "{again:?}");
+    assert!(!close(&mut pack, "&l=0"), "its predecessor is over");
+    assert!(close(&mut pack, ""), "whichever there is");
+    pack.cut(reader);
+    let next = pack.connect(shard, Door::Public);
+    let seen = frames(&pack.get(next, &format!("/ahm/mux.html?{me}&last={cid}:other:1")));
+    assert!(seen.contains(&format!("<p x c={cid} l=1 e=closed>")), "{seen:?}");
+}
