@@ -235,7 +235,6 @@ impl Agent {
         for key in due {
             let Some(channel) = self.channels.get(&key) else { continue };
             requests.push((key, self.open_request(key, &channel.request)));
-            self.merge.begin_channel(key);
         }
         for part in requests.chunks(BATCH_LINES_MAX) {
             let keys = part.iter().map(|(key, _)| *key).collect();

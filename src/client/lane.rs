@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::id::Offset;
 use crate::base::time::Instant;
-use crate::client::event::{ChannelKey, StreamId};
+use crate::client::event::ChannelKey;
 use crate::client::track::{Item, Track};
 use crate::wire::command::Position;
 
@@ -78,8 +78,6 @@ pub(crate) struct Lane {
     pub(crate) place: Position,
     /// True until the first frame has been taken.
     pub(crate) fresh: bool,
-    /// Where the consumer was when this lane was asked for; until its first frame.
-    pub(crate) asked: Option<Position>,
     /// The offset to which the last `o` frame jumped; a gap frame to the same offset explains that
     /// jump and is no further gap.
     pub(crate) jumped: Option<Offset>,
@@ -93,13 +91,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A lane before its first frame.
-    pub(crate) fn new(
-        channel: ChannelKey,
-        (stream, site): (StreamId, u32),
-        track: &mut Track,
-        place: Position,
-    ) -> Self {
-        let asked = track.take_asked(stream);
+    pub(crate) fn new(channel: ChannelKey, site: u32, track: &Track, place: Position) -> Self {
         Self {
             channel,
             site,
@@ -108,7 +100,6 @@ impl Lane {
             era: track.era,
             place,
             fresh: true,
-            asked,
             jumped: None,
             hold: None,
             kept: Kept::default(),

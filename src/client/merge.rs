@@ -75,9 +75,6 @@ impl Merge {
     /// A document is asked for. It may still begin with an epoch that ends while it is on its way.
     pub fn begin_stream(&mut self, stream: StreamId) {
         self.newest = self.newest.max(Some(stream));
-        for track in self.tracks.values_mut() {
-            track.asked_with.push((stream, track.place));
-        }
     }
 
     /// A document has begun; `site` is the number of its session.
@@ -91,14 +88,6 @@ impl Merge {
             && track.place.is_none()
         {
             track.place = Some(place);
-        }
-    }
-
-    /// A channel is asked for by itself.
-    pub fn begin_channel(&mut self, channel: ChannelKey) {
-        if let Some(track) = self.tracks.get_mut(&channel) {
-            track.asked = track.place;
-            track.asked_with.clear();
         }
     }
 
@@ -126,9 +115,6 @@ impl Merge {
     /// A document has ended or was abandoned. What it held back waits for the others.
     pub fn end_stream(&mut self, stream: StreamId, sink: &mut Sink<'_>) {
         let mut stranded = Vec::new();
-        for track in self.tracks.values_mut() {
-            track.asked_with.retain(|(asked, _)| *asked != stream);
-        }
         self.sites.remove(&stream);
         self.lanes.retain(|(of, cid), lane| {
             if *of == stream && lane.hold.as_ref().is_some_and(Hold::has_content) {
@@ -166,7 +152,7 @@ impl Merge {
             let site = self.sites.get(&id.0).copied().unwrap_or(0);
             if let Some(track) = self.tracks.get_mut(&channel) {
                 track.lanes.push(id);
-                self.lanes.insert(id, Lane::new(channel, (id.0, site), track, place));
+                self.lanes.insert(id, Lane::new(channel, site, track, place));
             }
         } else if let Some(lane) = self.lanes.get_mut(&id)
             && lane.hold.is_none()
@@ -189,7 +175,7 @@ impl Merge {
         self.lanes.entry(id).or_insert_with(|| {
             let place = track.place.unwrap_or(Position { ep: Epoch(0), n: Offset(0) });
             track.lanes.push(id);
-            Lane::new(channel, (id.0, site), track, place)
+            Lane::new(channel, site, track, place)
         });
         self.handle(id, Item::Closed(end), sink);
     }
@@ -265,8 +251,8 @@ impl Merge {
             Item::Opened { ep, n, head } => {
                 // What is missing before the place where a lane begins is told by that place
                 // itself, unless the consumer has no other.
-                let begins = fresh && lane.asked.is_none() && track.place.is_some();
-                let before = lane.asked.take().unwrap_or(lane.place);
+                let begins = fresh && track.place.is_some();
+                let before = lane.place;
                 lane.jumped = (begins || before.ep != ep || before.n < n).then_some(n);
                 lane.place = Position { ep, n };
                 lane.life = track.life;

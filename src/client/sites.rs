@@ -118,7 +118,8 @@ impl Merge {
             }
             match kept.front() {
                 Some(Item::Message { n, .. }) => lane.place.n = Offset(n.0.saturating_sub(1)),
-                Some(Item::Gap { n, .. }) => lane.place.n = *n,
+                // What is missing before the first of them is told by its place.
+                Some(Item::Gap { n, .. }) => (lane.place.n, lane.jumped) = (*n, Some(*n)),
                 _ => continue,
             }
             for item in kept {
@@ -182,7 +183,6 @@ impl Merge {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.apart = true;
         lane.fresh = false;
-        lane.asked = None;
         for item in items {
             self.take(id, item, sink);
         }

@@ -112,10 +112,6 @@ pub(crate) struct From {
 pub(crate) struct Track {
     /// The last message delivered, or where the channel starts; `None` until it was opened.
     pub(crate) place: Option<Position>,
-    /// The place when it was last asked for by itself.
-    pub(crate) asked: Option<Position>,
-    /// The place when a document was asked for that has not come to it yet.
-    pub(crate) asked_with: Vec<(StreamId, Option<Position>)>,
     /// The place of the last gap that was declared.
     pub(crate) told: Option<Position>,
     /// Counts the epochs.
@@ -139,8 +135,6 @@ impl Track {
     pub(crate) fn new(folds: bool, since: Option<Position>) -> Self {
         Self {
             place: since,
-            asked: since,
-            asked_with: Vec::new(),
             told: None,
             era: 0,
             alone_until: Instant::ZERO,
@@ -152,12 +146,6 @@ impl Track {
         }
     }
 
-    /// Where the consumer was when `stream` was asked for this channel.
-    pub(crate) fn take_asked(&mut self, stream: StreamId) -> Option<Position> {
-        let with = self.asked_with.iter().position(|(asked, _)| *asked == stream);
-        with.map_or(self.asked, |at| self.asked_with.swap_remove(at).1)
-    }
-
     /// Which of the track's epochs a lane has come to that says `ep`, if it is late: its document
     /// was open when that epoch ended and has not followed yet, or has not followed so far. Where
     /// others have passed over an epoch, one that comes to it stays where it was.
@@ -165,7 +153,7 @@ impl Track {
         let past = self.past.iter().find(|past| past.ep == ep);
         match (from.era, past) {
             (None, Some(past)) => (from.stream <= past.newest).then_some(past.era),
-            (Some(era), Some(past)) => (era < past.era).then_some(past.era),
+            (Some(era), Some(past)) => (era <= past.era).then_some(past.era),
             (Some(era), None) => (era < self.era).then_some(era),
             (None, None) => None,
         }

@@ -184,11 +184,8 @@ impl Hub {
                 }
             }
             Command::Close { cid, life } => {
-                let found = self.sessions.get(session).and_then(|session| {
-                    let index = session.find_channel(*cid)?;
-                    // Its successor of the same number is not what the client wants to leave.
-                    life.is_none_or(|life| session.channels[index].life == life).then_some(index)
-                });
+                let found = self.sessions.get(session);
+                let found = found.and_then(|session| session.find_life(*cid, *life));
                 match found {
                     Some(index) => {
                         self.end_channel(session, index, ChannelEnd::Closed, None);

@@ -5,7 +5,6 @@ use crate::html::frame;
 use crate::proto::answer::{Answer, Content};
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
-use crate::proto::opening::put_opened;
 use crate::proto::parcel::HistoryAsk;
 use crate::proto::run::Kind;
 use crate::proto::topic::Topic;
@@ -38,7 +37,7 @@ fn frames(topic: &Topic, ask: &HistoryAsk) -> Vec<u8> {
         None => Located { place: newest(topic, ask.limit), missed: Missed::Nothing },
     };
     let mut out = frame::PREAMBLE.to_vec();
-    put_opened(&mut out, (topic.number, 0), topic, located);
+    topic.put_opened(&mut out, (topic.number, 0), located);
     let mut left = ask.limit;
     for run in log.runs_from(located.place) {
         let first = run.first_place.max(located.place);

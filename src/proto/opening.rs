@@ -14,7 +14,7 @@ use crate::proto::parcel::{Ask, Parcel, ReplyTo, Ruling};
 use crate::proto::resource::Consumer;
 use crate::proto::run::Place;
 use crate::proto::session::{Channel, ChannelState};
-use crate::proto::topic::{Role, Subscriber, Topic};
+use crate::proto::topic::{Role, Subscriber};
 use crate::wire::open::{Mode, OpenRequest};
 use crate::wire::position::Position;
 
@@ -289,7 +289,7 @@ impl Hub {
             return;
         };
         let located = Located { missed: Missed::Nothing, ..located };
-        put_opened(&mut document.notes, (channel.cid, channel.life), topic, located);
+        topic.put_opened(&mut document.notes, (channel.cid, channel.life), located);
         frame::closed(&mut document.notes, channel.cid, None, ChannelEnd::Overrun);
         self.name_document(slot);
     }
@@ -331,7 +331,7 @@ impl Hub {
         };
         document.rated |= channel.rate > 0;
         topic.subscribers.push(Subscriber { document: slot, cursor: index as u32 });
-        put_opened(&mut document.notes, (channel.cid, channel.life), topic, located);
+        topic.put_opened(&mut document.notes, (channel.cid, channel.life), located);
         if located.missed != Missed::Nothing {
             self.stats.gaps += 1;
         }
@@ -357,7 +357,7 @@ impl Hub {
             channel.cid,
             before.ep,
             before.n,
-            head_of(topic, before)
+            topic.head_of(before)
         )))
     }
 
@@ -382,27 +382,5 @@ impl Hub {
             frame::refused(&mut document.notes, cid, name, end);
             self.name_document(slot);
         }
-    }
-}
-
-/// The head that an `o` frame tells: of the same epoch as the position before it.
-fn head_of(topic: &Topic, before: Position) -> Offset {
-    if before.ep == topic.log.end().epoch { topic.log.head() } else { before.n }
-}
-
-/// Writes where a reader stands: `o`, and `g` where it has missed something.
-pub(crate) fn put_opened(
-    out: &mut Vec<u8>,
-    (cid, life): (Cid, u32),
-    topic: &Topic,
-    located: Located,
-) {
-    let before = topic.log.position_before(located.place);
-    let head = head_of(topic, before);
-    frame::opened(out, (cid, Some(life)), &topic.name, (before.ep, before.n), head);
-    match located.missed {
-        Missed::Nothing => {}
-        Missed::Messages(count) => frame::gap(out, cid, before.ep, before.n, Some(count)),
-        Missed::Unknown => frame::gap(out, cid, before.ep, before.n, None),
     }
 }

@@ -121,6 +121,13 @@ impl Session {
             .position(|channel| channel.cid == cid && channel.state != ChannelState::Vacant)
     }
 
+    /// The same, if it is the one of that life: its successor of the same number is not what a
+    /// client means that leaves it.
+    pub fn find_life(&self, cid: Cid, life: Option<u32>) -> Option<usize> {
+        let index = self.find_channel(cid)?;
+        life.is_none_or(|life| self.channels[index].life == life).then_some(index)
+    }
+
     /// Memory beside the struct itself, in bytes; what waits in the inboxes is left out.
     pub fn bytes(&self) -> usize {
         self.channels.capacity() * size_of::<Channel>()

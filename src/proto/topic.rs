@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::base::id::{Cid, Epoch, Key, ShardId};
+use crate::base::id::{Cid, Epoch, Key, Offset, ShardId};
 use crate::base::name::TopicName;
 use crate::base::time::Instant;
+use crate::html::frame;
 use crate::mem::slab::Slots;
-use crate::proto::log::Log;
+use crate::proto::log::{Located, Log, Missed};
 use crate::proto::resource::TopicOptions;
 use crate::proto::run::RunBuilder;
+use crate::wire::position::Position;
 
 /// Former epochs of a topic that are remembered, to tell a late second numberer from a new life.
 pub const FORMER_EPOCHS_MAX: usize = 8;
@@ -93,6 +95,24 @@ impl Topic {
     pub fn is_wanted(&self) -> bool {
         let followed = matches!(&self.role, Role::Home { followers, .. } if !followers.is_empty());
         self.channels > 0 || !self.subscribers.is_empty() || followed
+    }
+
+    /// The head that an `o` frame tells: of the same epoch as the position before it.
+    pub(crate) fn head_of(&self, before: Position) -> Offset {
+        if before.ep == self.log.end().epoch { self.log.head() } else { before.n }
+    }
+
+    /// Writes where a reader stands: `o`, and `g` where it has missed something. `cid` and `life`
+    /// are those of its channel.
+    pub(crate) fn put_opened(&self, out: &mut Vec<u8>, (cid, life): (Cid, u32), located: Located) {
+        let before = self.log.position_before(located.place);
+        let head = self.head_of(before);
+        frame::opened(out, (cid, Some(life)), &self.name, (before.ep, before.n), head);
+        match located.missed {
+            Missed::Nothing => {}
+            Missed::Messages(count) => frame::gap(out, cid, before.ep, before.n, Some(count)),
+            Missed::Unknown => frame::gap(out, cid, before.ep, before.n, None),
+        }
     }
 }
 
