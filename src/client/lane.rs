@@ -27,7 +27,8 @@ impl Hold {
     }
 }
 
-/// Bytes of messages that a lane keeps while it stands apart.
+/// Bytes of messages that a lane keeps while it is in another epoch than the track, which may
+/// come there yet.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 /// The last messages of one epoch, and the gaps between them.
@@ -83,7 +84,7 @@ pub(crate) struct Lane {
     pub(crate) jumped: Option<Offset>,
     /// What waits; `None` where nothing does.
     pub(crate) hold: Option<Hold>,
-    /// The last messages that it brought while it stood apart.
+    /// The last messages that it brought while it stood apart, or was late.
     pub(crate) kept: Kept,
     /// The document has ended; what it held back is still in hand.
     pub(crate) over: bool,

@@ -253,6 +253,9 @@ impl Merge {
                 // itself, unless the consumer has no other.
                 let begins = fresh && track.place.is_some();
                 let before = lane.place;
+                if before.ep != ep {
+                    lane.kept.take();
+                }
                 lane.jumped = (begins || before.ep != ep || before.n < n).then_some(n);
                 lane.place = Position { ep, n };
                 lane.life = track.life;
@@ -260,9 +263,14 @@ impl Merge {
             }
             Item::Message { n, snapshot, payload } => {
                 lane.place.n = n;
-                if lane.life != track.life || lane.era != track.era {
+                if lane.life != track.life {
                     sink.counters.late += 1;
                     return;
+                }
+                if lane.era != track.era {
+                    sink.counters.late += 1;
+                    let item = Item::Message { n, snapshot, payload };
+                    return lane.kept.push(item.into_owned());
                 }
                 let ep = lane.place.ep;
                 track.deliver(lane.channel, Position { ep, n }, (snapshot, payload), sink);
@@ -275,6 +283,8 @@ impl Merge {
                 lane.place = to;
                 if lane.life == track.life && moves {
                     lane.era = track.pass(lane.channel, from, (to, missing, here), sink);
+                } else {
+                    lane.kept.push(Item::Gap { ep, n, missing });
                 }
             }
             Item::Closed(_) => {}
