@@ -133,7 +133,7 @@ fn head(picture: &mut Picture, record: &Record) {
         (per, all) => format!("{per} of {} each", plural(all, "topic")),
     };
     let title = format!("{readers} of {topics}, {pace}, mode {mode}");
-    picture.text("t h", (24.0, 32.0), &title);
+    picture.text("t h", (24.0, 32.0), &clipped(&title, 110));
     let failures = record.failures();
     let text = match failures.is_empty() {
         true => format!(
