@@ -126,6 +126,7 @@ impl<W: Write> Run<'_, W> {
     /// Sets what depends on when the first message is due.
     fn set_moments(&mut self, start: Instant) {
         let plan = self.plan;
+        self.timeline.begin(start, self.counts());
         self.swarm.gauge.from = start + plan.warmup;
         let cut = plan.cut_at(start);
         if plan.twin.is_some() {
@@ -185,6 +186,8 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn silence(&mut self) -> Result<(), String> {
+        // Nothing is missing any more, or nothing more will come: the last second ends here.
+        self.timeline.finish(self.swarm.heard, self.counts());
         let begun = self.clock.now();
         let end = begun + SILENCE_MAX;
         let quiet = |run: &Self| run.swarm.heard.max(begun) + SILENCE;

@@ -16,9 +16,10 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::id::Epoch;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::address::Server;
+use crate::cli::bench::pace::Message;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::sink::{histogram, record};
-use crate::cli::bench::stamp::Stamp;
+use crate::cli::bench::stamp::{STAMP_BYTES, Stamp};
 use crate::http::response::{ResponseFraming, parse_response};
 use crate::reactor::clock::Clock;
 
@@ -77,7 +78,7 @@ pub struct Publisher<'p> {
     events: Events,
     /// Head of a request for each topic, with two servers up to the number of the message.
     heads: Vec<Vec<u8>>,
-    /// The rest of it.
+    /// The rest of it, up to the length of the payload.
     tail: Vec<u8>,
     out: Vec<u8>,
     written: usize,
@@ -107,10 +108,8 @@ impl<'p> Publisher<'p> {
         let number = plan.twin.as_ref().map(|_| format!("?epoch={epoch}&n="));
         let number = number.unwrap_or_default();
         let head = |topic: usize| format!("POST {path}/publish/{}/t{topic}{number}", plan.resource);
-        let tail = format!(
-            " HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ahm-bench\r\nContent-Length: {}\r\n\r\n",
-            plan.size
-        );
+        let tail =
+            format!(" HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ahm-bench\r\nContent-Length: ");
         Ok(Self {
             plan,
             clock,
@@ -140,7 +139,8 @@ impl<'p> Publisher<'p> {
     /// A sentence: the connection broke or a message was refused.
     pub fn prime(mut self, progress: &Progress) -> Result<(), String> {
         for topic in 0..self.plan.topics {
-            self.put(topic, Stamp { due: Instant::ZERO, seq: 0, run: self.plan.run });
+            let stamp = Stamp { due: Instant::ZERO, seq: 0, run: self.plan.run };
+            self.put(topic, stamp, STAMP_BYTES);
         }
         self.finish(progress)?;
         match self.published.refusal {
@@ -159,15 +159,15 @@ impl<'p> Publisher<'p> {
         while next < count && !progress.stop.load(Ordering::Relaxed) {
             let now = self.clock.now();
             while next < count && self.out.len() < OUT_BYTES_MAX {
-                let due = self.plan.due(start, next);
+                let Message { due, topic, seq, size } = self.plan.pace.message(next);
+                let due = start + due;
                 if due > now {
                     break;
                 }
                 if due >= measured {
                     record(&mut self.published.late, now.since(due));
                 }
-                let (topic, seq) = self.place(next);
-                self.put(topic, Stamp { due, seq, run: self.plan.run });
+                self.put(topic, Stamp { due, seq, run: self.plan.run }, size);
                 next += 1;
             }
             self.exchange(progress)?;
@@ -180,20 +180,15 @@ impl<'p> Publisher<'p> {
         Ok(self.published)
     }
 
-    /// Topic and sequence number of message `k`.
-    fn place(&self, k: u64) -> (usize, u64) {
-        let topics = self.plan.topics as u64;
-        ((k % topics) as usize, k / topics + 1)
-    }
-
-    fn put(&mut self, topic: usize, stamp: Stamp) {
+    fn put(&mut self, topic: usize, stamp: Stamp, size: usize) {
         self.out.extend_from_slice(&self.heads[topic]);
         if self.plan.twin.is_some() {
             // The message that makes the topic is number 0 to the driver, and 1 in the topic.
             self.out.extend_from_slice((stamp.seq + 1).to_string().as_bytes());
         }
         self.out.extend_from_slice(&self.tail);
-        stamp.put(self.plan.size, &mut self.out);
+        let _ = write!(self.out, "{size}\r\n\r\n"); // writing to memory cannot fail
+        stamp.put(size, &mut self.out);
         self.unanswered.push_back(Sent { topic, seq: stamp.seq });
     }
 
