@@ -127,5 +127,21 @@ impl Agent {
             self.drop_document(stream, true, now);
         }
         self.legs.retain(|leg| leg.id != id);
+        self.ask_main_again(now);
+    }
+
+    /// Channels that only a leg had which is no more: the main server would not have them, and is
+    /// asked once again, so that it ends them or has them.
+    fn ask_main_again(&mut self, now: Instant) {
+        let lives = |(_, channel): &(_, &Channel)| !channel.over;
+        let keys: Vec<_> = self.channels.iter().filter(lives).map(|(key, _)| *key).collect();
+        for key in keys {
+            if self.legs.iter().all(|leg| leg.has_given_up(key))
+                && let Some(seat) = self.legs[0].seats.get_mut(&key)
+            {
+                seat.status = Status::Wanted(now);
+                self.legs[0].channels_at = now;
+            }
+        }
     }
 }

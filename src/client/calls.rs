@@ -164,11 +164,7 @@ impl Agent {
             }
             Err(refused) => {
                 seat.status = Status::Refused;
-                let hopeless = |leg: &Leg| {
-                    let status = leg.seats.get(&key).map(|seat| seat.status);
-                    matches!(status, None | Some(Status::Refused | Status::Elsewhere))
-                };
-                if self.legs.iter().all(hopeless) {
+                if self.legs.iter().all(|leg| leg.has_given_up(key)) {
                     self.tell_refused(key, refused, None);
                     self.end_channel(key);
                 }

@@ -223,8 +223,7 @@ impl Agent {
             }
             return;
         };
-        let others: Vec<StreamId> =
-            self.documents.iter().filter(|d| d.leg != leg).map(|d| d.stream).collect();
+        let others = self.streams_beside(leg, key);
         if lives && self.merge.lives_on(key, &others) {
             // This server has it no more, and another has.
             let (merge, mut sink) = self.merging(now);
@@ -236,6 +235,13 @@ impl Agent {
         if !self.ended.is_empty() {
             self.end_channels(now);
         }
+    }
+
+    /// The documents of other legs, of their sessions of now, that may carry the channel on.
+    fn streams_beside(&self, leg: LegId, key: ChannelKey) -> Vec<StreamId> {
+        let legs = self.legs.iter().filter(|other| other.id != leg && !other.has_given_up(key));
+        let documents = legs.flat_map(|leg| self.documents.iter().filter(|d| d.is_of(leg)));
+        documents.map(|document| document.stream).collect()
     }
 
     /// A channel asked for with the document was not opened. The answer to a command says why.

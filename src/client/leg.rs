@@ -166,6 +166,12 @@ impl Leg {
         }
     }
 
+    /// Whether the channel is not to be had here.
+    pub(crate) fn has_given_up(&self, key: ChannelKey) -> bool {
+        let status = self.seats.get(&key).map(|seat| seat.status);
+        matches!(status, None | Some(Status::Refused | Status::Elsewhere))
+    }
+
     /// The channel that the session calls `cid`.
     pub(crate) fn channel(&self, cid: Cid) -> Option<ChannelKey> {
         self.seats.iter().find(|(_, seat)| seat.cid == Some(cid)).map(|(key, _)| *key)

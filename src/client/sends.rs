@@ -6,6 +6,7 @@ use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
 use crate::client::calls::Kind;
+use crate::client::channel::{Seat, Status};
 use crate::client::event::{CallId, ChannelKey, Fate, RouteId, SendId};
 use crate::client::outbox::Due;
 use crate::wire::command::encode_query;
@@ -34,6 +35,7 @@ impl Agent {
     pub(crate) fn call_sends(&mut self, now: Instant) {
         let main = self.legs[0].id;
         for key in std::mem::take(&mut self.sending) {
+            self.refuse_sends(key);
             while let Some((cid, call, due)) = self.next_send(key, now) {
                 self.counters.sends += 1;
                 self.counters.resends += u64::from(due.again);
@@ -55,6 +57,18 @@ impl Agent {
             if self.channels.get(&key).is_some_and(|channel| !channel.outbox.is_empty()) {
                 self.sending.insert(key);
             }
+        }
+    }
+
+    /// Where the main leg's server will not have the channel, though another may, nobody hears what
+    /// is sent on it.
+    fn refuse_sends(&mut self, key: ChannelKey) {
+        let refused = |seat: &Seat| seat.status == Status::Refused;
+        if self.legs[0].seats.get(&key).is_some_and(refused)
+            && let Some(channel) = self.channels.get_mut(&key)
+        {
+            let fates = channel.outbox.end();
+            self.tell_fates(key, fates);
         }
     }
 

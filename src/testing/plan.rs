@@ -131,8 +131,8 @@ impl Plan {
         let topics = TOPICS.map(|(name, numberer)| TopicPlan { name, numberer }).to_vec();
         let most = pick(&mut random, &[4, 4, 11]);
         let agents = 2 + random.below(most);
-        // A strict channel does not survive a move to another server.
-        let strict = !long && count == 1;
+        // A strict channel ends where something is missing, as it may be after a restart.
+        let strict = !long;
         let agents = (0..agents).map(|_| agent(routes.len(), strict, &mut random)).collect();
         let end = DAWN + Span::from_millis(6_000 + random.below(6_000));
         let mut plan = Self { seed, long, sites, routes, topics, agents, deeds: Vec::new(), end };

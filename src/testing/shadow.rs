@@ -21,8 +21,9 @@ pub struct Seen {
     pub folds: bool,
     /// Whether nothing may be missing, and no epoch may change.
     pub long: bool,
-    /// Whether all routes lead to one server. Where there are several, what a document brings
-    /// that stands apart from the others is dropped, and may be told as missing.
+    /// Whether all routes lead to one server. Of several that number for themselves the consumer
+    /// follows one: what another brings meanwhile is dropped, and told as missing where the
+    /// consumer comes back to its numbering.
     pub alone: bool,
     /// The last message, or where the channel starts.
     pub place: Option<At>,

@@ -2,7 +2,7 @@
 //! take each other's place.
 
 use ahm::base::time::Span;
-use ahm::client::event::{CallId, Output, Request, RouteId, StreamId, parse_topic};
+use ahm::client::event::{CallId, ChannelKey, Output, Request, RouteId, StreamId, parse_topic};
 use ahm::client::settings::Settings;
 use ahm::wire::command::{Mode, OpenRequest};
 
@@ -419,4 +419,22 @@ fn a_strict_channel_that_ends_while_the_session_moves_says_so() {
     desk.begin(new, OTHER);
     desk.feed(new, "<p o c=5 u=a/b ep=e1 n=0 head=9>\n<p x c=5 e=overrun>\n");
     assert_eq!(desk.take(), ["session 8.1 true", "closed 1 overrun"]);
+}
+
+#[test]
+fn nobody_hears_what_is_sent_on_a_channel_that_the_main_server_has_no_more() {
+    both(|whole| {
+        let (mut desk, first, second) = two_servers(whole);
+        let x = desk.agent.send(ChannelKey(1), b"x".to_vec(), None, desk.now).unwrap().0;
+        desk.outputs.clear();
+        desk.feed(first, "<p x c=9 e=overrun>\n");
+        desk.feed(second, "<p c=5 n=1>a\n");
+        assert_eq!(desk.take(), [format!("sent 1 {x} Unknown"), "1:1 a".into()]);
+        let y = desk.agent.send(ChannelKey(1), b"y".to_vec(), None, desk.now).unwrap().0;
+        desk.drain();
+        assert_eq!(desk.take(), [format!("sent 1 {y} Refused(Ended(\"the channel ended\"))")]);
+        // The other server's word is the last one.
+        desk.feed(second, "<p x c=5 e=overrun>\n");
+        assert_eq!(desk.take(), ["closed 1 overrun"]);
+    });
 }
