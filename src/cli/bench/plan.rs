@@ -9,6 +9,7 @@ use crate::base::time::{Instant, Span};
 use crate::cli::bench::Args;
 use crate::cli::bench::address::Server;
 use crate::cli::bench::kill::Victim;
+use crate::cli::bench::peer::Peer;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
 
@@ -40,6 +41,8 @@ pub struct Twin {
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What is spoken with the servers.
+    pub peer: Peer,
     /// Where the subscribers connect.
     pub server: Server,
     /// Where messages are published.
@@ -100,11 +103,12 @@ impl Plan {
     /// # Errors
     /// A sentence that names the option that cannot be.
     pub fn new(args: &Args, run: u16) -> Result<Self, String> {
-        let mut server = Server::parse(&args.url)?;
-        if server.path.is_empty() {
+        let peer = args.peer;
+        peer.check(args)?;
+        let (mut server, private) = peer.servers(args)?;
+        if server.path.is_empty() && peer == Peer::Ahm {
             PREFIX.clone_into(&mut server.path);
         }
-        let private = args.private.as_deref().map(Server::parse).transpose()?;
         if private.is_none() && !args.idle {
             return Err("--private is needed to publish (or --idle to only open streams)".into());
         }
@@ -118,6 +122,7 @@ impl Plan {
         let addresses = servers.map(|server| server.map(|server| server.address));
         let victim = args.kill.map(|pid| Victim::find(pid, &addresses)).transpose()?;
         let plan = Self {
+            peer,
             server,
             private,
             twin,
@@ -146,8 +151,11 @@ impl Plan {
             run,
         };
         check(plan.measured > Span::ZERO, "--seconds must be above 0")?;
-        let target = plan.target(plan.subscribers - 1).len().max(plan.target(0).len());
-        check(target < limits::TARGET_BYTES_MAX, "--topics-per-subscriber: too many for one GET")?;
+        let length = |number| peer.hello(&plan, number).len();
+        check(
+            length(plan.subscribers - 1).max(length(0)) < limits::TARGET_BYTES_MAX,
+            "--topics-per-subscriber: too many for one GET",
+        )?;
         Ok(plan)
     }
 
@@ -299,7 +307,8 @@ fn twin(args: &Args) -> Result<Option<Twin>, String> {
     Ok(Some(Twin { server, private }))
 }
 
-fn check(holds: bool, otherwise: &str) -> Result<(), String> {
+/// Refuses what does not hold, with a sentence.
+pub(crate) fn check(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::base::time::Span;
+use crate::cli::bench::peer::Peer;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::sampler::{Growth, Sample};
@@ -13,6 +14,8 @@ use crate::cli::bench::tally::{Mode, Tally};
 /// The options of the run that its figures depend on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
+    /// What the server is.
+    pub peer: Peer,
     /// Subscribers counted.
     pub subscribers: usize,
     /// Streams that were not read.
@@ -53,6 +56,7 @@ impl Settings {
     /// The settings of `plan`.
     pub fn of(plan: &Plan) -> Self {
         Self {
+            peer: plan.peer,
             subscribers: plan.subscribers,
             stalled: plan.stalled,
             wake_after: plan.wake_after.map(seconds),
