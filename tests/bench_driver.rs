@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ahm::cli::bench::copies::Doubled;
+use ahm::cli::bench::plot::svg;
 use ahm::cli::bench::record::Record;
 use ahm::cli::bench::scenario::{Scenario, Stalled, Storm};
 use ahm::cli::bench::table::table;
@@ -334,6 +335,34 @@ fn a_faultless_server_is_found_faultless() {
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json["delivery"]["deliveries"], 2400);
     assert_eq!(json["delivery"]["lost"], 0);
+    assert_eq!(json["timeline"][0]["published"], 200);
+    assert_eq!(json["timeline"][0]["deliveries"], 2400);
+}
+
+#[test]
+fn a_run_is_drawn_with_its_figures_and_its_failures() {
+    let drawn = |fault, seconds| {
+        let fake = Fake::start(fault);
+        let args = Args { seconds, warmup: 0.4, topics: 3, ..fake.args() };
+        let (record, latency) = measure(&args, std::io::sink()).unwrap();
+        (svg(&record, &latency), record)
+    };
+    let (picture, record) = drawn(Fault::None, 1.1);
+    assert!(picture.starts_with("<svg xmlns=") && picture.ends_with("</svg>\n"), "{picture}");
+    for text in [
+        ">12 readers of 1 of 3 topics each, 500 msg/s of 100 B, mode queue<",
+        ">3,000 deliveries, nothing lost",
+        ">99.9<",
+        ">warm-up<",
+        ">deliveries a second<",
+    ] {
+        assert!(picture.contains(text), "{text}: {picture}");
+    }
+    assert_eq!(record.timeline.len(), 2, "{:?}", record.timeline);
+    assert_eq!(record.timeline.iter().map(|second| second.published).sum::<u64>(), 750);
+    assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
+    let (picture, _) = drawn(Fault::Lose, 0.3);
+    assert!(picture.contains(">FAILED: 12 deliveries lost"), "{picture}");
 }
 
 #[test]
@@ -409,6 +438,66 @@ fn mode_latest_may_pass_over_messages_but_not_over_the_newest() {
     // One message more, and the newest is one of those passed over.
     let record = run(Fault::Fold, |args| (args.mode, args.rate) = (Mode::Latest, 502.5));
     assert_eq!((record.publishing.accepted, record.delivery.lost), (201, 12));
+}
+
+/// What a run came to that plays five recorded minutes of currencies, or what else is asked for.
+fn recorded(fault: Fault, change: impl FnOnce(&mut Args)) -> Record {
+    let record = run(fault, |args| {
+        (args.profile, args.speed) = (vec!["fx".into()], 400.0);
+        args.topics_per_subscriber = 0;
+        (args.warmup, args.seconds) = (0.25, 0.5);
+        change(args);
+    });
+    assert_eq!(record.delivery.expected, record.publishing.accepted * 12);
+    record
+}
+
+#[test]
+fn recorded_ticks_reach_every_reader_of_all_instruments() {
+    let record = recorded(Fault::None, |_| {});
+    assert_eq!(record.failures(), [""; 0]);
+    // A quarter of twenty minutes.
+    let played = record.settings.profile.as_ref().unwrap();
+    assert_eq!((played.topics.len(), played.ticks, played.passes), (5, 60_520, 0.25));
+    assert_eq!(record.settings.topics_per_subscriber, 5);
+    let published = record.publishing.accepted;
+    assert!(published > 10_000 && published < 20_000, "{published}");
+    assert_eq!(record.delivery.tally.unique, 12 * published);
+    // What was due in the warm-up is not in the latencies.
+    assert!(record.latency_ms.count > 0 && record.latency_ms.count < 12 * published);
+    assert!(
+        table(&record).contains("profile              fx: 60,520 ticks in 1200.0 s; 0.25 passes")
+    );
+}
+
+#[test]
+fn recorded_ticks_are_played_again_where_the_run_is_longer() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ticks/oanda_xauusd.csv.gz");
+    let once = recorded(Fault::None, |args| {
+        (args.profile, args.speed) = (vec![sample.into()], 1000.0);
+    });
+    let played = once.settings.profile.as_ref().unwrap();
+    assert_eq!(played.topics, ["fx/XAUUSD"]);
+    assert_eq!(once.failures(), [""; 0]);
+    let passes = played.passes;
+    assert!(passes > 1.0, "{passes}");
+    let expected = passes * played.ticks as f64;
+    let published = once.publishing.accepted as f64;
+    assert!((published - expected).abs() < played.ticks as f64, "{published} of {expected}");
+}
+
+#[test]
+fn of_recorded_ticks_too_what_is_passed_over_is_folded_and_what_is_missing_is_lost() {
+    let lost = recorded(Fault::Lose, |_| {});
+    // One message of each topic, for every reader.
+    assert_eq!((lost.delivery.lost, lost.delivery.tally.silent), (5 * 12, 5 * 12));
+    let folded = recorded(Fault::Fold, |args| args.mode = Mode::Latest);
+    let tally = folded.delivery.tally;
+    assert_eq!((tally.silent, tally.out_of_order), (0, 0));
+    assert!(tally.folded > 0 && tally.folded + tally.unique <= folded.delivery.expected);
+    // Where the newest message of a topic is one that was passed over, all its readers miss it.
+    assert_eq!(folded.delivery.lost % 12, 0);
+    assert!(folded.delivery.lost <= 5 * 12, "{}", folded.delivery.lost);
 }
 
 #[test]

@@ -13,9 +13,12 @@ pub mod frame;
 pub mod kill;
 pub mod lines;
 pub mod outcome;
+pub mod pace;
 pub mod peer;
 pub mod plan;
+pub mod plot;
 pub mod process;
+pub mod profile;
 pub mod publisher;
 pub mod record;
 pub mod roles;
@@ -28,15 +31,19 @@ pub mod stamp;
 pub mod swarm;
 pub mod table;
 pub mod tally;
+pub mod timeline;
 
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches as _;
+use clap::builder::ArgPredicate;
 use hdrhistogram::Histogram;
 
 use crate::cli::bench::peer::Peer;
 use crate::cli::bench::plan::Plan;
+use crate::cli::bench::plot::svg;
 use crate::cli::bench::publisher::Progress;
 use crate::cli::bench::record::Record;
 use crate::cli::bench::run::Run;
@@ -58,6 +65,9 @@ Examples:
     ahm bench --private http://127.0.0.1:8081 --topics 100 --topics-per-subscriber 10 \\
               --rate 1000 --flush 20
 
+  The recorded bursts of a market to 1,000 readers of all its instruments, at twice the speed:
+    ahm bench --private http://127.0.0.1:8081 --profile crypto --speed 2 --seconds 60
+
   Memory of 10,000 idle streams:
     ahm bench --private http://127.0.0.1:8081 --subscribers 10000 --idle --pid $(pidof ahm)
 
@@ -76,13 +86,13 @@ Examples:
   The same load on another server, by WebSocket; its publisher speaks its own protocol:
     ahm bench --peer nats-ws --url ws://127.0.0.1:8080 --private tcp://127.0.0.1:4222
 
-  A record and its percentiles as files:
-    ahm bench --private http://127.0.0.1:8081 --json --hdr latency.hgrm > record.json
+  A record, its percentiles and its picture as files:
+    ahm bench --private http://127.0.0.1:8081 --json --hdr latency.hgrm --plot run.svg > record.json
 
 The exit code is 1 if anything was lost, repeated, out of order or refused, or if the run could
 not be carried out.";
 
-/// Drives a server with many subscribers and a publisher at a fixed rate, and measures it.
+/// Drives a server with many subscribers and a publisher that never waits, and measures it.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -133,8 +143,9 @@ pub struct Args {
     /// Topics
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub topics: u32,
-    /// Topics that each subscriber reads
+    /// Topics that each subscriber reads; 0 is all of them, as is usual with --profile
     #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(default_value_if("profile", ArgPredicate::IsPresent, "0"))]
     pub topics_per_subscriber: u32,
     /// Messages a second, over all topics
     #[arg(long, value_name = "R", default_value_t = 100.0)]
@@ -142,6 +153,15 @@ pub struct Args {
     /// Bytes of a message, 32 or more
     #[arg(long, value_name = "B", default_value_t = 100)]
     pub size: usize,
+    /// Instead of --topics, --rate and --size: recorded ticks at their true times, again and again
+    /// where --seconds is longer. Files as `ahm replay` takes them, packed ones, or the names
+    /// `crypto` and `fx` of the recordings inside this program
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(conflicts_with_all = ["topics", "rate", "size"])]
+    pub profile: Vec<PathBuf>,
+    /// How many times faster than recorded the ticks are published
+    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "profile")]
+    pub speed: f64,
     /// Seconds measured
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub seconds: f64,
@@ -172,9 +192,13 @@ pub struct Args {
     /// Print the record as JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Write the latency percentiles to a file (.hgrm)
+    /// Write the latency percentiles to a file: a table in milliseconds, as the plotters of
+    /// HdrHistogram read it (usually named .hgrm)
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
+    /// Draw the run to a file, an SVG: latency by percentile, rates over time
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
     /// No line of progress each second
     #[arg(long)]
     pub quiet: bool,
@@ -220,6 +244,7 @@ pub fn measure(args: &Args, report: impl Write) -> Result<(Record, Histogram<u64
 /// What to tell the person at the terminal, also where a finished run found something lost,
 /// repeated, out of order or refused.
 pub fn run(args: &Args) -> Result<(), String> {
+    args.hdr.iter().chain(&args.plot).try_for_each(|path| writable(path))?;
     let (record, latency) = if args.quiet {
         measure(args, std::io::sink())?
     } else {
@@ -233,11 +258,23 @@ pub fn run(args: &Args) -> Result<(), String> {
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("stdout: {error}"))?;
     if let Some(path) = &args.hdr {
-        let written = std::fs::write(path, hgrm(&latency));
-        written.map_err(|error| format!("{}: {error}", path.display()))?;
+        write(path, &hgrm(&latency))?;
+    }
+    if let Some(path) = &args.plot {
+        write(path, &svg(&record, &latency))?;
     }
     let failures = record.failures();
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+/// Whether a file can be written is told before the run, not after it.
+fn writable(path: &Path) -> Result<(), String> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Makes room for `streams` sockets.

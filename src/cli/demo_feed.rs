@@ -18,7 +18,7 @@ use crate::cli::packed::{Kind, PackedError, Recording};
 use crate::cli::replay::Pacer;
 
 /// The packed recordings with the subject that announces their passes.
-const SHIPPED: [(&str, &[u8]); 2] = [
+pub(crate) const SHIPPED: [(&str, &[u8]); 2] = [
     ("crypto", include_bytes!("../web/ticks/crypto.gz")),
     ("fx", include_bytes!("../web/ticks/fx.gz")),
 ];

@@ -1,4 +1,4 @@
-//! The packed recordings that are shipped inside the binary, played row by row.
+//! Packed recordings, such as those that are shipped inside the binary, played row by row.
 //! `src/web/ticks/SOURCE.md` describes the form and where the ticks come from.
 
 use std::fmt;
@@ -9,7 +9,11 @@ use flate2::read::GzDecoder;
 use crate::base::name::TopicName;
 use crate::base::time::Span;
 
-/// A packed recording that does not follow the form: a fault of the build, not of a user.
+/// What a packed recording begins with.
+pub const FIRST_LINE: &str = "ahm-ticks 1";
+
+/// A packed recording that does not follow the form. In one of those inside the binary that is a
+/// fault of the build, not of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedError {
     /// The line, counted from 1.
@@ -64,7 +68,7 @@ pub struct Row<'a> {
 
 /// A packed recording, read from its beginning.
 pub struct Recording {
-    reader: BufReader<GzDecoder<&'static [u8]>>,
+    reader: Box<dyn BufRead + Send>,
     start_unix_ms: u64,
     span: Span,
     unit: Span,
@@ -86,13 +90,21 @@ impl fmt::Debug for Recording {
 }
 
 impl Recording {
-    /// Reads the head of `packed`.
+    /// Reads the head of `packed`, a recording as it is shipped.
     ///
     /// # Errors
     /// If it is not of the form.
     pub fn open(packed: &'static [u8]) -> Result<Self, PackedError> {
+        Self::of_lines(Box::new(BufReader::new(GzDecoder::new(packed))))
+    }
+
+    /// Reads the head of the recording whose text `reader` gives.
+    ///
+    /// # Errors
+    /// If it is not of the form.
+    pub fn of_lines(reader: Box<dyn BufRead + Send>) -> Result<Self, PackedError> {
         let mut recording = Self {
-            reader: BufReader::new(GzDecoder::new(packed)),
+            reader,
             start_unix_ms: 0,
             span: Span::ZERO,
             unit: Span::from_micros(1),
@@ -103,7 +115,7 @@ impl Recording {
             payload: Vec::new(),
         };
         recording.read_line()?;
-        if recording.text != "ahm-ticks 1" {
+        if recording.text != FIRST_LINE {
             return Err(recording.bad("the line `ahm-ticks 1`"));
         }
         while recording.read_line()? && !recording.text.is_empty() {

@@ -286,7 +286,10 @@ impl TickFile {
 }
 
 /// The bytes of `file`, decompressed if its first two bytes say gzip.
-fn unpacked(file: File) -> io::Result<Box<dyn BufRead + Send>> {
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn unpacked(file: File) -> io::Result<Box<dyn BufRead + Send>> {
     let mut plain = BufReader::with_capacity(64 * 1024, file);
     if plain.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(BufReader::with_capacity(64 * 1024, MultiGzDecoder::new(plain))));

@@ -68,6 +68,7 @@ impl<W: Write> Run<'_, W> {
         let start = clock.now() + HEAD_START;
         let (watch, side) = (self.watch, self.side.take());
         self.set_moments(start);
+        self.timeline.begin(start, self.counts());
         let aside = Progress::default();
         let over = AtomicBool::new(false);
         let span = plan.warmup + plan.measured;
@@ -120,6 +121,8 @@ impl<W: Write> Run<'_, W> {
             published
         })?;
         self.published = Some(published);
+        // Nothing is missing any more, or nothing more will come: the last second ends here.
+        self.timeline.finish(self.swarm.heard, self.counts());
         self.silence()
     }
 

@@ -48,6 +48,7 @@ impl<W: Write> Run<'_, W> {
             server: self.usage,
             scenario: self.scenario,
             samples: self.samples,
+            timeline: self.timeline.seconds,
             growth,
             driver_cores: seconds(to.driver - from.driver) / took,
             packets_dropped: packets_dropped().saturating_sub(self.packets_dropped),

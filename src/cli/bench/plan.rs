@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::base::limits;
 use crate::base::name::TopicName;
@@ -9,7 +10,9 @@ use crate::base::time::{Instant, Span};
 use crate::cli::bench::Args;
 use crate::cli::bench::address::Server;
 use crate::cli::bench::kill::Victim;
+use crate::cli::bench::pace::{Pace, recorded};
 use crate::cli::bench::peer::Peer;
+use crate::cli::bench::profile::Profile;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
 
@@ -71,10 +74,8 @@ pub struct Plan {
     pub topics: usize,
     /// Topics that each stream opens.
     pub per: usize,
-    /// Messages a second over all topics.
-    pub rate: f64,
-    /// Bytes of a payload.
-    pub size: usize,
+    /// When messages are due, and where they go.
+    pub pace: Pace,
     /// How long messages flow before anything is measured.
     pub warmup: Span,
     /// How long is measured.
@@ -121,6 +122,12 @@ impl Plan {
         let servers = [Some(&server), twin.as_ref().map(|twin| &twin.server)];
         let addresses = servers.map(|server| server.map(|server| server.address));
         let victim = args.kill.map(|pid| Victim::find(pid, &addresses)).transpose()?;
+        let (pace, topics) = pace(args)?;
+        let per = match args.topics_per_subscriber as usize {
+            0 => topics,
+            per => per,
+        };
+        check(per <= topics, "--topics-per-subscriber must be at most the topics there are")?;
         let plan = Self {
             peer,
             server,
@@ -135,10 +142,9 @@ impl Plan {
             spread: span(args.spread, "--spread")?,
             receive_buffer: args.receive_buffer,
             heartbeat: args.heartbeat,
-            topics: args.topics as usize,
-            per: args.topics_per_subscriber as usize,
-            rate: args.rate,
-            size: args.size,
+            topics,
+            per,
+            pace,
             warmup: span(args.warmup, "--warmup")?,
             measured: span(args.seconds, "--seconds")?,
             drain: span(args.drain, "--drain")?,
@@ -151,6 +157,7 @@ impl Plan {
             run,
         };
         check(plan.measured > Span::ZERO, "--seconds must be above 0")?;
+        check(plan.messages() > 0, "--profile: no tick falls into --warmup and --seconds")?;
         let length = |number| peer.hello(&plan, number).len();
         check(
             length(plan.subscribers - 1).max(length(0)) < limits::TARGET_BYTES_MAX,
@@ -260,13 +267,12 @@ impl Plan {
 
     /// Messages of the whole run, warm-up included.
     pub fn messages(&self) -> u64 {
-        let seconds = (self.warmup + self.measured).as_nanos() as f64 / 1e9;
-        ((seconds * self.rate) as u64).max(1)
+        self.pace.count(self.warmup + self.measured)
     }
 
     /// When message `k` (from 0) is due in a run that starts at `start`.
     pub fn due(&self, start: Instant, k: u64) -> Instant {
-        start + Span::from_nanos((k as f64 * (1e9 / self.rate)) as u64)
+        start + self.pace.message(k).due
     }
 }
 
@@ -274,8 +280,6 @@ impl Plan {
 fn check_options(args: &Args) -> Result<(), String> {
     check(args.subscribers > 0, "--subscribers must be at least 1")?;
     check(args.topics > 0, "--topics must be at least 1")?;
-    let per = args.topics_per_subscriber;
-    check(per > 0 && per <= args.topics, "--topics-per-subscriber must be 1 to --topics")?;
     check(args.rate > 0.0 && args.rate <= 1e8, "--rate must be above 0")?;
     check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
     check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
@@ -286,6 +290,19 @@ fn check_options(args: &Args) -> Result<(), String> {
     check(sizes.contains(&args.size), "--size must be 32 (the stamp) to 65536")?;
     TopicName::new(&args.resource, "").map_err(|error| format!("--resource: {error}"))?;
     Ok(())
+}
+
+/// The course of the messages that `args` ask for, and how many topics it has.
+fn pace(args: &Args) -> Result<(Pace, usize), String> {
+    if args.profile.is_empty() {
+        let topics = args.topics as usize;
+        return Ok((Pace::Fixed { rate: args.rate, size: args.size, topics }, topics));
+    }
+    check(args.speed > 0.0 && args.speed <= 1e6, "--speed must be above 0, at most 1000000")?;
+    let span = span(args.warmup, "--warmup")? + span(args.seconds, "--seconds")?;
+    let profile = Profile::read(&args.profile, recorded(span, args.speed))?;
+    let topics = profile.topics.len();
+    Ok((Pace::Recorded { profile: Arc::new(profile), speed: args.speed }, topics))
 }
 
 /// The second server that `args` ask for.
@@ -424,7 +441,29 @@ mod tests {
             "--storm",
         );
         named(|args| args.seconds = 0.0, "--seconds");
+        named(|args| (args.profile, args.speed) = (vec!["fx".into()], 0.0), "--speed");
+        named(
+            |args| (args.profile, args.topics_per_subscriber) = (vec!["fx".into()], 6),
+            "--topics-per-subscriber",
+        );
+        named(
+            |args| {
+                (args.profile, args.warmup, args.seconds) = (vec!["fx".into()], 0.0, 1e-4);
+            },
+            "--profile",
+        );
         named(|args| args.resource = "a b".into(), "--resource");
+    }
+
+    #[test]
+    fn all_topics_of_a_recording_are_read_or_some() {
+        let profile = || vec!["fx".into()];
+        let all = plan(|args| (args.profile, args.topics_per_subscriber) = (profile(), 0));
+        let all = all.unwrap();
+        assert_eq!((all.topics, all.per), (5, 5));
+        let some = plan(|args| (args.profile, args.topics_per_subscriber) = (profile(), 2));
+        let some = some.unwrap();
+        assert_eq!(some.target(2), "/ahm/mux.html?mid=0&scs=0&open=bench/t4&open=bench/t0");
     }
 
     #[test]

@@ -16,10 +16,11 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::id::Epoch;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::address::Server;
+use crate::cli::bench::pace::Message;
 use crate::cli::bench::peer::courier::{Answer, Courier};
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::sink::{histogram, record};
-use crate::cli::bench::stamp::Stamp;
+use crate::cli::bench::stamp::{STAMP_BYTES, Stamp};
 use crate::reactor::clock::Clock;
 
 /// Requests are not made while more than this waits for the socket; they stay due.
@@ -125,7 +126,8 @@ impl<'p> Publisher<'p> {
     /// A sentence: the connection broke or a message was refused.
     pub fn prime(mut self, progress: &Progress) -> Result<(), String> {
         for topic in 0..self.plan.topics {
-            self.put(topic, Stamp { due: Instant::ZERO, seq: 0, run: self.plan.run });
+            let stamp = Stamp { due: Instant::ZERO, seq: 0, run: self.plan.run };
+            self.put(topic, stamp, STAMP_BYTES);
         }
         self.finish(progress)?;
         match self.published.refusal {
@@ -144,15 +146,15 @@ impl<'p> Publisher<'p> {
         while next < count && !progress.stop.load(Ordering::Relaxed) {
             let now = self.clock.now();
             while next < count && self.out.len() < OUT_BYTES_MAX {
-                let due = self.plan.due(start, next);
+                let Message { due, topic, seq, size } = self.plan.pace.message(next);
+                let due = start + due;
                 if due > now {
                     break;
                 }
                 if due >= measured {
                     record(&mut self.published.late, now.since(due));
                 }
-                let (topic, seq) = self.place(next);
-                self.put(topic, Stamp { due, seq, run: self.plan.run });
+                self.put(topic, Stamp { due, seq, run: self.plan.run }, size);
                 next += 1;
             }
             self.exchange(progress)?;
@@ -165,14 +167,8 @@ impl<'p> Publisher<'p> {
         Ok(self.published)
     }
 
-    /// Topic and sequence number of message `k`.
-    fn place(&self, k: u64) -> (usize, u64) {
-        let topics = self.plan.topics as u64;
-        ((k % topics) as usize, k / topics + 1)
-    }
-
-    fn put(&mut self, topic: usize, stamp: Stamp) {
-        self.courier.put(topic, stamp, self.plan.size, &mut self.out);
+    fn put(&mut self, topic: usize, stamp: Stamp, size: usize) {
+        self.courier.put(topic, stamp, size, &mut self.out);
         self.unanswered.push_back(Sent { topic, seq: stamp.seq });
     }
 

@@ -7,9 +7,11 @@ use crate::base::time::Span;
 use crate::cli::bench::peer::Peer;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
+use crate::cli::bench::profile::Played;
 use crate::cli::bench::sampler::{Growth, Sample};
 use crate::cli::bench::scenario::Scenario;
 use crate::cli::bench::tally::{Mode, Tally};
+use crate::cli::bench::timeline::Second;
 
 /// The options of the run that its figures depend on.
 #[derive(Clone, Debug, Serialize)]
@@ -34,10 +36,12 @@ pub struct Settings {
     pub topics: usize,
     /// Topics of each subscriber.
     pub topics_per_subscriber: usize,
-    /// Messages a second over all topics.
+    /// Messages a second over all topics; of recorded ticks the mean.
     pub rate: f64,
-    /// Bytes of a payload.
+    /// Bytes of a payload; of recorded ticks the mean.
     pub size: usize,
+    /// The recorded ticks that were published, if they were any.
+    pub profile: Option<Played>,
     /// Seconds measured.
     pub seconds: f64,
     /// Seconds before that.
@@ -55,6 +59,7 @@ pub struct Settings {
 impl Settings {
     /// The settings of `plan`.
     pub fn of(plan: &Plan) -> Self {
+        let span = plan.warmup + plan.measured;
         Self {
             peer: plan.peer,
             subscribers: plan.subscribers,
@@ -66,8 +71,9 @@ impl Settings {
             servers: plan.copies(),
             topics: plan.topics,
             topics_per_subscriber: plan.per,
-            rate: plan.rate,
-            size: plan.size,
+            rate: plan.pace.rate(span),
+            size: plan.pace.size(span),
+            profile: plan.pace.played(span),
             seconds: seconds(plan.measured),
             warmup: seconds(plan.warmup),
             mode: plan.mode,
@@ -203,6 +209,8 @@ pub struct Record {
     pub scenario: Option<Scenario>,
     /// Memory over time, in runs with such streams.
     pub samples: Vec<Sample>,
+    /// What was published and arrived, second by second, the warm-up included.
+    pub timeline: Vec<Second>,
     /// How memory grew from the end of the warm-up to the last message.
     pub growth: Option<Growth>,
     /// Cores that the driver itself used while it was measured. Near 1 for the subscribers' thread

@@ -15,6 +15,7 @@ use crate::cli::bench::sampler::Sample;
 use crate::cli::bench::scenario::Scenario;
 use crate::cli::bench::side::Watch;
 use crate::cli::bench::swarm::Swarm;
+use crate::cli::bench::timeline::Timeline;
 use crate::reactor::clock::Clock;
 
 /// How long no stream may open before the run is given up.
@@ -50,6 +51,7 @@ pub struct Run<'p, W> {
     pub(crate) published: Option<Published>,
     pub(crate) scenario: Option<Scenario>,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) timeline: Timeline,
     /// Packets that the machine had dropped when the run began.
     pub(crate) packets_dropped: u64,
     /// A server was killed in the middle.
@@ -85,6 +87,7 @@ impl<'p, W: Write> Run<'p, W> {
             published: None,
             scenario: None,
             samples: Vec::new(),
+            timeline: Timeline::default(),
             packets_dropped: process::packets_dropped(),
             killed: false,
         };
@@ -204,7 +207,14 @@ impl<'p, W: Write> Run<'p, W> {
                 }
             }
         }
+        self.timeline.note(self.clock.now(), self.counts());
         self.tell(phase)
+    }
+
+    /// Messages published, and those that have arrived.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let written = self.progress.written.load(Ordering::Relaxed);
+        (written, self.swarm.gauge.tally.deliveries)
     }
 
     pub(crate) fn mark(&self) -> Result<Mark, String> {

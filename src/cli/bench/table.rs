@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use crate::cli::bench::copies::Doubled;
 use crate::cli::bench::peer::Peer;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
+use crate::cli::bench::profile::Played;
 use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
 use crate::cli::bench::sampler::{Growth, Sample};
 use crate::cli::bench::scenario::{Scenario, Stalled, Storm, Unread, Woken};
@@ -84,12 +85,30 @@ fn settings(rows: &mut Rows, record: &Record) {
     } else {
         let mode = if settings.mode == Mode::Latest { "latest" } else { "queue" };
         let flush = settings.flush.map(|ms| format!(", flush {ms} ms")).unwrap_or_default();
+        let pace = match &settings.profile {
+            None => format!("{} msg/s, {} B", settings.rate, settings.size),
+            Some(_) => format!("{:.0} msg/s, {} B (means)", settings.rate, settings.size),
+        };
         text += &format!(
-            ", {} msg/s, {} B, {} s after {} s of warm-up, mode {mode}{flush}",
-            settings.rate, settings.size, settings.seconds, settings.warmup
+            ", {pace}, {} s after {} s of warm-up, mode {mode}{flush}",
+            settings.seconds, settings.warmup
         );
     }
     rows.row("run", text);
+    if let Some(played) = &settings.profile {
+        profile(rows, played);
+    }
+}
+
+fn profile(rows: &mut Rows, played: &Played) {
+    let Played { name, speed, ticks, seconds, second_max, passes, .. } = played;
+    let text = format!(
+        "{name}: {} ticks in {seconds:.1} s; {passes:.2} passes at speed {speed}, at most {} in \
+         one second",
+        grouped(*ticks as u64),
+        grouped(*second_max as u64),
+    );
+    rows.row("profile", text);
 }
 
 fn opening(rows: &mut Rows, record: &Record) {
@@ -275,7 +294,7 @@ fn machine(rows: &mut Rows, machine: &Machine) {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

@@ -7,7 +7,7 @@ use crate::cli::bench::address::Server;
 use crate::cli::bench::peer::feed::Heard;
 use crate::cli::bench::peer::{Peer, mqtt, nats, topic};
 use crate::cli::bench::plan::Plan;
-use crate::cli::bench::stamp::{Stamp, address};
+use crate::cli::bench::stamp::{ADDRESSED_BYTES, Stamp, address};
 use crate::http::response::{ResponseFraming, parse_response};
 
 /// Bytes of an answer; more is not one.
@@ -85,6 +85,8 @@ impl Courier {
     /// Appends the message `stamp` to `topic`, `size` bytes long.
     pub fn put(&self, topic: usize, stamp: Stamp, size: usize, out: &mut Vec<u8>) {
         let head = &self.heads[topic];
+        // Recorded ticks may be shorter than what must stand in front of them.
+        let size = if self.peer == Peer::Ahm { size } else { size.max(ADDRESSED_BYTES) };
         match self.peer {
             Peer::Ahm | Peer::Floor | Peer::Nchan => {
                 out.extend_from_slice(head);
@@ -181,7 +183,7 @@ mod tests {
         let courier = Courier::new(&plan, plan.private.as_ref().unwrap(), Epoch(35));
         let stamp = Stamp { due: Instant::from_nanos(255), seq: 7, run: 0xab };
         let mut out = Vec::new();
-        courier.put(18, stamp, plan.size, &mut out);
+        courier.put(18, stamp, args.size, &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 
