@@ -20,6 +20,7 @@ use crate::cli::bench::tally::Mode;
 const PORTS_PER_SOURCE: usize = 25_000;
 /// Path that the commands of a server have by default.
 const PREFIX: &str = "/ahm";
+const TOO_MANY: &str = "--topics-per-subscriber: too many for one request";
 
 /// What becomes of a stream once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,12 +159,14 @@ impl Plan {
         };
         check(plan.measured > Span::ZERO, "--seconds must be above 0")?;
         check(plan.messages() > 0, "--profile: no tick falls into --warmup and --seconds")?;
-        let length = |number| peer.hello(&plan, number).len();
-        check(
-            length(plan.subscribers - 1).max(length(0)) < limits::TARGET_BYTES_MAX,
-            "--topics-per-subscriber: too many for one GET",
-        )?;
+        check(plan.hello_bytes_max() < limits::TARGET_BYTES_MAX, TOO_MANY)?;
         Ok(plan)
+    }
+
+    /// Bytes of the longest of all first words of a stream, about.
+    fn hello_bytes_max(&self) -> usize {
+        let numbers = [0, self.subscribers - 1];
+        numbers.map(|number| self.peer.hello(self, number).len()).into_iter().fold(0, usize::max)
     }
 
     /// All streams, those that stall or are cut at the end.
