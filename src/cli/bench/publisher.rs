@@ -28,7 +28,7 @@ const OUT_BYTES_MAX: usize = 1024 * 1024;
 /// The poller counts in milliseconds; shorter waits, and the end of longer ones, are timed finely.
 const FINE: Span = Span::from_millis(2);
 const MILLISECOND: Span = Span::from_millis(1);
-/// How long an answer may take when nothing else is to be done.
+/// How long an answer may take when nothing else is to be done, unless `--drain` is longer.
 const PATIENCE: Span = Span::from_secs(10);
 
 /// How far the publisher is; read by the thread of the subscribers.
@@ -262,7 +262,8 @@ impl<'p> Publisher<'p> {
 
     /// Writes the rest and waits for the last answer.
     fn finish(&mut self, progress: &Progress) -> Result<(), String> {
-        let mut patience = self.clock.now() + PATIENCE;
+        let span = PATIENCE.max(self.plan.drain);
+        let mut patience = self.clock.now() + span;
         let mut before = usize::MAX;
         self.out.extend_from_slice(self.courier.farewell());
         loop {
@@ -274,7 +275,7 @@ impl<'p> Publisher<'p> {
             let now = self.clock.now();
             if self.unanswered.len() < before {
                 before = self.unanswered.len();
-                patience = now + PATIENCE;
+                patience = now + span;
             }
             if now >= patience || progress.stop.load(Ordering::Relaxed) {
                 return Err(format!("publisher: {before} messages were never answered"));
