@@ -97,110 +97,118 @@ not be carried out.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// What the server is: all others than `ahm` for comparison with it
-    #[arg(long, value_enum, default_value_t, value_name = "SERVER")]
+    #[arg(long, value_enum, default_value_t, value_name = "SERVER", help_heading = "Servers")]
     pub peer: Peer,
     /// Where the subscribers connect; without a path, /ahm is added. Other servers: tcp:// or
     /// ws:// for what is no HTTP
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(help_heading = "Servers")]
     pub url: String,
     /// The private listener, where messages are published
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Servers")]
     pub private: Option<String>,
     /// Resource whose subjects t0, t1, ... are the topics
-    #[arg(long, value_name = "NAME", default_value = "bench")]
+    #[arg(long, value_name = "NAME", default_value = "bench", help_heading = "Servers")]
     pub resource: String,
     /// Streams whose deliveries are counted
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Readers")]
     pub subscribers: u32,
     /// Further streams that are opened and then not read
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Readers")]
     pub stalled: u32,
     /// Seconds after the first message when stalled streams begin to read, one after another
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", help_heading = "Readers")]
     pub wake_after: Option<f64>,
     /// Receive buffer of the stalled streams [default: the kernel's]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", help_heading = "Readers")]
     pub receive_buffer: Option<usize>,
     /// Heartbeat interval that the stalled streams ask for [default: the server's]
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", help_heading = "Readers")]
     pub heartbeat: Option<u64>,
     /// Further streams that are all reset at once in the middle of --seconds, and come back
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Readers")]
     pub storm: u32,
     /// Seconds within which the streams of the storm try to come back, each at a random moment
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    #[arg(long, value_name = "S", default_value_t = 3.0, help_heading = "Readers")]
     pub spread: f64,
     /// A second server: each subscriber holds a stream there too, and the first copy counts
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Servers")]
     pub dup: Option<String>,
     /// The private listener of the second server: each message is published there too
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Servers")]
     pub dup_private: Option<String>,
     /// Process of one of the two servers, killed with SIGKILL in the middle of --seconds; it must
     /// be a process of the same user that listens where --url or --dup lead
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", help_heading = "Servers")]
     pub kill: Option<u32>,
     /// Topics
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Messages")]
     pub topics: u32,
     /// Topics that each subscriber reads; 0 is all of them, as is usual with --profile
     #[arg(long, value_name = "K", default_value_t = 1)]
-    #[arg(default_value_if("profile", ArgPredicate::IsPresent, "0"))]
+    #[arg(default_value_if("profile", ArgPredicate::IsPresent, "0"), help_heading = "Messages")]
     pub topics_per_subscriber: u32,
     /// Messages a second, over all topics
-    #[arg(long, value_name = "R", default_value_t = 100.0)]
+    #[arg(long, value_name = "R", default_value_t = 100.0, help_heading = "Messages")]
     pub rate: f64,
     /// Bytes of a message, 32 or more
-    #[arg(long, value_name = "B", default_value_t = 100)]
+    #[arg(long, value_name = "B", default_value_t = 100, help_heading = "Messages")]
     pub size: usize,
     /// Instead of --topics, --rate and --size: recorded ticks at their true times, again and again
     /// where --seconds is longer. Files as `ahm replay` takes them, packed ones, or the names
     /// `crypto` and `fx` of the recordings inside this program
     #[arg(long, value_name = "FILE", num_args = 1..)]
-    #[arg(conflicts_with_all = ["topics", "rate", "size"])]
+    #[arg(conflicts_with_all = ["topics", "rate", "size"], help_heading = "Messages")]
     pub profile: Vec<PathBuf>,
     /// How many times faster than recorded the ticks are published
     #[arg(long, value_name = "X", default_value_t = 1.0, requires = "profile")]
+    #[arg(help_heading = "Messages")]
     pub speed: f64,
     /// Seconds measured
-    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    #[arg(long, value_name = "S", default_value_t = 10.0, help_heading = "Time")]
     pub seconds: f64,
     /// Seconds of messages before that; latency, rate and CPU leave them out, errors do not
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Time")]
     pub warmup: f64,
     /// Seconds without a delivery after which missing messages are lost
-    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    #[arg(long, value_name = "S", default_value_t = 5.0, help_heading = "Time")]
     pub drain: f64,
-    /// What a subscriber that is behind wants
-    #[arg(long, value_enum, default_value = "queue")]
+    /// What a subscriber that is behind wants: `queue`, every message; `latest`, the newest
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "queue",
+        help_heading = "Readers"
+    )]
     pub mode: Mode,
     /// Milliseconds that the server may gather messages for one write
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", help_heading = "Readers")]
     pub flush: Option<u64>,
     /// Publish nothing: open the streams and measure memory, then hold them for --seconds
-    #[arg(long)]
+    #[arg(long, help_heading = "Readers")]
     pub idle: bool,
     /// Connections begun a second
-    #[arg(long, value_name = "N", default_value_t = 10_000.0)]
+    #[arg(long, value_name = "N", default_value_t = 10_000.0, help_heading = "Readers")]
     pub connect_rate: f64,
     /// Source addresses 127.0.0.2, ... to connect from [default: one for 25,000 streams]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Readers")]
     pub sources: Option<u32>,
     /// Process of the server, for its CPU and memory; its child processes count too
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", help_heading = "Servers")]
     pub pid: Option<u32>,
     /// Print the record as JSON instead of a table
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     pub json: bool,
     /// Write the latency percentiles to a file: a table in milliseconds, as the plotters of
     /// HdrHistogram read it (usually named .hgrm)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub hdr: Option<PathBuf>,
     /// Draw the run to a file, an SVG: latency by percentile, rates over time
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", help_heading = "Results")]
     pub plot: Option<PathBuf>,
     /// No line of progress each second
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     pub quiet: bool,
 }
 

@@ -68,7 +68,6 @@ impl<W: Write> Run<'_, W> {
         let start = clock.now() + HEAD_START;
         let (watch, side) = (self.watch, self.side.take());
         self.set_moments(start);
-        self.timeline.begin(start, self.counts());
         let aside = Progress::default();
         let over = AtomicBool::new(false);
         let span = plan.warmup + plan.measured;
@@ -121,14 +120,13 @@ impl<W: Write> Run<'_, W> {
             published
         })?;
         self.published = Some(published);
-        // Nothing is missing any more, or nothing more will come: the last second ends here.
-        self.timeline.finish(self.swarm.heard, self.counts());
         self.silence()
     }
 
     /// Sets what depends on when the first message is due.
     fn set_moments(&mut self, start: Instant) {
         let plan = self.plan;
+        self.timeline.begin(start, self.counts());
         self.swarm.gauge.from = start + plan.warmup;
         let cut = plan.cut_at(start);
         if plan.twin.is_some() {
@@ -188,6 +186,8 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn silence(&mut self) -> Result<(), String> {
+        // Nothing is missing any more, or nothing more will come: the last second ends here.
+        self.timeline.finish(self.swarm.heard, self.counts());
         let begun = self.clock.now();
         let end = begun + SILENCE_MAX;
         let quiet = |run: &Self| run.swarm.heard.max(begun) + SILENCE;

@@ -9,6 +9,7 @@ use crate::cli::bench::table::grouped;
 use crate::cli::bench::tally::Mode;
 use crate::cli::bench::timeline::Second;
 
+const NAMESPACE: &str = "http://www.w3.org/2000/svg";
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 440.0;
 /// Colours by class, so that a dark page can have its own; a viewer that knows of no such thing
@@ -97,9 +98,9 @@ impl Picture {
 pub fn svg(record: &Record, latency: &Histogram<u64>) -> String {
     let mut picture = Picture(String::new());
     picture.put(format_args!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">"#
+        r#"<svg xmlns="{NAMESPACE}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" "#
     ));
-    picture.put(format_args!("<style>{STYLE}</style>"));
+    picture.put(format_args!(r#"height="{HEIGHT}"><style>{STYLE}</style>"#));
     picture.put(format_args!(
         r#"<rect class="ground" x=".5" y=".5" width="{}" height="{}" rx="6"/>"#,
         WIDTH - 1.0,
@@ -132,7 +133,7 @@ fn head(picture: &mut Picture, record: &Record) {
         (per, all) => format!("{per} of {} each", plural(all, "topic")),
     };
     let title = format!("{readers} of {topics}, {pace}, mode {mode}");
-    picture.text("t h", (24.0, 32.0), &title);
+    picture.text("t h", (24.0, 32.0), &clipped(&title, 110));
     let failures = record.failures();
     let text = match failures.is_empty() {
         true => format!(
