@@ -23,7 +23,6 @@ Book-keeping of scripts/compare. NOTES is a file of JSON lines, one for each run
                                                  is none, WHAT says why
   compare held                                   whether the record on stdin shows a rate that the
                                                  server held: nothing wrong, p99 below 100 ms
-  compare rate NOTES SCENARIO SERVER             the highest rate that a round has noted
   compare report NOTES TABLE CHART VERSIONS      writes Markdown and SVG; VERSIONS is text";
 
 /// A rate is held only with a p99 below this.
@@ -56,11 +55,6 @@ fn run(words: &[&str]) -> Result<bool, String> {
             Note::new(scenario, server, round, record.as_ref(), what).append(path)?;
         }
         ["held"] => return Ok(record()?.is_some_and(|record| is_held(&record))),
-        ["rate", path, scenario, server] => {
-            let notes = Notes::read(path)?;
-            let rates = notes.of(scenario, server).filter_map(|run| run.figure("published_rate"));
-            println!("{}", rates.fold(0.0, f64::max));
-        }
         ["report", path, table, chart, versions] => {
             let notes = Notes::read(path)?;
             let machine = machine(&Machine::describe());
