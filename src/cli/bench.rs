@@ -1,4 +1,4 @@
-//! `ahm bench`: a load driver for any AHM server.
+//! `ahm bench`: a load driver for any AHM server, and for others beside it ([`peer`]).
 //!
 //! All subscribers live on one thread ([`swarm`]), the publisher on another ([`publisher`]), and
 //! streams that stall or are cut on a third ([`side`]). Each
@@ -14,6 +14,7 @@ pub mod kill;
 pub mod lines;
 pub mod outcome;
 pub mod pace;
+pub mod peer;
 pub mod plan;
 pub mod plot;
 pub mod process;
@@ -40,6 +41,7 @@ use clap::FromArgMatches as _;
 use clap::builder::ArgPredicate;
 use hdrhistogram::Histogram;
 
+use crate::cli::bench::peer::Peer;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::plot::svg;
 use crate::cli::bench::publisher::Progress;
@@ -81,6 +83,9 @@ Examples:
     ahm bench --url http://127.0.0.1:8080 --private http://127.0.0.1:8081 \\
               --dup http://127.0.0.1:9080 --dup-private http://127.0.0.1:9081 --kill 12345
 
+  The same load on another server, by WebSocket; its publisher speaks its own protocol:
+    ahm bench --peer nats-ws --url ws://127.0.0.1:8080 --private tcp://127.0.0.1:4222
+
   A record, its percentiles and its picture as files:
     ahm bench --private http://127.0.0.1:8081 --json --hdr latency.hgrm --plot run.svg > record.json
 
@@ -91,7 +96,11 @@ not be carried out.";
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Where the subscribers connect; without a path, /ahm is added
+    /// What the server is: all others than `ahm` for comparison with it
+    #[arg(long, value_enum, default_value_t, value_name = "SERVER", help_heading = "Servers")]
+    pub peer: Peer,
+    /// Where the subscribers connect; without a path, /ahm is added. Other servers: tcp:// or
+    /// ws:// for what is no HTTP
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     #[arg(help_heading = "Servers")]
     pub url: String,
@@ -185,7 +194,7 @@ pub struct Args {
     /// Source addresses 127.0.0.2, ... to connect from [default: one for 25,000 streams]
     #[arg(long, value_name = "N", help_heading = "Readers")]
     pub sources: Option<u32>,
-    /// Process of the server, for its CPU and memory
+    /// Process of the server, for its CPU and memory; its child processes count too
     #[arg(long, value_name = "PID", help_heading = "Servers")]
     pub pid: Option<u32>,
     /// Print the record as JSON instead of a table

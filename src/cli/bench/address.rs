@@ -26,8 +26,17 @@ impl Server {
     /// # Errors
     /// A sentence for the person at the terminal: not such a URL, or no such host.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let form = || format!("{url}: expected http://HOST[:PORT][/PATH]");
-        let rest = url.strip_prefix("http://").ok_or_else(form)?;
+        Self::parse_as("http", url)
+    }
+
+    /// The same of a URL with another scheme.
+    ///
+    /// # Errors
+    /// A sentence for the person at the terminal: not such a URL, or no such host.
+    pub fn parse_as(scheme: &str, url: &str) -> Result<Self, String> {
+        let form = || format!("{url}: expected {scheme}://HOST[:PORT][/PATH]");
+        let rest = url.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+        let rest = rest.ok_or_else(form)?;
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
@@ -61,5 +70,7 @@ mod tests {
         for url in ["127.0.0.1:80", "http://", "http:///x", "http://a b/", "http://h/?q"] {
             assert!(Server::parse(url).is_err(), "{url}");
         }
+        assert_eq!(Server::parse_as("tcp", "tcp://127.0.0.1:1").unwrap().address.port(), 1);
+        assert!(Server::parse_as("tcp", "http://127.0.0.1:1").unwrap_err().contains("tcp://HOST"));
     }
 }

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::limits;
 use crate::cli::bench::address::Server;
-use crate::cli::bench::lines::Shape;
+use crate::cli::bench::lines::{Lines, Shape};
 use crate::http::response::{ResponseFraming, parse_response};
 
 /// Bytes of a refusal that are told.
@@ -40,20 +40,25 @@ pub fn connect(
     }
 }
 
-/// Sends the request for `target` on a connection that stands, or has failed. False: it does not
-/// stand yet.
+/// The field by which a document is asked for.
+pub const HTML: &str = "Accept: text/html\r\n";
+
+/// The request for `target`, with the fields `more`.
+pub fn request(server: &Server, target: &str, more: &str) -> Vec<u8> {
+    let authority = &server.authority;
+    format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ahm-bench\r\n{more}\r\n")
+        .into_bytes()
+}
+
+/// Sends `request` on a connection that stands, or has failed. False: it does not stand yet.
 ///
 /// # Errors
 /// A sentence.
-pub fn ask(stream: &mut TcpStream, server: &Server, target: &str) -> Result<bool, String> {
+pub fn ask(stream: &mut TcpStream, server: &Server, request: &[u8]) -> Result<bool, String> {
     if let Ok(Some(error)) | Err(error) = stream.take_error() {
         return Err(format!("connect to {}: {error}", server.address));
     }
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ahm-bench\r\nAccept: text/html\r\n\r\n",
-        server.authority,
-    );
-    match stream.write(request.as_bytes()) {
+    match stream.write(request) {
         Ok(count) if count == request.len() => Ok(true),
         // A fresh socket's buffer holds far more than the longest target allowed.
         Ok(_) => Err("the request did not fit into an empty socket".to_owned()),
@@ -62,18 +67,27 @@ pub fn ask(stream: &mut TcpStream, server: &Server, target: &str) -> Result<bool
     }
 }
 
-/// The framing of a document and the length of its head; `None` while the head, or what the server
-/// says instead of a document, is not complete.
+/// Sends `reply` on a stream that has been asked for: a few bytes, for which there is room unless
+/// the server has stopped reading.
+///
+/// # Errors
+/// A sentence.
+pub fn say(stream: &mut TcpStream, reply: &[u8]) -> Result<(), String> {
+    stream.write_all(reply).map_err(|error| format!("reply: {error}"))
+}
+
+/// The decoder of a document, which has the status `wanted`, and the length of its head; `None`
+/// while the head, or what the server says instead of a document, is not complete.
 ///
 /// # Errors
 /// A sentence: the answer is no document.
-pub fn document(head: &[u8]) -> Result<Option<(Shape, usize)>, String> {
+pub fn document(head: &[u8], wanted: u16) -> Result<Option<(Lines, usize)>, String> {
     let parsed = parse_response(head).map_err(|error| format!("answer: {error:?}"))?;
     let Some((parts, consumed)) = parsed else {
         let fits = head.len() <= limits::HEAD_BYTES_MAX;
         return if fits { Ok(None) } else { Err("answer: the head has no end".to_owned()) };
     };
-    if parts.status != 200 {
+    if parts.status != wanted {
         let body = &head[consumed..];
         if let ResponseFraming::Length(length) = parts.framing
             && (body.len() as u64) < length.min(REFUSAL_BYTES_SHOWN as u64)
@@ -85,7 +99,8 @@ pub fn document(head: &[u8]) -> Result<Option<(Shape, usize)>, String> {
         return Err(format!("the server answered {}: {}", parts.status, body.trim()));
     }
     let chunked = matches!(parts.framing, ResponseFraming::Chunked);
-    Ok(Some((if chunked { Shape::Chunked } else { Shape::Plain }, consumed)))
+    let shape = if chunked { Shape::Chunked } else { Shape::Plain };
+    Ok(Some((Lines::new(shape), consumed)))
 }
 
 #[cfg(test)]
@@ -96,8 +111,8 @@ mod tests {
     fn a_refusal_is_told_with_its_words_however_it_is_split() {
         let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nwords";
         for end in 0..answer.len() {
-            assert_eq!(document(&answer[..end]), Ok(None), "{end}");
+            assert!(matches!(document(&answer[..end], 200), Ok(None)), "{end}");
         }
-        assert!(document(answer).unwrap_err().ends_with("404: words"));
+        assert!(document(answer, 200).unwrap_err().ends_with("404: words"));
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::bench::Args;
 use crate::cli::bench::address::Server;
 use crate::cli::bench::kill::Victim;
 use crate::cli::bench::pace::{Pace, recorded};
+use crate::cli::bench::peer::Peer;
 use crate::cli::bench::profile::Profile;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
@@ -19,6 +20,7 @@ use crate::cli::bench::tally::Mode;
 const PORTS_PER_SOURCE: usize = 25_000;
 /// Path that the commands of a server have by default.
 const PREFIX: &str = "/ahm";
+const TOO_MANY: &str = "--topics-per-subscriber: too many for one request";
 
 /// What becomes of a stream once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Twin {
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What is spoken with the servers.
+    pub peer: Peer,
     /// Where the subscribers connect.
     pub server: Server,
     /// Where messages are published.
@@ -101,11 +105,12 @@ impl Plan {
     /// # Errors
     /// A sentence that names the option that cannot be.
     pub fn new(args: &Args, run: u16) -> Result<Self, String> {
-        let mut server = Server::parse(&args.url)?;
-        if server.path.is_empty() {
+        let peer = args.peer;
+        peer.check(args)?;
+        let (mut server, private) = peer.servers(args)?;
+        if server.path.is_empty() && peer == Peer::Ahm {
             PREFIX.clone_into(&mut server.path);
         }
-        let private = args.private.as_deref().map(Server::parse).transpose()?;
         if private.is_none() && !args.idle {
             return Err("--private is needed to publish (or --idle to only open streams)".into());
         }
@@ -125,6 +130,7 @@ impl Plan {
         };
         check(per <= topics, "--topics-per-subscriber must be at most the topics there are")?;
         let plan = Self {
+            peer,
             server,
             private,
             twin,
@@ -153,9 +159,14 @@ impl Plan {
         };
         check(plan.measured > Span::ZERO, "--seconds must be above 0")?;
         check(plan.messages() > 0, "--profile: no tick falls into --warmup and --seconds")?;
-        let target = plan.target(plan.subscribers - 1).len().max(plan.target(0).len());
-        check(target < limits::TARGET_BYTES_MAX, "--topics-per-subscriber: too many for one GET")?;
+        check(plan.hello_bytes_max() < limits::TARGET_BYTES_MAX, TOO_MANY)?;
         Ok(plan)
+    }
+
+    /// Bytes of the longest of all first words of a stream, about.
+    fn hello_bytes_max(&self) -> usize {
+        let numbers = [0, self.subscribers - 1];
+        numbers.map(|number| self.peer.hello(self, number).len()).into_iter().fold(0, usize::max)
     }
 
     /// All streams, those that stall or are cut at the end.
@@ -316,7 +327,8 @@ fn twin(args: &Args) -> Result<Option<Twin>, String> {
     Ok(Some(Twin { server, private }))
 }
 
-fn check(holds: bool, otherwise: &str) -> Result<(), String> {
+/// Refuses what does not hold, with a sentence.
+pub(crate) fn check(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 

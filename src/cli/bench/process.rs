@@ -1,6 +1,6 @@
 //! What the operating system tells of a process and of the machine, read from `/proc`.
 
-use std::fs::read_to_string;
+use std::fs::{read_dir, read_to_string};
 
 use serde::Serialize;
 
@@ -9,15 +9,34 @@ use crate::base::time::Span;
 /// Length of the ticks in `/proc/PID/stat`: Linux shows 100 a second on every architecture in use.
 const TICK: Span = Span::from_millis(10);
 
-/// CPU time that all threads of process `pid` have used so far, user and system, living and dead
-/// ones, in steps of 10 ms.
+/// CPU time that all threads of process `pid` and of its children have used so far, user and
+/// system, living and dead ones, in steps of 10 ms.
 ///
 /// # Errors
 /// A sentence: there is no such process, or no `/proc`.
 pub fn cpu(pid: u32) -> Result<Span, String> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    parse_stat(&stat).ok_or_else(|| format!("{path}: not understood"))
+    let one = |pid: u32| {
+        let path = format!("/proc/{pid}/stat");
+        let stat = read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        parse_stat(&stat).ok_or_else(|| format!("{path}: not understood"))
+    };
+    // A child that has just ended is no error.
+    let others = children(pid).into_iter().filter_map(|child| one(child).ok());
+    Ok(others.fold(one(pid)?, |sum, one| sum + one))
+}
+
+/// Children of process `pid`, their children, and so on. None where the kernel does not tell.
+fn children(pid: u32) -> Vec<u32> {
+    let (mut found, mut from) = (vec![pid], 0);
+    while let Some(pid) = found.get(from).copied() {
+        from += 1;
+        let tasks = read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let text = read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        }
+    }
+    found.split_off(1)
 }
 
 fn parse_stat(stat: &str) -> Option<Span> {
@@ -42,14 +61,23 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The memory of process `pid` now.
+    /// The memory of process `pid` and of its children now.
     ///
     /// # Errors
     /// A sentence: no such process, or it belongs to somebody else.
     pub fn of(pid: u32) -> Result<Self, String> {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        Self::parse(&text).ok_or_else(|| format!("{path}: not understood"))
+        let one = |pid: u32| {
+            let path = format!("/proc/{pid}/smaps_rollup");
+            let text = read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+            Self::parse(&text).ok_or_else(|| format!("{path}: not understood"))
+        };
+        let mut sum = one(pid)?;
+        for Self { rss, pss, private } in children(pid).into_iter().flat_map(one) {
+            sum.rss += rss;
+            sum.pss += pss;
+            sum.private += private;
+        }
+        Ok(sum)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -168,6 +196,27 @@ mod tests {
         let machine = Machine::describe();
         assert!(machine.cores > 0 && machine.memory > 0);
         assert!(machine.kernel.starts_with("Linux "));
+    }
+
+    #[test]
+    fn children_and_their_children_are_found() {
+        let shell = "sleep 60 & echo $!; wait";
+        let mut parent = std::process::Command::new("sh")
+            .args(["-c", &format!("sh -c '{shell}'; :")])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = parent.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        let sleeper: u32 = line.trim().parse().unwrap();
+        let found = children(parent.id());
+        let whole = Memory::of(parent.id()).unwrap();
+        let ended = std::process::Command::new("kill").arg(sleeper.to_string()).status().unwrap();
+        parent.wait().unwrap();
+        assert!(ended.success());
+        assert!(found.len() == 2 && found.contains(&sleeper), "{found:?}");
+        assert!(whole.rss > 0);
     }
 
     #[test]

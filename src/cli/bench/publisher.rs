@@ -17,20 +17,18 @@ use crate::base::id::Epoch;
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::address::Server;
 use crate::cli::bench::pace::Message;
+use crate::cli::bench::peer::courier::{Answer, Courier};
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::sink::{histogram, record};
 use crate::cli::bench::stamp::{STAMP_BYTES, Stamp};
-use crate::http::response::{ResponseFraming, parse_response};
 use crate::reactor::clock::Clock;
 
 /// Requests are not made while more than this waits for the socket; they stay due.
 const OUT_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of an answer; more is not one.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The poller counts in milliseconds; shorter waits, and the end of longer ones, are timed finely.
 const FINE: Span = Span::from_millis(2);
 const MILLISECOND: Span = Span::from_millis(1);
-/// How long an answer may take when nothing else is to be done.
+/// How long an answer may take when nothing else is to be done, unless `--drain` is longer.
 const PATIENCE: Span = Span::from_secs(10);
 
 /// How far the publisher is; read by the thread of the subscribers.
@@ -76,10 +74,7 @@ pub struct Publisher<'p> {
     stream: TcpStream,
     poll: Poll,
     events: Events,
-    /// Head of a request for each topic, with two servers up to the number of the message.
-    heads: Vec<Vec<u8>>,
-    /// The rest of it, up to the length of the payload.
-    tail: Vec<u8>,
+    courier: Courier,
     out: Vec<u8>,
     written: usize,
     input: Vec<u8>,
@@ -102,23 +97,15 @@ impl<'p> Publisher<'p> {
         let poll = Poll::new().map_err(failed)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(0), interest).map_err(failed)?;
-        let Server { path, authority, .. } = server;
-        // Two servers give the same numbers only if they are told them.
-        let epoch = Epoch(clock.unix_micros_at_start().max(1));
-        let number = plan.twin.as_ref().map(|_| format!("?epoch={epoch}&n="));
-        let number = number.unwrap_or_default();
-        let head = |topic: usize| format!("POST {path}/publish/{}/t{topic}{number}", plan.resource);
-        let tail =
-            format!(" HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ahm-bench\r\nContent-Length: ");
+        let courier = Courier::new(plan, server, Epoch(clock.unix_micros_at_start().max(1)));
         Ok(Self {
             plan,
             clock,
             stream,
             poll,
             events: Events::with_capacity(8),
-            heads: (0..plan.topics).map(|topic| head(topic).into_bytes()).collect(),
-            tail: tail.into_bytes(),
-            out: Vec::new(),
+            out: courier.greeting().to_vec(),
+            courier,
             written: 0,
             input: Vec::new(),
             unanswered: VecDeque::new(),
@@ -181,14 +168,7 @@ impl<'p> Publisher<'p> {
     }
 
     fn put(&mut self, topic: usize, stamp: Stamp, size: usize) {
-        self.out.extend_from_slice(&self.heads[topic]);
-        if self.plan.twin.is_some() {
-            // The message that makes the topic is number 0 to the driver, and 1 in the topic.
-            self.out.extend_from_slice((stamp.seq + 1).to_string().as_bytes());
-        }
-        self.out.extend_from_slice(&self.tail);
-        let _ = write!(self.out, "{size}\r\n\r\n"); // writing to memory cannot fail
-        stamp.put(size, &mut self.out);
+        self.courier.put(topic, stamp, size, &mut self.out);
         self.unanswered.push_back(Sent { topic, seq: stamp.seq });
     }
 
@@ -227,25 +207,34 @@ impl<'p> Publisher<'p> {
             }
         }
         let mut taken = 0;
-        while let Some(length) = answer(&self.input[taken..])? {
-            let bytes = &self.input[taken..][..length.head + length.body];
-            let body = String::from_utf8_lossy(&bytes[length.head..]);
-            let Some(sent) = self.unanswered.pop_front() else {
-                return Err(format!("publisher: an answer that nothing asked for: {body}"));
-            };
-            if (200..300).contains(&length.status) {
-                self.accepted += 1;
-                self.published.accepted[sent.topic] += 1;
-                self.published.newest[sent.topic] = sent.seq;
-            } else {
-                self.published.refused += 1;
-                let refusal = || format!("{} {}", length.status, body.trim());
-                self.published.refusal.get_or_insert_with(refusal);
+        while let Some((answer, length)) = self.courier.answer(&self.input[taken..])? {
+            taken += length;
+            match answer {
+                Answer::Taken | Answer::Refused(_) if self.unanswered.is_empty() => {
+                    return Err(format!("publisher: nothing asked for this answer: {answer:?}"));
+                }
+                Answer::Taken => self.taken(1),
+                Answer::AllTaken => self.taken(self.unanswered.len()),
+                Answer::Refused(refusal) => {
+                    self.unanswered.pop_front();
+                    self.published.refused += 1;
+                    self.published.refusal.get_or_insert(refusal);
+                }
+                Answer::Ping(pong) => self.out.extend_from_slice(pong),
+                Answer::Nothing => {}
             }
-            taken += length.head + length.body;
         }
         self.input.drain(..taken);
         Ok(())
+    }
+
+    /// The oldest messages without an answer have been taken.
+    fn taken(&mut self, count: usize) {
+        for sent in self.unanswered.drain(..count) {
+            self.accepted += 1;
+            self.published.accepted[sent.topic] += 1;
+            self.published.newest[sent.topic] = sent.seq;
+        }
     }
 
     /// Waits until `due`, or less long if the socket has something for us.
@@ -273,8 +262,10 @@ impl<'p> Publisher<'p> {
 
     /// Writes the rest and waits for the last answer.
     fn finish(&mut self, progress: &Progress) -> Result<(), String> {
-        let mut patience = self.clock.now() + PATIENCE;
+        let span = PATIENCE.max(self.plan.drain);
+        let mut patience = self.clock.now() + span;
         let mut before = usize::MAX;
+        self.out.extend_from_slice(self.courier.farewell());
         loop {
             self.exchange(progress)?;
             if self.unanswered.is_empty() {
@@ -284,7 +275,7 @@ impl<'p> Publisher<'p> {
             let now = self.clock.now();
             if self.unanswered.len() < before {
                 before = self.unanswered.len();
-                patience = now + PATIENCE;
+                patience = now + span;
             }
             if now >= patience || progress.stop.load(Ordering::Relaxed) {
                 return Err(format!("publisher: {before} messages were never answered"));
@@ -292,27 +283,4 @@ impl<'p> Publisher<'p> {
             self.edge(Span::from_millis(100))?;
         }
     }
-}
-
-/// Where an answer ends, and what it says in one number.
-struct Answer {
-    status: u16,
-    head: usize,
-    body: usize,
-}
-
-/// The answer at the front of `input`, if it is complete.
-fn answer(input: &[u8]) -> Result<Option<Answer>, String> {
-    let parsed = parse_response(input).map_err(|error| format!("publisher: answer: {error:?}"))?;
-    let Some((parts, head)) = parsed else {
-        let fits = input.len() <= ANSWER_BYTES_MAX;
-        return if fits { Ok(None) } else { Err("publisher: an answer without an end".into()) };
-    };
-    let body = match parts.framing {
-        ResponseFraming::None => 0,
-        ResponseFraming::Length(length) if length <= ANSWER_BYTES_MAX as u64 => length as usize,
-        _ => return Err("publisher: answers need a Content-Length".into()),
-    };
-    let complete = input.len() >= head + body;
-    Ok(complete.then_some(Answer { status: parts.status, head, body }))
 }

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::base::time::Span;
+use crate::cli::bench::peer::Peer;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::profile::Played;
@@ -15,6 +16,8 @@ use crate::cli::bench::timeline::Second;
 /// The options of the run that its figures depend on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
+    /// What the server is.
+    pub peer: Peer,
     /// Subscribers counted.
     pub subscribers: usize,
     /// Streams that were not read.
@@ -58,6 +61,7 @@ impl Settings {
     pub fn of(plan: &Plan) -> Self {
         let span = plan.warmup + plan.measured;
         Self {
+            peer: plan.peer,
             subscribers: plan.subscribers,
             stalled: plan.stalled,
             wake_after: plan.wake_after.map(seconds),

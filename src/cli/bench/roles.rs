@@ -44,7 +44,7 @@ impl Swarm<'_> {
         let subscriber = &mut self.subscribers[at];
         let Some(stream) = &mut subscriber.stream else { return false };
         match std::mem::replace(&mut subscriber.phase, Phase::Gone) {
-            Phase::Stalled(lines) => subscriber.phase = Phase::Streaming(lines),
+            Phase::Stalled(feed) => subscriber.phase = Phase::Streaming(feed),
             other => {
                 subscriber.phase = other;
                 return false;

@@ -8,7 +8,7 @@ use crate::base::time::{Instant, Span};
 use crate::cli::bench::copies::Pairing;
 use crate::cli::bench::frame;
 use crate::cli::bench::plan::Plan;
-use crate::cli::bench::stamp::Stamp;
+use crate::cli::bench::stamp::{Stamp, addressee};
 use crate::cli::bench::tally::{Slot, Tally};
 use crate::html::frame::Identity;
 use crate::html::scan::{Frame, parse_line};
@@ -162,6 +162,33 @@ impl Sink<'_> {
                 format!("not a frame: {error:?}: {line}")
             }),
         }
+    }
+
+    /// Takes a message of a server that numbers nothing: the payload says the topic, and the
+    /// publisher's own number stands for the offset.
+    pub fn payload(&mut self, payload: &[u8]) {
+        let stamp = Stamp::parse(payload).filter(|stamp| stamp.run == self.plan.run);
+        let (Some(stamp), Some(topic)) = (stamp, addressee(payload)) else {
+            self.gauge.tally.foreign += 1;
+            return;
+        };
+        let known = topic < self.plan.topics && *self.open > 0;
+        let at = self.plan.channel(self.stream, topic).filter(|_| known);
+        let Some(at) = at else {
+            self.gauge.tally.stray += 1;
+            return;
+        };
+        let Gauge { tally, .. } = self.gauge;
+        self.slots[at].message(stamp.seq, stamp.seq, self.plan.mode, tally);
+        if stamp.seq > 0 {
+            self.gauge.measure(stamp.due);
+        }
+    }
+
+    /// All topics of the stream are subscribed to, on a server that does not say so of each.
+    pub fn subscribed(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.opened(1, 0, 0));
+        *self.open = self.slots.len() as u32;
     }
 
     fn frame(&mut self, frame: Frame<'_>) {
@@ -331,6 +358,40 @@ mod tests {
         assert_eq!(split.parts.each_ref().map(Histogram::len), [1, 3, 2]);
         assert_eq!(split.returning.len(), 1);
         assert_eq!((gauge.oldest, gauge.youngest), (at(5), at(41)));
+    }
+
+    #[test]
+    fn messages_of_servers_without_offsets_are_counted_by_the_publishers_numbers() {
+        let args = Args { topics: 3, topics_per_subscriber: 2, idle: true, ..Args::default() };
+        let plan = Plan::new(&args, 0xab).unwrap();
+        let mut gauge = Gauge::new(Clock::start());
+        let mut sink = Sink {
+            session: &mut None,
+            pairing: None,
+            plan: &plan,
+            stream: 1,
+            slots: &mut [Slot::default(); 2],
+            hint: &mut 0,
+            open: &mut 0,
+            topics: &mut Topics::new(),
+            gauge: &mut gauge,
+            problem: None,
+        };
+        sink.payload(b"0000000000000001 0000000001 00ab 0002.");
+        sink.subscribed();
+        assert_eq!(*sink.open, 2);
+        for (seq, run, topic) in
+            [(0, "ab", 2), (1, "ab", 2), (1, "ab", 0), (3, "ab", 2), (3, "ab", 2), (4, "ac", 2)]
+        {
+            sink.payload(format!("0000000000000001 {seq:010x} 00{run} {topic:04x}.").as_bytes());
+        }
+        sink.payload(b"0000000000000001 0000000001 00ab 0001.");
+        sink.payload(b"0000000000000001 0000000001 00ab 00ff.");
+        let (deliveries, unique, repeated, silent) = (4, 3, 1, 1);
+        let (foreign, stray) = (1, 3);
+        let wanted =
+            Tally { deliveries, unique, repeated, silent, foreign, stray, ..Tally::default() };
+        assert_eq!(gauge.tally, wanted);
     }
 
     const OPENED: [&str; 4] = [

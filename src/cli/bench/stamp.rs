@@ -5,6 +5,10 @@ use crate::base::time::Instant;
 /// Bytes of a stamp at the front of a payload; also the smallest `--size`.
 pub const STAMP_BYTES: usize = 32;
 
+/// Bytes of a stamp and the topic behind it, for servers whose streams do not say the topic, and
+/// of the LF that ends the message for some of them.
+pub const ADDRESSED_BYTES: usize = STAMP_BYTES + 6;
+
 /// Due time (16 hexadecimal digits, nanoseconds of the driver's clock), a space, sequence number
 /// in its topic (10 digits), a space, tag of the run (4 digits).
 ///
@@ -52,11 +56,34 @@ impl Stamp {
     }
 }
 
-fn put_hex(value: u64, digits: u32, out: &mut Vec<u8>) {
-    for at in (0..digits).rev() {
-        let nibble = (value >> (4 * at)) & 0xf;
-        out.push(b"0123456789abcdef"[nibble as usize]);
+/// Writes the number of a topic behind the stamp of `payload`: a space and 4 digits.
+///
+/// ```
+/// use ahm::cli::bench::stamp::{address, addressee};
+/// let mut payload = [b'.'; 40];
+/// address(&mut payload, 255);
+/// assert_eq!(&payload[32..], b" 00ff...");
+/// assert_eq!(addressee(&payload), Some(255));
+/// ```
+pub fn address(payload: &mut [u8], topic: usize) {
+    if let Some([space, digits @ ..]) = payload.get_mut(STAMP_BYTES..ADDRESSED_BYTES - 1) {
+        *space = b' ';
+        digits.iter_mut().rev().enumerate().for_each(|(at, digit)| *digit = nibble(topic, at));
     }
+}
+
+/// The topic behind the stamp of `payload`.
+pub fn addressee(payload: &[u8]) -> Option<usize> {
+    let digits = payload.get(STAMP_BYTES + 1..ADDRESSED_BYTES - 1)?;
+    hex(digits).map(|topic| topic as usize)
+}
+
+fn nibble(value: usize, at: usize) -> u8 {
+    b"0123456789abcdef"[(value >> (4 * at)) & 0xf]
+}
+
+fn put_hex(value: u64, digits: u32, out: &mut Vec<u8>) {
+    out.extend((0..digits as usize).rev().map(|at| nibble(value as usize, at)));
 }
 
 /// The value of at most 16 lower-case hexadecimal digits.

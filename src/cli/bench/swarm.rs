@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::time::{Instant, Span};
 use crate::cli::bench::copies::Copies;
 use crate::cli::bench::dial;
-use crate::cli::bench::lines::Lines;
+use crate::cli::bench::peer::feed::Feed;
 use crate::cli::bench::plan::{Plan, Role};
 use crate::cli::bench::roles::{Awake, WAKING_BYTES, Waking};
 use crate::cli::bench::sink::{Gauge, Sink, Topics, histogram, record};
@@ -35,9 +35,9 @@ pub(crate) enum Phase {
     Dialing,
     /// The request is out; the head of the answer so far.
     Asked(Vec<u8>),
-    Streaming(Lines),
+    Streaming(Feed),
     /// Open, and not read for now.
-    Stalled(Lines),
+    Stalled(Feed),
     Gone,
 }
 
@@ -242,16 +242,18 @@ impl<'p> Swarm<'p> {
         let number = self.first + at;
         let subscriber = &mut self.subscribers[at];
         let Some(stream) = &mut subscriber.stream else { return Ok(()) };
-        let target = match &subscriber.session {
-            None => self.plan.target(number),
+        let server = self.plan.server_of(number);
+        let request = match &subscriber.session {
+            None => self.plan.peer.hello(self.plan, number),
             Some(session) => {
                 let slots = &self.slots[at * self.plan.per..][..self.plan.per];
                 let last: Vec<String> = slots.iter().filter_map(Slot::position).collect();
-                self.plan.target_again(session, &last.join(","))
+                dial::request(server, &self.plan.target_again(session, &last.join(",")), dial::HTML)
             }
         };
-        if dial::ask(stream, self.plan.server_of(number), &target)? {
-            subscriber.phase = Phase::Asked(Vec::new());
+        if dial::ask(stream, server, &request)? {
+            let feed = self.plan.peer.feed();
+            subscriber.phase = feed.map_or_else(|| Phase::Asked(Vec::new()), Phase::Streaming);
         }
         Ok(())
     }
@@ -296,16 +298,17 @@ impl<'p> Swarm<'p> {
     fn take(&mut self, at: usize, count: usize) -> Result<(), String> {
         let Self { plan, buffer, subscribers, slots, copies, topics, gauge, .. } = self;
         let subscriber = &mut subscribers[at];
-        let mut bytes = &buffer[..count];
+        let (mut bytes, mut replies, mut begins) = (&buffer[..count], Vec::new(), false);
         let body;
         if let Phase::Asked(head) = &mut subscriber.phase {
             head.extend_from_slice(bytes);
-            let Some((shape, consumed)) = dial::document(head)? else { return Ok(()) };
+            let Some((feed, consumed)) = plan.peer.answered(head)? else { return Ok(()) };
             body = head.split_off(consumed);
-            bytes = &body;
-            subscriber.phase = Phase::Streaming(Lines::new(shape));
+            (bytes, begins) = (&body, true);
+            replies = plan.peer.reply(plan, self.first + at);
+            subscriber.phase = Phase::Streaming(feed);
         }
-        let Phase::Streaming(lines) = &mut subscriber.phase else { return Ok(()) };
+        let Phase::Streaming(feed) = &mut subscriber.phase else { return Ok(()) };
         let was_open = subscriber.open as usize == plan.per;
         let mut sink = Sink {
             plan,
@@ -319,12 +322,17 @@ impl<'p> Swarm<'p> {
             gauge,
             problem: None,
         };
-        lines.push(bytes, |line| sink.line(line)).map_err(|broken| broken.0.to_owned())?;
+        if begins {
+            feed.begin(&mut sink);
+        }
+        feed.push(bytes, &mut sink, &mut replies)?;
         if let Some(problem) = sink.problem {
             return Err(problem);
         }
-        if lines.is_over() {
-            return Err("the server ended the document".to_owned());
+        if let Some(stream) = &mut subscriber.stream
+            && !replies.is_empty()
+        {
+            dial::say(stream, &replies)?;
         }
         if !was_open && subscriber.open as usize == plan.per {
             self.opened(at);
@@ -338,11 +346,11 @@ impl<'p> Swarm<'p> {
         record(&mut self.opening, self.clock.now().since(subscriber.begun));
         if self.role == Role::Stalled
             && let Some(stream) = &mut subscriber.stream
-            && let Phase::Streaming(lines) = std::mem::replace(&mut subscriber.phase, Phase::Gone)
+            && let Phase::Streaming(feed) = std::mem::replace(&mut subscriber.phase, Phase::Gone)
         {
             // Only its end is of interest; the socket stays and fills up.
             let _ = self.poll.registry().reregister(stream, Token(at), Interest::WRITABLE);
-            subscriber.phase = Phase::Stalled(lines);
+            subscriber.phase = Phase::Stalled(feed);
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum as _;
 use hdrhistogram::Histogram;
 
 use crate::cli::bench::copies::Doubled;
+use crate::cli::bench::peer::Peer;
 use crate::cli::bench::process::{Machine, Memory, MemoryEach};
 use crate::cli::bench::profile::Played;
 use crate::cli::bench::record::{Delivery, Percentiles, Record, Usage};
@@ -53,7 +55,11 @@ impl Rows {
 
 fn settings(rows: &mut Rows, record: &Record) {
     let settings = &record.settings;
-    let mut text = format!("subscribers {}", grouped(settings.subscribers as u64));
+    let mut text = match settings.peer.to_possible_value() {
+        Some(peer) if settings.peer != Peer::Ahm => format!("{}: ", peer.get_name()),
+        _ => String::new(),
+    };
+    text += &format!("subscribers {}", grouped(settings.subscribers as u64));
     if settings.stalled > 0 {
         text += &format!(", stalled {}", grouped(settings.stalled as u64));
         if let Some(bytes) = settings.receive_buffer {
