@@ -339,7 +339,7 @@ impl Hub {
         let Some(session) = self.sessions.get(session) else { return };
         for slot in session.document_slots() {
             let Some(document) = self.documents.at_mut(slot) else { continue };
-            frame::outcome(&mut document.notes, cid, n, outcome);
+            frame::outcome(document.notes.get_mut(), cid, n, outcome);
             self.name_document(slot);
         }
     }

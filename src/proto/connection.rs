@@ -6,6 +6,7 @@ use crate::base::id::Mid;
 use crate::base::reason::CloseReason;
 use crate::base::time::Instant;
 use crate::http::body::BodyDecoder;
+use crate::mem::lent::Lent;
 use crate::proto::exchange::Exchanges;
 
 /// Which listener a connection came through.
@@ -48,7 +49,7 @@ pub struct Connection {
     /// Where it is in its life.
     pub phase: Phase,
     /// Received bytes that were not yet used.
-    pub input: Vec<u8>,
+    pub input: Lent,
     /// Answers under way; `None` while there are none.
     pub exchanges: Option<Box<Exchanges>>,
     /// Where it comes from.
@@ -82,7 +83,7 @@ impl Connection {
     pub fn new(peer: SocketAddr, door: Door) -> Self {
         Self {
             phase: Phase::Head,
-            input: Vec::new(),
+            input: Lent::default(),
             exchanges: None,
             peer,
             session: None,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::base::id::{Cid, Key};
 use crate::base::reason::DocumentEnd;
 use crate::base::time::{Instant, Span};
+use crate::mem::few::Few;
+use crate::mem::lent::Lent;
 use crate::proto::run::Run;
 use crate::proto::session::NONE;
 
@@ -22,7 +24,7 @@ pub struct Cursor {
     /// The number in frames, where a client chose it; else 0 and the topic's own number counts.
     pub cid: Cid,
     /// Messages a second at most; 0 for no bound.
-    pub rate: u32,
+    pub rate: u16,
     /// Whether a reader that is behind jumps to the newest.
     pub latest: bool,
     /// Whether the channel ends when history moves past it.
@@ -152,13 +154,13 @@ pub struct Document {
     /// Its number in the session.
     pub number: u32,
     /// One for each channel of the session, at the same index.
-    pub cursors: Vec<Cursor>,
+    pub cursors: Few<Cursor>,
     /// Which of them may have something to read.
     pub ready: Ready,
     /// The cursor whose turn it is.
     pub turn: u32,
     /// Frames of this document alone, written before messages.
-    pub notes: Vec<u8>,
+    pub notes: Lent,
     /// Bytes of `notes` that are in the accounts, because the socket takes nothing.
     pub noted: u32,
     /// What the last write left over.
@@ -202,10 +204,10 @@ impl Document {
             conn,
             session,
             number,
-            cursors: Vec::new(),
+            cursors: Few::default(),
             ready: Ready::default(),
             turn: 0,
-            notes: Vec::new(),
+            notes: Lent::default(),
             noted: 0,
             unfinished: None,
             heartbeat: Span::from_secs(15),
@@ -260,10 +262,7 @@ impl Document {
                 + left.bytes.capacity()
                 + left.pieces.capacity() * size_of::<Piece>()
         });
-        self.cursors.capacity() * size_of::<Cursor>()
-            + self.ready.bytes()
-            + self.notes.capacity()
-            + unfinished
+        self.cursors.bytes() + self.ready.bytes() + self.notes.bytes() + unfinished
     }
 }
 

@@ -201,11 +201,11 @@ impl Hub {
 
     /// Takes out a connection that the core asked to move.
     pub fn depart(&mut self, conn: ConnKey) -> Option<Traveller> {
-        let connection = self.conns.remove(conn)?;
+        let mut connection = self.conns.remove(conn)?;
         Some(Traveller {
             peer: connection.peer,
             session: connection.session,
-            input: connection.input,
+            input: connection.input.take(),
         })
     }
 
@@ -321,7 +321,7 @@ impl Hub {
         let sessions = self.sessions.keys().filter_map(|key| self.sessions.get(key));
         let documents = self.documents.keys().filter_map(|key| self.documents.get(key));
         let topics = self.topics.slots.keys().filter_map(|key| self.topics.slots.get(key));
-        conns.map(|conn| conn.input.capacity()).sum::<usize>()
+        conns.map(|conn| conn.input.bytes()).sum::<usize>()
             + sessions.map(Session::bytes).sum::<usize>()
             + documents.map(Document::bytes).sum::<usize>()
             + topics.map(|topic| topic.subscribers.capacity() * 8).sum::<usize>()

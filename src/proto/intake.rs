@@ -32,7 +32,7 @@ impl Hub {
     /// Takes bytes of a connection after those that it still holds.
     pub(crate) fn intake(&mut self, conn: ConnKey, bytes: &[u8]) {
         let Some(connection) = self.conns.get_mut(conn) else { return };
-        let mut held = std::mem::take(&mut connection.input);
+        let mut held = connection.input.take();
         let fresh = held.is_empty();
         let used = if fresh {
             self.consume(conn, bytes)
@@ -43,11 +43,11 @@ impl Hub {
         let Some(connection) = self.conns.get_mut(conn) else { return };
         if fresh {
             if used < bytes.len() {
-                connection.input = bytes[used..].to_vec();
+                connection.input = bytes[used..].to_vec().into();
             }
         } else if used < held.len() {
             held.drain(..used);
-            connection.input = held;
+            connection.input = held.into();
         }
         let begins = (fresh || used > 0) && !connection.input.is_empty();
         if begins && matches!(connection.phase, Phase::Head) && !connection.paused {
@@ -229,7 +229,7 @@ impl Hub {
         exchanges.answer(exchange, None, refusal(why), unix_seconds);
         connection.phase = Phase::Head;
         connection.last_taken = true;
-        connection.input = Vec::new();
+        connection.input.take();
         log::debug!("{}: {} ({})", connection.peer, why.detail(), reason.word());
         self.set_deadline(conn, self.settings.idle_timeout);
         self.name(conn);
@@ -242,7 +242,7 @@ impl Hub {
             self.close(conn, reason);
             return;
         }
-        connection.input = Vec::new();
+        connection.input.take();
         connection.exchanges = None;
         connection.phase = Phase::Drain(reason);
         self.outputs.push_back(Output::Finish(conn));

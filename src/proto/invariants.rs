@@ -111,7 +111,7 @@ impl Hub {
                     return fail(format!("document {slot} is another session's"));
                 }
             }
-            for channel in &session.channels {
+            for channel in session.channels.iter() {
                 match channel.state {
                     ChannelState::Vacant => {}
                     ChannelState::Opening(ask) if self.openings.get(ask).is_some() => {}
@@ -151,7 +151,7 @@ impl Hub {
                 }
             }
             let channels = self.sessions.keys().filter_map(|key| self.sessions.get(key));
-            let channels = channels.flat_map(|session| &session.channels);
+            let channels = channels.flat_map(|session| session.channels.iter());
             let open = channels.filter(|channel| channel.topic() == Some(key.slot)).count();
             if open != topic.channels as usize {
                 return fail(format!("{open} channels are open, counted {}", topic.channels));

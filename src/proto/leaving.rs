@@ -49,7 +49,7 @@ impl Hub {
         let left = until.since(self.now);
         let Some(document) = self.documents.at_mut(slot) else { return };
         if document.ending.is_none() && !document.ended {
-            frame::moved(&mut document.notes, "drain", Some(left));
+            frame::moved(document.notes.get_mut(), "drain", Some(left));
             self.name_document(slot);
         }
     }

@@ -13,7 +13,7 @@ use crate::proto::log::{Located, Missed};
 use crate::proto::parcel::{Ask, Parcel, ReplyTo, Ruling};
 use crate::proto::resource::Consumer;
 use crate::proto::run::Place;
-use crate::proto::session::{Channel, ChannelState};
+use crate::proto::session::{Channel, ChannelState, Strict};
 use crate::proto::topic::{Role, Subscriber};
 use crate::wire::open::{Mode, OpenRequest};
 use crate::wire::position::Position;
@@ -81,11 +81,11 @@ impl Hub {
             cid: request.cid.unwrap_or(Cid(0)),
             state: ChannelState::Opening(ask),
             mode: request.mode,
-            strict: request.strict,
-            rate: request.rate.unwrap_or(0),
+            strict: if request.strict { Strict::Yes } else { Strict::No },
+            // So many a second are as good as all.
+            rate: u16::try_from(request.rate.unwrap_or(0)).unwrap_or(u16::MAX),
             life: session.channels_ended,
             opened: 0,
-            overrun: false,
         });
         if let Some(opening) = self.openings.get_mut(ask) {
             opening.channel = index;
@@ -270,8 +270,10 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(session) else { return };
         let channel = &mut session.channels[index];
         channel.opened = located.place;
-        channel.overrun = channel.strict && located.missed != Missed::Nothing;
-        let overrun = channel.overrun;
+        let overrun = channel.strict != Strict::No && located.missed != Missed::Nothing;
+        if overrun {
+            channel.strict = Strict::Overrun;
+        }
         for document in session.document_slots() {
             match overrun {
                 true => self.tell_overrun(document, index, located),
@@ -289,8 +291,8 @@ impl Hub {
             return;
         };
         let located = Located { missed: Missed::Nothing, ..located };
-        topic.put_opened(&mut document.notes, (channel.cid, channel.life), located);
-        frame::closed(&mut document.notes, channel.cid, None, ChannelEnd::Overrun);
+        topic.put_opened(document.notes.get_mut(), (channel.cid, channel.life), located);
+        frame::closed(document.notes.get_mut(), channel.cid, None, ChannelEnd::Overrun);
         self.name_document(slot);
     }
 
@@ -298,7 +300,8 @@ impl Hub {
     /// document keeps it until its first one comes.
     fn end_overrun(&mut self, session_key: Key, index: usize) {
         let Some(session) = self.sessions.get(session_key) else { return };
-        if session.channels[index].overrun && session.document_slots().next().is_some() {
+        let overrun = session.channels[index].strict == Strict::Overrun;
+        if overrun && session.document_slots().next().is_some() {
             self.stats.overruns += 1;
             self.vacate(session_key, index);
         }
@@ -312,12 +315,9 @@ impl Hub {
         let Some(topic_slot) = channel.topic() else { return };
         let Some(topic) = self.topics.slots.at_mut(topic_slot) else { return };
         // A strict channel that has fallen behind ends when it is read, as it would have otherwise.
-        let located = if channel.strict { located } else { topic.log.still(located) };
-        if document.cursors.len() <= index {
-            let more = index + 1 - document.cursors.len();
-            document.cursors.reserve_exact(more.max(document.cursors.len() / 2));
-            document.cursors.resize(index + 1, Cursor::VACANT);
-        }
+        let strict = channel.strict != Strict::No;
+        let located = if strict { located } else { topic.log.still(located) };
+        document.cursors.extend_to(index + 1, Cursor::VACANT);
         let own_number = channel.cid == topic.number;
         document.cursors[index] = Cursor {
             topic: topic_slot,
@@ -327,11 +327,11 @@ impl Hub {
             cid: if own_number { Cid(0) } else { channel.cid },
             rate: channel.rate,
             latest: channel.mode == Mode::Latest,
-            strict: channel.strict,
+            strict,
         };
         document.rated |= channel.rate > 0;
         topic.subscribers.push(Subscriber { document: slot, cursor: index as u32 });
-        topic.put_opened(&mut document.notes, (channel.cid, channel.life), located);
+        topic.put_opened(document.notes.get_mut(), (channel.cid, channel.life), located);
         if located.missed != Missed::Nothing {
             self.stats.gaps += 1;
         }
@@ -379,7 +379,7 @@ impl Hub {
             let Some(document) = self.documents.at_mut(slot) else { continue };
             let may_come = matches!(code, ErrorCode::NoResource | ErrorCode::NoInstance);
             let end = if may_come { ChannelEnd::Gone } else { ChannelEnd::Denied };
-            frame::refused(&mut document.notes, cid, name, end);
+            frame::refused(document.notes.get_mut(), cid, name, end);
             self.name_document(slot);
         }
     }

@@ -137,7 +137,7 @@ impl Hub {
         }
         if !document.notes.is_empty() {
             self.stalled.note(std::mem::take(&mut document.noted), 0);
-            scratch.bytes.extend_from_slice(&std::mem::take(&mut document.notes));
+            scratch.bytes.extend_from_slice(&document.notes.take());
         }
         while !scratch.is_full()
             && let Some(index) = document.ready.next(document.turn)

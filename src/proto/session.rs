@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq;
 use crate::base::id::{Cid, Key};
 use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::time::{Instant, Span};
+use crate::mem::few::Few;
 use crate::proto::inbox::Inboxes;
 use crate::wire::open::Mode;
 
@@ -22,6 +23,17 @@ pub enum ChannelState {
     Open(u32),
 }
 
+/// Whether nothing may be missing on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strict {
+    /// What is missing is told, and the channel goes on.
+    No,
+    /// The channel ends instead.
+    Yes,
+    /// History had passed what it wanted: its documents are told, and it ends.
+    Overrun,
+}
+
 /// One logical stream between a consumer and a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Channel {
@@ -32,16 +44,14 @@ pub struct Channel {
     /// `queue` or `latest`.
     pub mode: Mode,
     /// Whether it ends when history moves past it.
-    pub strict: bool,
+    pub strict: Strict,
     /// Messages a second at most; 0 for no bound.
-    pub rate: u32,
+    pub rate: u16,
     /// How many channels of its session had ended before it: tells it from its predecessors of the
     /// same number.
     pub life: u32,
     /// The first place of the topic's log that it reads.
     pub opened: u64,
-    /// Whether history had passed what a strict reader wanted: its documents are told, and it ends.
-    pub overrun: bool,
 }
 
 impl Channel {
@@ -64,7 +74,7 @@ pub struct Session {
     /// The number of the last document.
     pub last_document: u32,
     /// Its channels; a document's cursors stand at the same indexes.
-    pub channels: Vec<Channel>,
+    pub channels: Few<Channel>,
     /// How many channels it had that have ended.
     pub channels_ended: u32,
     /// How many private topics it was given.
@@ -93,7 +103,7 @@ impl Session {
             quiet: false,
             documents: [NONE; DOCUMENTS_MAX],
             last_document: 0,
-            channels: Vec::new(),
+            channels: Few::default(),
             channels_ended: 0,
             privates: 0,
             inboxes: None,
@@ -130,8 +140,7 @@ impl Session {
 
     /// Memory beside the struct itself, in bytes; what waits in the inboxes is left out.
     pub fn bytes(&self) -> usize {
-        self.channels.capacity() * size_of::<Channel>()
-            + self.inboxes.as_ref().map_or(0, |_| size_of::<Inboxes>())
+        self.channels.bytes() + self.inboxes.as_ref().map_or(0, |_| size_of::<Inboxes>())
     }
 
     /// How many channels are open or opening.
@@ -148,10 +157,6 @@ impl Session {
                 index
             }
             None => {
-                if self.channels.is_empty() {
-                    // Most sessions have one channel; a first growth to four would cost them.
-                    self.channels.reserve_exact(1);
-                }
                 self.channels.push(channel);
                 self.channels.len() - 1
             }
@@ -190,11 +195,10 @@ mod tests {
             cid: Cid(5),
             state: ChannelState::Open(0),
             mode: Mode::Queue,
-            strict: false,
+            strict: Strict::No,
             rate: 0,
             life: 0,
             opened: 0,
-            overrun: false,
         };
         assert_eq!(session.add_channel(channel), 0);
         session.channels[0].state = ChannelState::Vacant;

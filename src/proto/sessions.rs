@@ -83,7 +83,7 @@ impl Hub {
             self.drop_cursor(slot, index);
             let Some(document) = self.documents.at_mut(slot) else { continue };
             if told != Some(slot) {
-                frame::closed(&mut document.notes, cid, None, end);
+                frame::closed(document.notes.get_mut(), cid, None, end);
                 self.name_document(slot);
             }
         }

@@ -13,7 +13,7 @@ use crate::proto::document::{Coding, Cursor, Document};
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
 use crate::proto::output::Output;
-use crate::proto::session::{Channel, NONE, encode_key};
+use crate::proto::session::{Channel, NONE, Strict, encode_key};
 use crate::proto::topic::Topic;
 use crate::wire::command::DocumentRequest;
 use crate::wire::position::Positions;
@@ -40,7 +40,7 @@ fn begin_at(
     first: bool,
 ) -> (Located, bool) {
     let opened = Located { place: channel.opened, missed: Missed::Nothing };
-    if channel.overrun {
+    if channel.strict == Strict::Overrun {
         return (opened, true);
     }
     let named = last.and_then(|last| last.0.iter().find(|(cid, _)| *cid == channel.cid));
@@ -48,7 +48,7 @@ fn begin_at(
     match named {
         Some((_, position)) => {
             let located = topic.log.locate(*position);
-            (located, channel.strict && located.missed != Missed::Nothing)
+            (located, channel.strict != Strict::No && located.missed != Missed::Nothing)
         }
         // The client does not say what it has: it was not history that passed it over.
         None if last.is_none() && !first && channel.opened < head => {
@@ -172,9 +172,9 @@ impl Hub {
         let Some(document) = self.documents.get_mut(key) else { return };
         let mut text = [0; 22];
         encode_key(&session.key, &mut text);
-        document.notes.extend_from_slice(frame::PREAMBLE);
+        document.notes.get_mut().extend_from_slice(frame::PREAMBLE);
         frame::identity(
-            &mut document.notes,
+            document.notes.get_mut(),
             &frame::Identity {
                 scs: &self.settings.scs,
                 mid,
@@ -186,7 +186,7 @@ impl Hub {
             },
         );
         if let Some(pad) = pad {
-            frame::padding(&mut document.notes, pad as usize);
+            frame::padding(document.notes.get_mut(), pad as usize);
         }
     }
 
@@ -222,7 +222,7 @@ impl Hub {
         }
         let Some(document) = self.documents.at_mut(slot) else { return };
         for cid in over {
-            frame::closed(&mut document.notes, cid, life, ChannelEnd::Closed);
+            frame::closed(document.notes.get_mut(), cid, life, ChannelEnd::Closed);
         }
     }
 
