@@ -100,6 +100,29 @@ impl Span {
     }
 }
 
+/// A span in whole milliseconds, up to 49 days, in half the room.
+///
+/// ```
+/// use ahm::base::time::{Millis, Span};
+/// assert_eq!(Millis::from(Span::from_micros(1_900)).span(), Span::from_millis(1));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Millis(u32);
+
+impl Millis {
+    /// The span.
+    pub const fn span(self) -> Span {
+        Span::from_millis(self.0 as u64)
+    }
+}
+
+impl From<Span> for Millis {
+    /// Rounds down, and to what fits.
+    fn from(span: Span) -> Self {
+        Self(u32::try_from(span.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
 impl Add<Span> for Instant {
     type Output = Self;
     fn add(self, span: Span) -> Self {

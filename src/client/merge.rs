@@ -9,7 +9,9 @@
 //! what a document held back that has ended meanwhile.
 //!
 //! Offsets of different epochs cannot be compared. A lane that comes to a new epoch takes the track
-//! along, which always is a gap of unknown size; lanes of documents that were open at that moment
+//! along, which is a gap of unknown size, unless one lane leads from an epoch in which nothing was
+//! ever said to the beginning of another: so a channel begins that was open before its publisher
+//! was there. Lanes of documents that were open at that moment
 //! and still carry the old epoch are late and are ignored until they have followed. A lane that has
 //! followed, or a document opened later, may bring an old epoch back (the first publisher after a
 //! restart, or another server that counts for itself): that is a change of epoch like any other,
@@ -234,7 +236,9 @@ impl Merge {
 
     pub(crate) fn from(&self, id: LaneId, lane: &Lane) -> From {
         let newest = self.newest.unwrap_or(id.0);
-        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era) }
+        let place = self.tracks.get(&lane.channel).and_then(|track| track.place);
+        let unsaid = !lane.fresh && place == Some(lane.place) && lane.place.n == Offset(0);
+        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era), unsaid }
     }
 
     pub(crate) fn apply(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {

@@ -158,7 +158,8 @@ impl Merge {
     /// Whether the lane was open when the track left epoch `ep`.
     fn is_late(&self, id: LaneId, ep: Epoch) -> bool {
         let track = self.lanes.get(&id).and_then(|lane| self.tracks.get(&lane.channel));
-        let from = From { stream: id.0, newest: self.newest.unwrap_or(id.0), era: None };
+        let from =
+            From { stream: id.0, newest: self.newest.unwrap_or(id.0), era: None, unsaid: false };
         track.is_some_and(|track| track.late_era(ep, from).is_some())
     }
 

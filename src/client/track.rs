@@ -105,6 +105,8 @@ pub(crate) struct From {
     pub(crate) newest: StreamId,
     /// The track's epoch that it has come to; `None` until its first frame.
     pub(crate) era: Option<u32>,
+    /// Whether it is, with the track, at the beginning of an epoch of which nothing was ever said.
+    pub(crate) unsaid: bool,
 }
 
 /// One channel as the consumer sees it.
@@ -187,20 +189,36 @@ impl Track {
             }
             Some(_) => match self.late_era(ep, from) {
                 Some(era) => return era,
+                None if from.unsaid && n.0 == 0 => {
+                    let place = self.enter(channel, from.newest, (ep, n, head), sink);
+                    self.place = Some(place);
+                }
                 None => self.turn(channel, from.newest, (ep, n, head), sink),
             },
         }
         self.era
     }
 
-    /// Another epoch begins.
+    /// Another epoch begins: what is missing between the two nobody knows.
     pub(crate) fn turn(
+        &mut self,
+        channel: ChannelKey,
+        newest: StreamId,
+        begins: (Epoch, Offset, Offset),
+        sink: &mut Sink<'_>,
+    ) {
+        let place = self.enter(channel, newest, begins, sink);
+        self.declare(channel, place, None, sink);
+    }
+
+    /// Goes over to another epoch; returns the place where it is entered.
+    fn enter(
         &mut self,
         channel: ChannelKey,
         newest: StreamId,
         (ep, n, head): (Epoch, Offset, Offset),
         sink: &mut Sink<'_>,
-    ) {
+    ) -> Position {
         let before = self.past.iter().position(|past| past.ep == ep);
         // What was delivered before the epoch was left is not delivered again.
         let reached = before.map_or(Offset(0), |at| self.past.remove(at).reached);
@@ -214,7 +232,7 @@ impl Track {
         self.era += 1;
         self.open = true;
         sink.events.push_back(Event::Opened { channel, ep, n, head: head.max(n) });
-        self.declare(channel, Position { ep, n }, None, sink);
+        Position { ep, n }
     }
 
     /// A message.

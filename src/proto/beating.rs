@@ -30,11 +30,11 @@ impl Hub {
         let patience = self.settings.tcp_patience(interval);
         for slot in session.document_slots() {
             let Some(document) = self.documents.at_mut(slot) else { continue };
-            if document.heartbeat == interval {
+            if document.heartbeat == interval.into() {
                 continue;
             }
-            document.heartbeat = interval;
-            document.flush = document.flush.min(interval.fraction(1, 2));
+            document.heartbeat = interval.into();
+            document.flush = document.flush.span().min(interval.fraction(1, 2)).into();
             document.heartbeat_due = !document.ended;
             self.outputs.push_back(Output::Stream(document.conn, patience));
             self.name_document(slot);

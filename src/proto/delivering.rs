@@ -158,6 +158,6 @@ impl Hub {
         let Some(session) = self.sessions.get(session) else { return nobody };
         let conns = session.document_slots().filter_map(|slot| self.documents.at(slot));
         let mut peers = conns.filter_map(|document| self.conns.get(document.conn));
-        peers.next().map_or(nobody, |connection| connection.peer)
+        peers.next().map_or(nobody, |connection| connection.address())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::id::{Cid, Key};
 use crate::base::reason::DocumentEnd;
-use crate::base::time::{Instant, Span};
+use crate::base::time::{Instant, Millis, Span};
 use crate::mem::few::Few;
 use crate::mem::lent::Lent;
 use crate::proto::run::Run;
@@ -166,9 +166,9 @@ pub struct Document {
     /// What the last write left over.
     pub unfinished: Option<Box<Unfinished>>,
     /// The heartbeat interval.
-    pub heartbeat: Span,
+    pub heartbeat: Millis,
     /// How long a write may wait for more.
-    pub flush: Span,
+    pub flush: Millis,
     /// With a flush span: when what waits goes out; [`Instant::NEVER`] while nothing waits.
     pub flush_at: Instant,
     /// When bytes were last handed to the socket.
@@ -210,8 +210,8 @@ impl Document {
             notes: Lent::default(),
             noted: 0,
             unfinished: None,
-            heartbeat: Span::from_secs(15),
-            flush: Span::ZERO,
+            heartbeat: Span::from_secs(15).into(),
+            flush: Millis::default(),
             flush_at: Instant::NEVER,
             sent_at: now,
             stamped_at: now,
@@ -245,14 +245,14 @@ impl Document {
     /// When the next heartbeat is due if nothing else is sent: between 0.75 and 1.0 intervals after
     /// the last bytes, by the document's own phase.
     pub fn heartbeat_at(&self, phase: u8) -> Instant {
-        let quiet = self.heartbeat.fraction(3 * 255 + u64::from(phase), 4 * 255);
+        let quiet = self.heartbeat.span().fraction(3 * 255 + u64::from(phase), 4 * 255);
         (self.sent_at + quiet).min(self.stamp_at())
     }
 
     /// When the next heartbeat is due whatever else is sent.
     pub fn stamp_at(&self) -> Instant {
         // Fifteen quarters of the interval, so that a turn more still makes less than four.
-        self.stamped_at + Span::from_nanos(self.heartbeat.times(15).as_nanos() / 4)
+        self.stamped_at + Span::from_nanos(self.heartbeat.span().times(15).as_nanos() / 4)
     }
 
     /// Memory beside the struct itself, in bytes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ShardId};
 use crate::base::limits;
 use crate::base::reason::ChannelEnd;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, Millis};
 use crate::proto::hub::Hub;
 use crate::proto::parcel::Parcel;
 use crate::proto::run::{Mark, Place, Run};
@@ -138,9 +138,9 @@ impl Hub {
             if document.named || document.blocked {
                 continue;
             }
-            if document.flush.as_nanos() > 0 {
+            if document.flush != Millis::default() {
                 if document.flush_at == Instant::NEVER {
-                    document.flush_at = *now + document.flush;
+                    document.flush_at = *now + document.flush.span();
                     let key = documents.key_at(subscriber.document).unwrap_or_default();
                     crate::proto::timer::arm_document(documents, wheel, key, drop_intervals, *now);
                 }

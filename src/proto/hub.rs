@@ -29,7 +29,7 @@ use crate::proto::session::{NONE, Session};
 use crate::proto::settings::Settings;
 use crate::proto::stalled::Stalled;
 use crate::proto::stats::Stats;
-use crate::proto::timer::Timer;
+use crate::proto::timer::Packed;
 use crate::proto::topic::Topics;
 
 /// What a hub is made of.
@@ -97,7 +97,7 @@ pub struct Hub {
     pub(crate) topics: Topics,
     pub(crate) openings: Slots<Opening>,
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) wheel: Wheel<Timer>,
+    pub(crate) wheel: Wheel<Packed>,
     pub(crate) outputs: VecDeque<Output>,
     /// Parcels that this shard posted to itself.
     pub(crate) own_mail: VecDeque<Parcel>,
@@ -203,7 +203,7 @@ impl Hub {
     pub fn depart(&mut self, conn: ConnKey) -> Option<Traveller> {
         let mut connection = self.conns.remove(conn)?;
         Some(Traveller {
-            peer: connection.peer,
+            peer: connection.address(),
             session: connection.session,
             input: connection.input.take(),
         })
@@ -261,7 +261,7 @@ impl Hub {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         while let Some(timer) = self.wheel.pop(now) {
-            self.fire(timer);
+            self.fire(timer.unpack());
         }
     }
 

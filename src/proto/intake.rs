@@ -230,7 +230,7 @@ impl Hub {
         connection.phase = Phase::Head;
         connection.last_taken = true;
         connection.input.take();
-        log::debug!("{}: {} ({})", connection.peer, why.detail(), reason.word());
+        log::debug!("{}: {} ({})", connection.address(), why.detail(), reason.word());
         self.set_deadline(conn, self.settings.idle_timeout);
         self.name(conn);
     }

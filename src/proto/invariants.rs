@@ -1,6 +1,6 @@
 //! What must hold between any two inputs of a hub, for tests.
 
-use crate::base::time::Span;
+use crate::base::time::{Millis, Span};
 use crate::proto::connection::Phase;
 use crate::proto::document::Piece;
 use crate::proto::hub::Hub;
@@ -75,7 +75,7 @@ impl Hub {
                 return fail("its connection carries something else");
             }
             let sent = connection.named || connection.blocked || document.blocked;
-            let waits = document.flush_at + LATE < self.now || document.flush.as_nanos() == 0;
+            let waits = document.flush_at + LATE < self.now || document.flush == Millis::default();
             if document.has_output() && !sent && waits {
                 return fail("it has output and nobody sends it");
             }

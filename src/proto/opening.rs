@@ -231,7 +231,10 @@ impl Hub {
                         self.attach(opening.session, index, slot, opening.since);
                     }
                 }
-                if let Some(answer) = self.open_answer(opening.session, index) {
+                // A document's `open=` has no answer, and none is made.
+                if !opening.replies.is_empty()
+                    && let Some(answer) = self.open_answer(opening.session, index)
+                {
                     for reply in opening.replies {
                         self.give(reply, answer.clone());
                     }

@@ -161,7 +161,7 @@ impl Hub {
         let caught_up = document.ready.is_empty();
         // Whoever is always behind finds every chunk full, and needs the clock no less for it.
         if document.heartbeat_due || document.stamp_at() <= now {
-            frame::heartbeat(&mut scratch.bytes, document.heartbeat, unix_micros);
+            frame::heartbeat(&mut scratch.bytes, document.heartbeat.span(), unix_micros);
             document.heartbeat_due = false;
             document.stamped_at = now;
         }

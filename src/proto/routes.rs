@@ -33,7 +33,7 @@ impl Hub {
         };
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.last_taken |= meta.close;
-        let (door, address) = (connection.door, connection.peer);
+        let (door, address) = (connection.door, connection.address());
         let prefix = self.settings.prefix.as_str();
         let name = head.target.path.strip_prefix(prefix).filter(|_| door == Door::Public);
         if allowed

@@ -88,8 +88,8 @@ impl Hub {
         session.last_document += 1;
         let number = session.last_document;
         let fresh = Document {
-            heartbeat,
-            flush,
+            heartbeat: heartbeat.into(),
+            flush: flush.into(),
             coding,
             dup: request.dup,
             ..Document::new(conn, session_key.slot, number, now)
@@ -107,7 +107,7 @@ impl Hub {
         connection.phase = Phase::Stream(document.slot);
         connection.session = mid;
         connection.deadline = Instant::NEVER;
-        let peer = connection.peer;
+        let peer = connection.address();
         self.outputs.push_back(Output::Stream(conn, self.settings.tcp_patience(heartbeat)));
         for open in &request.opens {
             self.open_channel(session_key, open, None, peer);
@@ -180,7 +180,7 @@ impl Hub {
                 mid,
                 d: document.number,
                 key: std::str::from_utf8(&text).ok().filter(|_| made_here),
-                heartbeat: document.heartbeat,
+                heartbeat: document.heartbeat.span(),
                 refresh: self.settings.refresh,
                 client_heartbeat: self.settings.client_heartbeat,
             },

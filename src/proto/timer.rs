@@ -1,7 +1,7 @@
 //! Timers of one hub. They are lazy: an entry of the wheel that fires is checked against its
 //! owner's own moment, and one that no longer counts does nothing.
 
-use crate::base::id::Key;
+use crate::base::id::{Key, Mid};
 use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::http::status::Refusal;
@@ -32,10 +32,46 @@ pub enum Timer {
     Sweep,
 }
 
+/// A timer in eight bytes, as the wheel holds it: the slot, the generation above it, the kind on
+/// top.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed(u64);
+
+impl Timer {
+    const KIND_SHIFT: u32 = 60;
+
+    /// Packs it; a generation has 24 bits.
+    pub fn pack(self) -> Packed {
+        let (kind, key) = match self {
+            Self::Sweep => (0, Key::default()),
+            Self::Connection(key) => (1, key),
+            Self::Document(key) => (2, key),
+            Self::Session(key) => (3, key),
+        };
+        debug_assert!(key.generation < Mid::GENERATION_END);
+        let key = u64::from(key.generation) << 32 | u64::from(key.slot);
+        Packed(kind << Self::KIND_SHIFT | key)
+    }
+}
+
+impl Packed {
+    /// The timer.
+    pub fn unpack(self) -> Timer {
+        let generation = (self.0 >> 32) as u32 & (Mid::GENERATION_END - 1);
+        let key = Key { slot: self.0 as u32, generation };
+        match self.0 >> Timer::KIND_SHIFT {
+            0 => Timer::Sweep,
+            1 => Timer::Connection(key),
+            2 => Timer::Document(key),
+            _ => Timer::Session(key),
+        }
+    }
+}
+
 /// Makes sure that the document's timer fires no later than it must.
 pub(crate) fn arm_document(
     documents: &mut Slots<Document>,
-    wheel: &mut Wheel<Timer>,
+    wheel: &mut Wheel<Packed>,
     key: Key,
     drop_intervals: u32,
     now: Instant,
@@ -44,7 +80,7 @@ pub(crate) fn arm_document(
     let at = document.next_moment(phase_of(key), drop_intervals, now);
     if at < document.timer_at {
         document.timer_at = at;
-        wheel.insert(at, Timer::Document(key));
+        wheel.insert(at, Timer::Document(key).pack());
     }
 }
 
@@ -70,7 +106,7 @@ impl Hub {
         connection.deadline = at;
         if at < connection.timer_at {
             connection.timer_at = at;
-            self.wheel.insert(at, Timer::Connection(conn));
+            self.wheel.insert(at, Timer::Connection(conn).pack());
         }
     }
 
@@ -121,7 +157,7 @@ impl Hub {
         document.timer_at = Instant::NEVER;
         let conn = document.conn;
         if document.blocked
-            && now.since(document.sent_at) >= document.heartbeat.times(drop_intervals)
+            && now.since(document.sent_at) >= document.heartbeat.span().times(drop_intervals)
         {
             self.close(conn, CloseReason::Stale);
             return;
@@ -168,7 +204,7 @@ impl Hub {
         let at = gap.map_or(linger, |gap| gap.min(linger)).min(settings.silence_ends_at(session));
         if at < session.timer_at {
             session.timer_at = at;
-            self.wheel.insert(at, Timer::Session(key));
+            self.wheel.insert(at, Timer::Session(key).pack());
         }
     }
 
@@ -196,7 +232,7 @@ impl Hub {
     pub(crate) fn start_sweep(&mut self) {
         if !self.sweeping {
             self.sweeping = true;
-            self.wheel.insert(self.now + SWEEP_EVERY, Timer::Sweep);
+            self.wheel.insert(self.now + SWEEP_EVERY, Timer::Sweep.pack());
         }
     }
 
@@ -246,7 +282,7 @@ impl Document {
     /// The next moment at which something is due, as far as is known `now`.
     fn next_moment(&self, phase: u8, drop_intervals: u32, now: Instant) -> Instant {
         let quiet = if self.blocked {
-            self.sent_at + self.heartbeat.times(u64::from(drop_intervals))
+            self.sent_at + self.heartbeat.span().times(u64::from(drop_intervals))
         } else if self.heartbeat_due || self.ended {
             Instant::NEVER
         } else {
@@ -258,5 +294,22 @@ impl Document {
         }
         let dues = self.cursors.iter().filter(|cursor| cursor.rate > 0).map(|cursor| cursor.due);
         dues.filter(|&due| due > now).fold(at, Instant::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_timer_is_the_same() {
+        let keys = [(0, 1), (u32::MAX, Mid::GENERATION_END - 1), (77, 0xabcdef)];
+        for (slot, generation) in keys {
+            let key = Key { slot, generation };
+            for timer in [Timer::Connection(key), Timer::Document(key), Timer::Session(key)] {
+                assert_eq!(timer.pack().unpack(), timer);
+            }
+        }
+        assert_eq!(Timer::Sweep.pack().unpack(), Timer::Sweep);
     }
 }

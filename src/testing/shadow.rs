@@ -38,6 +38,8 @@ pub struct Seen {
     starts: BTreeMap<(Life, u64), At>,
     /// Nothing but `Opened` was told.
     first: bool,
+    /// `Opened` led from the beginning of one epoch to that of another; a gap may follow.
+    blank: bool,
     /// `Opened` told of another epoch; the gap must follow.
     turning: Option<At>,
     /// The last message delivered, of each epoch.
@@ -62,6 +64,7 @@ impl Seen {
             fresh_asks: 0,
             starts: BTreeMap::new(),
             first: true,
+            blank: false,
             turning: None,
             reached: HashMap::new(),
             copies: BTreeSet::new(),
@@ -75,6 +78,11 @@ impl Seen {
         match self.place {
             None => self.place = Some((ep, n.0)),
             Some(place) if place.0 == ep => {}
+            // Of an epoch that nobody has said anything in nothing is missing.
+            Some(place) if place.1 == 0 && n.0 == 0 => {
+                self.place = Some((ep, 0));
+                self.blank = true;
+            }
             Some(place) => {
                 let numbered = self.numberer == Numberer::Source;
                 assert!(!(self.long && numbered), "{topic}: led from {place:?} to {ep}:{n}");
@@ -93,6 +101,9 @@ impl Seen {
             return;
         }
         let place = self.place.expect("a gap comes after `Opened`");
+        if std::mem::take(&mut self.blank) && to == place && missing.is_none() {
+            return;
+        }
         assert_eq!(to.0, place.0, "{topic}: another epoch without `Opened`");
         // The place where a document opens may lie behind what is missing since the channel was
         // opened: that is told once, before anything else.
@@ -130,7 +141,7 @@ impl Seen {
         let reached = self.reached.entry(at.0).or_default();
         assert!(at.1 > *reached, "{topic}: {at:?} again");
         *reached = at.1;
-        self.first = false;
+        (self.first, self.blank) = (false, false);
         self.place = Some(at);
         if payload.starts_with(b"heard ") {
             self.heard.insert(payload.clone());

@@ -609,6 +609,8 @@ export class Client {
 
   #opened(doc, channel, cid, { ep, n, head }) {
     const place = { ep, n: Number(n), head: Number(head) };
+    // Of an epoch in which nothing was said, before its publisher was there, nothing is missing.
+    const isBlank = doc.epochs.get(cid) === channel.ep && channel.n === 0 && place.n === 0;
     doc.byCid.set(cid, channel);
     doc.epochs.set(cid, ep);
     if (doc.byCid === this.#byCid) Object.assign(channel, { cid, life: doc.lives.get(cid) });
@@ -619,7 +621,7 @@ export class Client {
     } else if (channel.ep !== ep && !channel.pastEpochs.has(ep)) {
       // The numbering began anew: how much lies between the two lives nobody knows.
       channel.pastEpochs.add(channel.ep);
-      this.#missed(channel, undefined);
+      if (!isBlank) this.#missed(channel, undefined);
       Object.assign(channel, { ep, n: place.n });
     }
     this.#call(channel.onopen, { ...place, first: isFirst, channel });

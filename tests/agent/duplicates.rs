@@ -304,8 +304,24 @@ fn what_a_waiting_document_has_in_hand_is_not_passed_over() {
         desk.feed(duplicate, held);
         desk.feed(streams[0], "<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>a\n<p c=9 n=2>b\n");
         desk.feed(streams[0], "<p g c=9 ep=e2 n=6 m=4>\n<p c=9 n=7>g\n");
-        let told = ["opened 1 e2:0 0", "gap 1 e2:0", "1:1 a", "1:2 b", "gap 1 e2:5 3", "1:6 f"];
-        assert_eq!(desk.take()[1..7], told);
+        let told = ["opened 1 e2:0 0", "1:1 a", "1:2 b", "gap 1 e2:5 3", "1:6 f", "1:7 g"];
+        assert_eq!(desk.take()[1..], told);
         assert_eq!(desk.agent.counters().messages, 4);
+    });
+}
+
+#[test]
+fn a_document_that_jumps_within_an_epoch_that_is_over_has_not_followed() {
+    both(|whole| {
+        let (mut desk, streams) = desk(1, whole);
+        desk.feed(streams[0], "<p c=9 n=1>a\n<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>A\n");
+        assert_eq!(desk.take(), ["1:1 a", "opened 1 e2:0 0", "gap 1 e2:0", "1:1 A"]);
+        // The other one is behind, and history has passed it.
+        desk.feed(streams[1], "<p o c=9 u=a/b ep=e1 n=4 head=6>\n<p g c=9 ep=e1 n=4>\n");
+        desk.feed(streams[1], "<p c=9 n=5>e\n");
+        assert_eq!(desk.take(), [""; 0]);
+        desk.feed(streams[1], "<p o c=9 u=a/b ep=e2 n=0 head=2>\n<p c=9 n=1>A\n<p c=9 n=2>B\n");
+        desk.feed(streams[0], "<p c=9 n=2>B\n");
+        assert_eq!(desk.take(), ["1:2 B"]);
     });
 }

@@ -544,7 +544,8 @@ impl World {
         match event {
             Event::Opened { channel, ep, n, .. } => {
                 let seen = self.seen.get_mut(&channel).unwrap();
-                if seen.place.is_none() {
+                let blank = n.0 == 0 && seen.place.is_some_and(|place| place.n.0 == 0);
+                if seen.place.is_none() || blank {
                     seen.place = Some(Position { ep, n });
                 }
             }
@@ -563,6 +564,9 @@ impl World {
             Event::Gap { channel, ep, n, missing } => {
                 let seen = self.seen.get_mut(&channel).unwrap();
                 let place = seen.place.expect("opened before the first gap");
+                if n.0 == 0 && place == (Position { ep, n }) {
+                    return; // it was entered at its beginning, from another one's
+                }
                 let topic = &self.server.topics[&seen.name];
                 let (old, new) = (topic.life(place.ep).unwrap(), topic.life(ep).unwrap());
                 if old == new {

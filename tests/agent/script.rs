@@ -465,3 +465,19 @@ fn numbers_that_were_given_up_do_not_lock_the_window_for_ever() {
     });
     assert_eq!(sends.collect::<Vec<_>>(), ["send?scs=a&mid=8&cid=9&n=1"]);
 }
+
+#[test]
+fn a_channel_that_was_open_before_its_publisher_begins_without_a_gap() {
+    both(|whole| {
+        let (mut desk, stream) = Desk::open(whole);
+        desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n");
+        desk.feed(stream, "<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>a\n");
+        let told = desk.take();
+        assert_eq!(told[told.len() - 3..], ["opened 1 e1:0 0", "opened 1 e2:0 0", "1:1 a"]);
+        // Something was said in this one, and the next does not begin at its beginning.
+        desk.feed(stream, "<p o c=9 u=a/b ep=e3 n=0 head=0>\n");
+        desk.feed(stream, "<p o c=9 u=a/b ep=e4 n=7 head=7>\n");
+        let told = ["opened 1 e3:0 0", "gap 1 e3:0", "opened 1 e4:7 7", "gap 1 e4:7"];
+        assert_eq!(desk.take(), told);
+    });
+}

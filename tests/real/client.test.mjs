@@ -318,6 +318,13 @@ test('a new life of the numbering is told as a gap of unknown size', async () =>
   assert.deepEqual(seen.gaps, [undefined, 3]);
 });
 
+test('a channel that was open before its publisher begins without a gap', async () => {
+  const world = new World();
+  const seen = world.open('fx/EURUSD');
+  await world.begin(opened(0), opened(0, { ep: 'e2' }), message(1));
+  assert.deepEqual([numbers(seen), seen.gaps], [[1], []]);
+});
+
 test('a jump is a gap where every message is wanted, else it is folding', async () => {
   for (const [options, gaps, folded] of [
     [{}, [3], 0], [{ mode: 'latest' }, [], 3], [{ rate: 2 }, [], 3],

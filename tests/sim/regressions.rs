@@ -119,3 +119,30 @@ fn a_gap_frame_that_explains_a_jump_is_no_gap() {
         Plan::new(seed).holds();
     }
 }
+
+/// A channel's gap frame explained where a document that had stood apart began, and was told as a
+/// gap of its own when the consumer came to its epoch.
+#[test]
+fn a_gap_frame_that_was_kept_is_told_by_its_place() {
+    for seed in [164, 1_497] {
+        Plan::new(seed).holds();
+    }
+}
+
+/// Others led the consumer to a new epoch and back: what a document that was late had brought of
+/// the old one meanwhile was dropped, and told as missing.
+#[test]
+fn what_a_late_document_brings_is_kept() {
+    for seed in [1_930, 1_999, 2_452, 3_344, 3_900, 5_030, 5_286] {
+        Plan::new(seed).holds();
+    }
+}
+
+/// A strict channel had ended on one server and went on with another: sends had no fate, or the
+/// channel was waited for for ever when the other went too.
+#[test]
+fn a_channel_that_no_server_has_ends() {
+    for seed in [117, 226, 239, 650, 1_115, 1_421] {
+        Plan::new(seed).holds();
+    }
+}
