@@ -19,8 +19,8 @@ pub enum Few<T> {
     None,
     /// One, here.
     One(T),
-    /// More; boxed, since nearly no list has so many: 8 bytes, not 24.
-    Many(Box<Vec<T>>),
+    /// More.
+    Many(Vec<T>),
 }
 
 impl<T> Few<T> {
@@ -28,7 +28,7 @@ impl<T> Few<T> {
     pub fn push(&mut self, value: T) {
         *self = match std::mem::take(self) {
             Self::None => Self::One(value),
-            Self::One(first) => Self::Many(Box::new(vec![first, value])),
+            Self::One(first) => Self::Many(vec![first, value]),
             Self::Many(mut all) => {
                 if all.len() == all.capacity() {
                     // A few at a time: there may be as many lists as there are clients.
@@ -44,7 +44,7 @@ impl<T> Few<T> {
     pub fn bytes(&self) -> usize {
         match self {
             Self::None | Self::One(_) => 0,
-            Self::Many(all) => size_of::<Vec<T>>() + all.capacity() * size_of::<T>(),
+            Self::Many(all) => all.capacity() * size_of::<T>(),
         }
     }
 }

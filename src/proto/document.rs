@@ -270,6 +270,13 @@ impl Document {
 mod tests {
     use super::*;
     use crate::base::random::Random;
+    use crate::proto::session::Channel;
+
+    #[test]
+    fn what_a_stream_is_made_of_stays_small() {
+        let sizes = [size_of::<Few<Cursor>>(), size_of::<Few<Channel>>(), size_of::<Document>()];
+        assert_eq!(sizes, [32, 32, 144]);
+    }
 
     #[test]
     fn ready_bits_agree_with_a_plain_set() {

@@ -14,6 +14,7 @@ pub const NONE: u32 = u32::MAX;
 
 /// Where a channel stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum ChannelState {
     /// Its place may be taken by a new channel.
     Vacant,
@@ -34,24 +35,26 @@ pub enum Strict {
     Overrun,
 }
 
-/// One logical stream between a consumer and a resource.
+/// One logical stream between a consumer and a resource. In this order, so that a list of them
+/// takes no more than one: it tells what it holds in the bytes of `mode`, beside those of a `Vec`.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Channel {
-    /// Its number; 0 while a server-given one is not yet known.
-    pub cid: Cid,
+    /// The first place of the topic's log that it reads.
+    pub opened: u64,
     /// Where it stands.
     pub state: ChannelState,
-    /// `queue` or `latest`.
-    pub mode: Mode,
-    /// Whether it ends when history moves past it.
-    pub strict: Strict,
-    /// Messages a second at most; 0 for no bound.
-    pub rate: u16,
+    /// Its number; 0 while a server-given one is not yet known.
+    pub cid: Cid,
     /// How many channels of its session had ended before it: tells it from its predecessors of the
     /// same number.
     pub life: u32,
-    /// The first place of the topic's log that it reads.
-    pub opened: u64,
+    /// Messages a second at most; 0 for no bound.
+    pub rate: u16,
+    /// Whether it ends when history moves past it.
+    pub strict: Strict,
+    /// `queue` or `latest`.
+    pub mode: Mode,
 }
 
 impl Channel {
