@@ -12,6 +12,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with the resources `fx` (a feed), `echo` and `board`.
 pub fn server(shards: usize, change: impl FnOnce(&mut Config)) -> Server {
+    try_server(shards, change).unwrap()
+}
+
+/// The same, or why it cannot start.
+pub fn try_server(shards: usize, change: impl FnOnce(&mut Config)) -> std::io::Result<Server> {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut feed = ResourceConfig::new("fx", ResourceKind::Feed);
     feed.state = true;
@@ -27,7 +32,7 @@ pub fn server(shards: usize, change: impl FnOnce(&mut Config)) -> Server {
         ..Config::default()
     };
     change(&mut config);
-    Builder::new(config).start().unwrap()
+    Builder::new(config).start()
 }
 
 /// A peer on one connection.
