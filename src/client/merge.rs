@@ -11,11 +11,11 @@
 //! Offsets of different epochs cannot be compared. A lane that comes to a new epoch takes the track
 //! along, which is a gap of unknown size, unless one lane leads from an epoch in which nothing was
 //! ever said to the beginning of another: so a channel begins that was open before its publisher
-//! was there. Lanes of documents that were open at that moment
-//! and still carry the old epoch are late and are ignored until they have followed. A lane that has
-//! followed, or a document opened later, may bring an old epoch back (the first publisher after a
-//! restart, or another server that counts for itself): that is a change of epoch like any other,
-//! but nothing of it is delivered again.
+//! was there. Lanes of documents that were open at that moment and still carry the old epoch are
+//! late: what they bring is kept for a while and not delivered until they have followed. A lane
+//! that has followed, or a document opened later, may bring an old epoch back (the first publisher
+//! after a restart, or another server that counts for itself): that is a change of epoch like any
+//! other, but nothing of it is delivered again, and what late lanes have kept of it is.
 //!
 //! Documents of one session are of one **site**. Two sites that number a topic for themselves have
 //! nothing in common: while the track has a lane of one site, a lane of another that comes with an
@@ -236,9 +236,7 @@ impl Merge {
 
     pub(crate) fn from(&self, id: LaneId, lane: &Lane) -> From {
         let newest = self.newest.unwrap_or(id.0);
-        let place = self.tracks.get(&lane.channel).and_then(|track| track.place);
-        let unsaid = !lane.fresh && place == Some(lane.place) && lane.place.n == Offset(0);
-        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era), unsaid }
+        From { stream: id.0, newest, era: (!lane.fresh).then_some(lane.era), unsaid: false }
     }
 
     pub(crate) fn apply(&mut self, id: LaneId, item: Item<'_>, sink: &mut Sink<'_>) {
@@ -260,6 +258,8 @@ impl Merge {
                 if before.ep != ep {
                     lane.kept.take();
                 }
+                let unsaid = !fresh && before.n.0 == 0 && track.place == Some(before);
+                let from = From { unsaid, ..from };
                 lane.jumped = (begins || before.ep != ep || before.n < n).then_some(n);
                 lane.place = Position { ep, n };
                 lane.life = track.life;
@@ -283,11 +283,16 @@ impl Merge {
                 let to = Position { ep, n };
                 let explained = lane.jumped.take() == Some(n);
                 let here = lane.place == to && !explained;
-                let moves = lane.place.ep != ep || lane.era == track.era;
+                let leaves = lane.place.ep != ep;
                 lane.place = to;
-                if lane.life == track.life && moves {
+                if leaves {
+                    // What it kept is of the epoch that it has left.
+                    lane.kept.take();
+                }
+                let lives = lane.life == track.life;
+                if lives && (leaves || lane.era == track.era) {
                     lane.era = track.pass(lane.channel, from, (to, missing, here), sink);
-                } else {
+                } else if lives {
                     lane.kept.push(Item::Gap { ep, n, missing });
                 }
             }

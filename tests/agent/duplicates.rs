@@ -325,3 +325,15 @@ fn a_document_that_jumps_within_an_epoch_that_is_over_has_not_followed() {
         assert_eq!(desk.take(), ["1:2 B"]);
     });
 }
+
+#[test]
+fn what_a_late_document_has_kept_is_of_the_epoch_it_was_in() {
+    both(|whole| {
+        let (mut desk, streams) = desk(1, whole);
+        desk.feed(streams[0], "<p c=9 n=1>a\n<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>A\n");
+        desk.feed(streams[1], "<p c=9 n=1>a\n<p c=9 n=2>b\n<p g c=9 ep=e3 n=0>\n");
+        assert_eq!(desk.take(), ["1:1 a", "opened 1 e2:0 0", "gap 1 e2:0", "1:1 A"]);
+        desk.feed(streams[0], "<p o c=9 u=a/b ep=e3 n=0 head=0>\n<p c=9 n=1>X\n");
+        assert_eq!(desk.take(), ["opened 1 e3:0 0", "gap 1 e3:0", "1:1 X"]);
+    });
+}
