@@ -44,10 +44,12 @@ pub enum Half {
 pub struct Scenario {
     pub name: &'static str,
     pub title: &'static str,
-    pub columns: &'static [Column],
+    /// In groups, of which several scenarios have one.
+    pub columns: &'static [&'static [Column]],
     pub halves: [Half; 2],
 }
 
+const DELIVERIES: Column = sum("deliveries", "deliveries");
 const LOST: Column = sum("lost", "lost");
 const REPEATED: Column = sum("repeated", "repeated");
 const DISORDER: Column = sum("out of order", "out_of_order");
@@ -61,24 +63,14 @@ const BYTES: Column = column("bytes a stream, open", "bytes", 0);
 const BYTES_AFTER: Column = column("bytes a stream, at the end", "bytes_after", 0);
 const DRIVER: Column = column("driver, cores", "driver_cores", 2);
 
-/// What most scenarios show.
-const FLOW: [Column; 13] = [
-    sum("deliveries", "deliveries"),
-    LOST,
-    REPEATED,
-    DISORDER,
-    P50,
-    P99,
-    P99_9,
-    CPU,
-    TO_EACH,
-    TO_BATCH,
-    BYTES_AFTER,
-    column("streams/s", "opening_rate", 0),
-    DRIVER,
-];
+/// What every run with messages shows.
+const DELIVERY: [Column; 9] = [LOST, REPEATED, DISORDER, P50, P99, P99_9, CPU, TO_EACH, TO_BATCH];
 
-const HELD: [Column; 12] = [
+/// What most scenarios show.
+const FLOW: [&[Column]; 3] =
+    [&[DELIVERIES], &DELIVERY, &[BYTES_AFTER, column("streams/s", "opening_rate", 0), DRIVER]];
+
+const HELD: [&[Column]; 1] = [&[
     column("held, messages/s", "published_rate", 0),
     column("held, deliveries/s", "rate", 0),
     ratio("to floor-each", "rate", "floor-each"),
@@ -91,47 +83,27 @@ const HELD: [Column; 12] = [
     CPU,
     column("server, cores", "cores", 2),
     DRIVER,
-];
+]];
 
-const IDLE: [Column; 6] = [
+const IDLE: [&[Column]; 1] = [&[
     column("streams", "streams", 0),
     BYTES,
     column("opened/s", "opening_rate", 0),
     column("CPU, us to open one", "opening_cpu", 1),
     ratio("to floor-each", "opening_cpu", "floor-each"),
     column("packets dropped", "packets_dropped", 0),
+]];
+
+const TICKS: [&[Column]; 3] = [
+    &[DELIVERIES, sum("passed over", "folded")],
+    &DELIVERY,
+    &[column("server, cores", "cores", 3), DRIVER],
 ];
 
-const TICKS: [Column; 13] = [
-    sum("deliveries", "deliveries"),
-    sum("passed over", "folded"),
-    LOST,
-    REPEATED,
-    DISORDER,
-    P50,
-    P99,
-    P99_9,
-    CPU,
-    TO_EACH,
-    TO_BATCH,
-    column("server, cores", "cores", 3),
-    DRIVER,
-];
-
-const STALLED: [Column; 13] = [
-    sum("deliveries", "deliveries"),
-    LOST,
-    REPEATED,
-    DISORDER,
-    P50,
-    P99,
-    P99_9,
-    CPU,
-    TO_EACH,
-    TO_BATCH,
-    sum("stalled streams", "stalled"),
-    sum("of those dropped", "stalled_dropped"),
-    BYTES_AFTER,
+const STALLED: [&[Column]; 3] = [
+    &[DELIVERIES],
+    &DELIVERY,
+    &[sum("stalled streams", "stalled"), sum("of those dropped", "stalled_dropped"), BYTES_AFTER],
 ];
 
 const CPU_BAR: Half =

@@ -27,14 +27,23 @@ fn section(text: &mut String, notes: &Notes, scenario: &Scenario, begun: &str) {
     let Scenario { name, title, columns, .. } = scenario;
     // Writing to a string cannot fail.
     let _ = write!(text, "\n## {name}: {title}\n\n{begun}\n\n| server |");
-    columns.iter().for_each(|column| text.push_str(&format!(" {} |", column.title)));
+    let columns = || columns.iter().copied().flatten();
+    columns().for_each(|column| text.push_str(&format!(" {} |", column.title)));
     text.push_str("\n| --- |");
-    columns.iter().for_each(|_| text.push_str(" ---: |"));
+    columns().for_each(|_| text.push_str(" ---: |"));
     text.push('\n');
     let mut problems = String::new();
-    for server in notes.servers(name) {
+    let rounds = |server: &&str| notes.of(name, server).count();
+    let servers = notes.servers(name);
+    let most = servers.iter().map(rounds).max();
+    for server in &servers {
+        if Some(rounds(server)) < most {
+            let _ = writeln!(problems, "- {server}: {} rounds alone", rounds(server));
+        }
+    }
+    for server in servers {
         let _ = write!(text, "| {server} |");
-        for column in *columns {
+        for column in columns() {
             let value = value(notes, name, server, column);
             let shown = value.map_or_else(|| "-".to_owned(), |v| number(v, column.decimals));
             let _ = write!(text, " {shown} |");
@@ -45,7 +54,7 @@ fn section(text: &mut String, notes: &Notes, scenario: &Scenario, begun: &str) {
         }
     }
     if !problems.is_empty() {
-        let _ = write!(text, "\nRuns that came to nothing:\n\n{problems}");
+        let _ = write!(text, "\nRuns that are missing or came to nothing:\n\n{problems}");
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::base::id::{Cid, Epoch, Offset, parse_decimal};
 use crate::base::reason::{ErrorCode, SendOutcome};
+use crate::client::channel::Which;
 use crate::client::event::Failure;
 use crate::wire::command::Position;
 
@@ -102,7 +103,7 @@ impl Answer {
     }
 
     /// The channel: its number, and which of the channels of that number it is.
-    pub fn channel(&self) -> Option<(Cid, u32)> {
+    pub fn channel(&self) -> Option<Which> {
         let small = |name| self.number(name).and_then(|number| u32::try_from(number).ok());
         let cid = small("cid").filter(|cid| *cid > 0).map(Cid)?;
         Some((cid, small("l").unwrap_or(0)))

@@ -73,9 +73,9 @@ impl Agent {
         let id = self.legs[0].id;
         let mut left = Vec::new();
         for (key, seat) in &mut self.legs[0].seats {
-            if let Some(cid) = seat.cid.filter(|cid| cid.is_private()) {
+            if let Some(which) = seat.which().filter(|(cid, _)| cid.is_private()) {
                 (seat.cid, seat.status) = (None, Status::Elsewhere);
-                left.push((*key, (cid, seat.life)));
+                left.push((*key, which));
             }
         }
         let streams: Vec<_> =

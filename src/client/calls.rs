@@ -1,10 +1,9 @@
 //! The agent's short commands, and what their answers mean.
 
-use crate::base::id::Cid;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
-use crate::client::channel::Status;
+use crate::client::channel::{Status, Which};
 use crate::client::document::Document;
 use crate::client::event::{CallId, ChannelKey, Event, Output, Request, RouteId};
 use crate::client::leg::{Leg, LegId};
@@ -135,7 +134,7 @@ impl Agent {
         match answer {
             Ok(answer) => {
                 // Its frame may have been faster than the answer.
-                let known = seat.cid.map(|cid| (cid, seat.life));
+                let known = seat.which();
                 if let Some(channel) = known.or(found) {
                     if known.is_none() && left {
                         // It was found before the word had come that it was left.
@@ -173,12 +172,7 @@ impl Agent {
     }
 
     /// The leg's session calls the channel `cid`; says whether that is of use.
-    pub(crate) fn name_channel(
-        &mut self,
-        id: LegId,
-        key: ChannelKey,
-        (cid, life): (Cid, u32),
-    ) -> bool {
+    pub(crate) fn name_channel(&mut self, id: LegId, key: ChannelKey, (cid, life): Which) -> bool {
         let is_main = id == self.legs[0].id;
         let Some(leg) = self.leg(id) else { return false };
         if !is_main && cid.is_private() {
@@ -246,7 +240,7 @@ impl Agent {
     }
 
     /// Leaves a channel of the leg's session.
-    pub(crate) fn call_close(&mut self, id: LegId, (cid, life): (Cid, u32)) {
+    pub(crate) fn call_close(&mut self, id: LegId, (cid, life): Which) {
         if let Some(leg) = self.leg(id) {
             leg.set_over((cid, life));
         }

@@ -21,6 +21,9 @@ pub enum Status {
     Elsewhere,
 }
 
+/// A channel of a session on the wire: its number, and which of the channels of that number.
+pub type Which = (Cid, u32);
+
 /// A channel in one session.
 #[derive(Debug)]
 pub struct Seat {
@@ -38,6 +41,11 @@ impl Seat {
     /// A channel to be opened.
     pub fn new(backoff: Backoff, now: Instant) -> Self {
         Self { status: Status::Wanted(now), cid: None, life: 0, backoff }
+    }
+
+    /// The channel in the session, once it has a number there.
+    pub fn which(&self) -> Option<Which> {
+        Some((self.cid?, self.life))
     }
 
     /// The session is over.

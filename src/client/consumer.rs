@@ -115,9 +115,8 @@ impl Agent {
         self.tell_fates(key, fates);
         let mut left = Vec::new();
         for leg in &mut self.legs {
-            let seat = leg.seats.remove(&key);
-            let named = seat.and_then(|seat| Some((seat.cid?, seat.life)));
-            left.extend(named.map(|named| (leg.id, named)));
+            let which = leg.seats.remove(&key).and_then(|seat| seat.which());
+            left.extend(which.map(|which| (leg.id, which)));
         }
         for (leg, channel) in left {
             self.call_close(leg, channel);

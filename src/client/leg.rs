@@ -10,7 +10,7 @@ use std::fmt;
 use crate::base::backoff::Backoff;
 use crate::base::id::{Cid, Mid};
 use crate::base::time::Instant;
-use crate::client::channel::{Seat, Status};
+use crate::client::channel::{Seat, Status, Which};
 use crate::client::document::Document;
 use crate::client::event::{ChannelKey, RouteId};
 use crate::client::settings::Settings;
@@ -103,19 +103,19 @@ impl Leg {
     }
 
     /// Whether that channel has ended or was left.
-    pub(crate) fn is_over(&self, (cid, life): (Cid, u32)) -> bool {
+    pub(crate) fn is_over(&self, (cid, life): Which) -> bool {
         self.over.get(&cid).is_some_and(|over| life <= *over)
     }
 
     /// That channel, and all of the same number before it, have ended or were left.
-    pub(crate) fn set_over(&mut self, (cid, life): (Cid, u32)) {
+    pub(crate) fn set_over(&mut self, (cid, life): Which) {
         let over = self.over.entry(cid).or_insert(life);
         *over = life.max(*over);
     }
 
     /// The session calls the channel `cid` from now on; says whether it had another number before,
     /// of which sends may be on the wire.
-    pub(crate) fn name(&mut self, key: ChannelKey, (cid, life): (Cid, u32)) -> bool {
+    pub(crate) fn name(&mut self, key: ChannelKey, (cid, life): Which) -> bool {
         if let Some(before) = life.checked_sub(1) {
             self.set_over((cid, before));
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::base::id::{Cid, Epoch};
+use crate::client::channel::Which;
 use crate::client::event::{ChannelKey, Event, Request};
 use crate::client::pipe::put_request;
 use crate::html::scan::Frame;
@@ -21,9 +22,6 @@ pub struct News {
     /// Channels that have ended.
     pub ends: Vec<Which>,
 }
-
-/// A channel of a session: its number, and which of the channels of that number it is.
-pub type Which = (Cid, u32);
 
 /// What a document carries: topic, epoch, and which of the channels of a number.
 pub type Names = HashMap<Cid, (String, Epoch, u32)>;

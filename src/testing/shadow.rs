@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::base::id::{Cid, Epoch, Offset};
+use crate::client::channel::Which;
 use crate::client::event::{ChannelKey, Event, Request, SendId, StreamState};
 use crate::testing::inbound::Inbound;
 use crate::testing::ledger::{Ledger, Life};
 use crate::testing::model::At;
-use crate::testing::news::Which;
 use crate::testing::plan::Numberer;
 
 /// A channel as its consumer knows it.

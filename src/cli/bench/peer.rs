@@ -106,8 +106,8 @@ impl Peer {
     /// The decoder of a stream that does not begin with the head of an HTTP answer.
     pub fn feed(self) -> Option<Feed> {
         match self {
-            Self::Nats => Some(Feed::Nats(nats::Nats::default())),
-            Self::Mqtt => Some(Feed::Mqtt(mqtt::Mqtt::default())),
+            Self::Nats => Some(Feed::packets(nats::first)),
+            Self::Mqtt => Some(Feed::packets(mqtt::first)),
             _ => None,
         }
     }
@@ -122,8 +122,8 @@ impl Peer {
         let Some((lines, consumed)) = dial::document(head, status)? else { return Ok(None) };
         let feed = match self {
             Self::Floor | Self::Nchan => Feed::Payloads(lines),
-            Self::NatsWs => Feed::nats_in_frames(),
-            Self::MqttWs => Feed::mqtt_in_frames(),
+            Self::NatsWs => Feed::framed(nats::first),
+            Self::MqttWs => Feed::framed(mqtt::first),
             Self::Ahm | Self::Nats | Self::Mqtt => Feed::Document(lines),
         };
         Ok(Some((feed, consumed)))

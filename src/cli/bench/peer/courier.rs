@@ -134,7 +134,7 @@ impl Courier {
         let heard = heard.map_err(|problem| format!("publisher: {problem}"))?;
         Ok(heard.map(|(heard, taken)| match heard {
             Heard::Done => (Answer::AllTaken, taken),
-            Heard::Ping(_) => (Answer::Ping(nats::PONG), taken),
+            Heard::Ping(pong) => (Answer::Ping(pong), taken),
             Heard::Nothing | Heard::Payload(_) => (Answer::Nothing, taken),
         }))
     }

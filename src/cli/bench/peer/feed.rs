@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::cli::bench::lines::Lines;
-use crate::cli::bench::peer::mqtt::Mqtt;
-use crate::cli::bench::peer::nats::{Nats, PONG};
+use crate::cli::bench::peer::packets::{Decoder, First};
 use crate::cli::bench::peer::websocket::{Part, WebSocket, put, put_pong};
 use crate::cli::bench::sink::Sink;
 
@@ -15,8 +14,8 @@ pub enum Heard<'b> {
     Payload(&'b [u8]),
     /// Everything asked before has been done.
     Done,
-    /// The server wants a sign of life with these bytes.
-    Ping(&'b [u8]),
+    /// The server wants a sign of life, which is this.
+    Ping(&'static [u8]),
     /// Nothing that matters here.
     Nothing,
 }
@@ -39,23 +38,21 @@ pub enum Feed {
     Document(Lines),
     /// Messages that are lines.
     Payloads(Lines),
-    /// nats-server.
-    Nats(Nats),
-    /// An MQTT broker.
-    Mqtt(Mqtt),
-    /// Either of them inside a WebSocket.
+    /// Packets of another protocol.
+    Packets(Decoder),
+    /// The same inside a WebSocket.
     Framed(Box<(WebSocket, Self)>),
 }
 
 impl Feed {
-    /// nats-server by WebSocket.
-    pub fn nats_in_frames() -> Self {
-        Self::Framed(Box::new((WebSocket::default(), Self::Nats(Nats::default()))))
+    /// Packets that `first` knows.
+    pub fn packets(first: First) -> Self {
+        Self::Packets(Decoder::new(first))
     }
 
-    /// An MQTT broker by WebSocket.
-    pub fn mqtt_in_frames() -> Self {
-        Self::Framed(Box::new((WebSocket::default(), Self::Mqtt(Mqtt::default()))))
+    /// The same by WebSocket.
+    pub fn framed(first: First) -> Self {
+        Self::Framed(Box::new((WebSocket::default(), Self::packets(first))))
     }
 
     /// The answer to its request has begun the stream: some servers say nothing more before the
@@ -86,16 +83,11 @@ impl Feed {
                 lines.push(bytes, each).map_err(|broken| broken.0.to_owned())?;
                 over(lines, sink)
             }
-            Self::Nats(nats) => nats.push(bytes, |heard| match heard {
+            Self::Packets(packets) => packets.push(bytes, |heard| match heard {
                 Heard::Payload(payload) => sink.payload(payload),
                 Heard::Done => sink.subscribed(),
-                Heard::Ping(_) => replies.extend_from_slice(PONG),
+                Heard::Ping(pong) => replies.extend_from_slice(pong),
                 Heard::Nothing => {}
-            }),
-            Self::Mqtt(mqtt) => mqtt.push(bytes, |heard| match heard {
-                Heard::Payload(payload) => sink.payload(payload),
-                Heard::Done => sink.subscribed(),
-                Heard::Ping(_) | Heard::Nothing => {}
             }),
             Self::Framed(framed) => {
                 let (socket, inner) = &mut **framed;

@@ -1,7 +1,6 @@
 //! MQTT 3.1.1 as far as QoS 0 needs it.
 
 use crate::cli::bench::peer::feed::Heard;
-use crate::cli::bench::peer::packets::Packets;
 
 /// CONNECT: a clean session under a name that the server chooses, without keep-alive.
 pub const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
@@ -57,26 +56,6 @@ fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, String> {
     if fits { Ok(None) } else { Err("mqtt: a length without an end".to_owned()) }
 }
 
-/// Decoder of what the server says.
-#[derive(Debug, Default)]
-pub struct Mqtt {
-    packets: Packets,
-}
-
-impl Mqtt {
-    /// Hands on what `bytes` complete.
-    ///
-    /// # Errors
-    /// A sentence: the server refuses, or does not speak this.
-    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Heard<'_>)) -> Result<(), String> {
-        self.packets.push(bytes, |bytes| {
-            let Some((heard, taken)) = first(bytes)? else { return Ok(0) };
-            each(heard);
-            Ok(taken)
-        })
-    }
-}
-
 /// What is at the front of `bytes`, and its length, once it is complete.
 ///
 /// # Errors
@@ -103,9 +82,10 @@ pub fn first(bytes: &[u8]) -> Result<Option<(Heard<'_>, usize)>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bench::peer::packets::Decoder;
 
     fn heard(pieces: &[&[u8]]) -> Result<Vec<String>, String> {
-        let (mut mqtt, mut seen) = (Mqtt::default(), Vec::new());
+        let (mut mqtt, mut seen) = (Decoder::new(first), Vec::new());
         for piece in pieces {
             mqtt.push(piece, |heard| seen.push(heard.to_string()))?;
         }

@@ -3,7 +3,6 @@
 use memchr::memchr;
 
 use crate::cli::bench::peer::feed::Heard;
-use crate::cli::bench::peer::packets::Packets;
 
 /// What a client says first. Without `verbose` nothing is answered that needs no answer.
 pub const CONNECT: &[u8] =
@@ -25,26 +24,6 @@ pub fn subscribe(topics: &[String]) -> Vec<u8> {
     out
 }
 
-/// Decoder of what the server says.
-#[derive(Debug, Default)]
-pub struct Nats {
-    packets: Packets,
-}
-
-impl Nats {
-    /// Hands on what `bytes` complete.
-    ///
-    /// # Errors
-    /// A sentence: the server reports an error, or does not speak this.
-    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Heard<'_>)) -> Result<(), String> {
-        self.packets.push(bytes, |bytes| {
-            let Some((heard, taken)) = first(bytes)? else { return Ok(0) };
-            each(heard);
-            Ok(taken)
-        })
-    }
-}
-
 /// What is at the front of `bytes`, and its length, once it is complete.
 ///
 /// # Errors
@@ -62,7 +41,7 @@ pub fn first(bytes: &[u8]) -> Result<Option<(Heard<'_>, usize)>, String> {
         return Ok(payload.map(|payload| (Heard::Payload(payload), begin + size + 2)));
     }
     let heard = match line {
-        b"PING" => Heard::Ping(&[]),
+        b"PING" => Heard::Ping(PONG),
         b"PONG" => Heard::Done,
         b"+OK" => Heard::Nothing,
         _ if line.starts_with(b"INFO ") => Heard::Nothing,
@@ -82,9 +61,10 @@ fn size(line: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bench::peer::packets::Decoder;
 
     fn heard(pieces: &[&[u8]]) -> Result<Vec<String>, String> {
-        let (mut nats, mut seen) = (Nats::default(), Vec::new());
+        let (mut nats, mut seen) = (Decoder::new(first), Vec::new());
         for piece in pieces {
             nats.push(piece, |heard| seen.push(heard.to_string()))?;
         }
@@ -95,7 +75,8 @@ mod tests {
     fn byte_by_byte_is_as_good_as_whole() {
         let bytes = b"INFO {\"a\":1}\r\nPONG\r\nMSG bench.t0 1 5\r\na\r\nbc\r\n+OK\r\n\
                       MSG x 2 reply.to 0\r\n\r\nPING\r\n";
-        let expected = ["nothing", "done", "payload a\r\nbc", "nothing", "payload ", "ping "];
+        let expected =
+            ["nothing", "done", "payload a\r\nbc", "nothing", "payload ", "ping PONG\r\n"];
         assert_eq!(heard(&[bytes]).unwrap(), expected);
         assert_eq!(heard(&bytes.chunks(1).collect::<Vec<_>>()).unwrap(), expected);
     }

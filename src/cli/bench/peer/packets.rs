@@ -1,5 +1,7 @@
 //! Packets out of bytes that come in any pieces.
 
+use crate::cli::bench::peer::feed::Heard;
+
 /// Bytes of one packet; more is not one of ours.
 const PACKET_BYTES_MAX: usize = 1024 * 1024;
 /// So many bytes are added to the beginning of a packet before it is looked at again.
@@ -48,6 +50,36 @@ impl Packets {
         }
         self.carry.extend_from_slice(bytes);
         Ok(())
+    }
+}
+
+/// What is at the front of some bytes, and its length, once it is complete.
+pub type First = fn(&[u8]) -> Result<Option<(Heard<'_>, usize)>, String>;
+
+/// Decoder of what a server says in packets.
+#[derive(Debug)]
+pub struct Decoder {
+    packets: Packets,
+    first: First,
+}
+
+impl Decoder {
+    /// Of the packets that `first` knows.
+    pub fn new(first: First) -> Self {
+        Self { packets: Packets::default(), first }
+    }
+
+    /// Hands on what `bytes` complete.
+    ///
+    /// # Errors
+    /// A sentence: the server refuses, or does not speak this.
+    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Heard<'_>)) -> Result<(), String> {
+        let Self { packets, first } = self;
+        packets.push(bytes, |bytes| {
+            let Some((heard, taken)) = first(bytes)? else { return Ok(0) };
+            each(heard);
+            Ok(taken)
+        })
     }
 }
 
