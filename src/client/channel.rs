@@ -2,6 +2,7 @@
 
 use crate::base::backoff::Backoff;
 use crate::base::id::Cid;
+use crate::base::reason::ChannelEnd;
 use crate::base::time::Instant;
 use crate::client::outbox::Outbox;
 use crate::wire::command::{Mode, OpenRequest};
@@ -63,6 +64,12 @@ impl Seat {
             Status::Open | Status::Refused | Status::Elsewhere => None,
         }
     }
+}
+
+/// Whether a channel that ended so is asked for again. `closed` without our asking: it ended while
+/// no document told of it, as it may when a session is found again.
+pub(crate) fn comes_back(end: ChannelEnd) -> bool {
+    matches!(end, ChannelEnd::Gone | ChannelEnd::Closed)
 }
 
 /// One channel.

@@ -5,7 +5,7 @@ use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, DocumentEnd, SendOutcome};
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
-use crate::client::channel::Status;
+use crate::client::channel::{Status, comes_back};
 use crate::client::document::{Phase, Purpose};
 use crate::client::event::{ChannelKey, Event, Failure, Fate, SendId, StreamId};
 use crate::client::leg::{LegId, Session};
@@ -289,6 +289,7 @@ impl Agent {
     pub(crate) fn end_channel(&mut self, key: ChannelKey) {
         let Some(channel) = self.channels.get_mut(&key) else { return };
         channel.over = true;
+        self.merge.end(key);
         self.names.remove(&channel.request.name);
         let fates = channel.outbox.end();
         self.sending.remove(&key);
@@ -342,10 +343,4 @@ impl Agent {
     pub(crate) fn random_below(&mut self, span: Span) -> Span {
         Span::from_nanos(self.random.below(span.as_nanos().saturating_add(1)))
     }
-}
-
-/// Whether a channel that ended so is asked for again. `closed` without our asking: it ended while
-/// no document told of it, as it may when a session is found again.
-fn comes_back(end: ChannelEnd) -> bool {
-    matches!(end, ChannelEnd::Gone | ChannelEnd::Closed)
 }

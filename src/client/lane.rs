@@ -1,11 +1,12 @@
 //! One channel as one document carries it, and what it holds back at a gap.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use crate::base::id::Offset;
+use crate::base::id::{Epoch, Offset};
 use crate::base::time::Instant;
 use crate::client::event::ChannelKey;
-use crate::client::track::{Item, Track};
+use crate::client::track::{From, Item, Sink, Track};
 use crate::wire::command::Position;
 
 /// Frames that wait behind a gap.
@@ -105,6 +106,73 @@ impl Lane {
             hold: None,
             kept: Kept::default(),
             over: false,
+        }
+    }
+
+    /// An `o` frame; `fresh`: the first frame of all.
+    pub(crate) fn open(
+        &mut self,
+        track: &mut Track,
+        from: From,
+        fresh: bool,
+        (ep, n, head): (Epoch, Offset, Offset),
+        sink: &mut Sink<'_>,
+    ) {
+        // What is missing before the place where a lane begins is told by that place itself, unless
+        // the consumer has no other.
+        let begins = fresh && track.place.is_some();
+        let before = self.place;
+        if before.ep != ep {
+            self.kept.take();
+        }
+        let unsaid = !fresh && before.n.0 == 0 && track.place == Some(before);
+        let from = From { unsaid, ..from };
+        self.jumped = (begins || before.ep != ep || before.n < n).then_some(n);
+        self.place = Position { ep, n };
+        self.life = track.life;
+        self.era = track.open(self.channel, from, (ep, n, head), sink);
+    }
+
+    /// A message.
+    pub(crate) fn message(
+        &mut self,
+        track: &mut Track,
+        n: Offset,
+        (snapshot, payload): (bool, Cow<'_, [u8]>),
+        sink: &mut Sink<'_>,
+    ) {
+        self.place.n = n;
+        let lives = self.life == track.life;
+        if lives && self.era == track.era {
+            return track.deliver(self.channel, self.place, (snapshot, payload), sink);
+        }
+        sink.counters.late += 1;
+        if lives {
+            self.kept.push(Item::Message { n, snapshot, payload }.into_owned());
+        }
+    }
+
+    /// A gap frame, to that place.
+    pub(crate) fn gap(
+        &mut self,
+        track: &mut Track,
+        from: From,
+        (to, missing): (Position, Option<u64>),
+        sink: &mut Sink<'_>,
+    ) {
+        let explained = self.jumped.take() == Some(to.n);
+        let here = self.place == to && !explained;
+        let leaves = self.place.ep != to.ep;
+        self.place = to;
+        if leaves {
+            // What it kept is of the epoch that it has left.
+            self.kept.take();
+        }
+        let lives = self.life == track.life;
+        if lives && (leaves || self.era == track.era) {
+            self.era = track.pass(self.channel, from, (to, missing, here), sink);
+        } else if lives {
+            self.kept.push(Item::Gap { ep: to.ep, n: to.n, missing });
         }
     }
 

@@ -30,6 +30,7 @@ use std::collections::HashMap;
 use crate::base::id::{Cid, Epoch, Offset};
 use crate::base::reason::ChannelEnd;
 use crate::base::time::Instant;
+use crate::client::channel::comes_back;
 use crate::client::event::{ChannelKey, Event, StreamId};
 use crate::client::lane::{Hold, Lane};
 use crate::client::track::{From, Item, LaneId, Sink, Track};
@@ -67,11 +68,18 @@ impl Merge {
 
     /// Forgets a track; frames for it are ignored from now on.
     pub fn remove(&mut self, channel: ChannelKey) {
-        let Some(track) = self.tracks.remove(&channel) else { return };
-        for id in &track.lanes {
+        self.end(channel);
+        self.tracks.remove(&channel);
+    }
+
+    /// A channel is over for good: what documents still bring of it, or hold, is nobody's.
+    pub fn end(&mut self, channel: ChannelKey) {
+        let Some(track) = self.tracks.get_mut(&channel) else { return };
+        let lanes = std::mem::take(&mut track.lanes);
+        for id in &lanes {
             self.lanes.remove(id);
         }
-        self.held.retain(|id| !track.lanes.contains(id));
+        self.held.retain(|id| !lanes.contains(id));
     }
 
     /// A document is asked for. It may still begin with an epoch that ends while it is on its way.
@@ -251,50 +259,13 @@ impl Merge {
         let fresh = std::mem::replace(&mut lane.fresh, false);
         match item {
             Item::Opened { ep, n, head } => {
-                // What is missing before the place where a lane begins is told by that place
-                // itself, unless the consumer has no other.
-                let begins = fresh && track.place.is_some();
-                let before = lane.place;
-                if before.ep != ep {
-                    lane.kept.take();
-                }
-                let unsaid = !fresh && before.n.0 == 0 && track.place == Some(before);
-                let from = From { unsaid, ..from };
-                lane.jumped = (begins || before.ep != ep || before.n < n).then_some(n);
-                lane.place = Position { ep, n };
-                lane.life = track.life;
-                lane.era = track.open(lane.channel, from, (ep, n, head), sink);
+                lane.open(track, from, fresh, (ep, n, head), sink);
             }
             Item::Message { n, snapshot, payload } => {
-                lane.place.n = n;
-                if lane.life != track.life {
-                    sink.counters.late += 1;
-                    return;
-                }
-                if lane.era != track.era {
-                    sink.counters.late += 1;
-                    let item = Item::Message { n, snapshot, payload };
-                    return lane.kept.push(item.into_owned());
-                }
-                let ep = lane.place.ep;
-                track.deliver(lane.channel, Position { ep, n }, (snapshot, payload), sink);
+                lane.message(track, n, (snapshot, payload), sink);
             }
             Item::Gap { ep, n, missing } => {
-                let to = Position { ep, n };
-                let explained = lane.jumped.take() == Some(n);
-                let here = lane.place == to && !explained;
-                let leaves = lane.place.ep != ep;
-                lane.place = to;
-                if leaves {
-                    // What it kept is of the epoch that it has left.
-                    lane.kept.take();
-                }
-                let lives = lane.life == track.life;
-                if lives && (leaves || lane.era == track.era) {
-                    lane.era = track.pass(lane.channel, from, (to, missing, here), sink);
-                } else if lives {
-                    lane.kept.push(Item::Gap { ep, n, missing });
-                }
+                lane.gap(track, from, (Position { ep, n }, missing), sink);
             }
             Item::Closed(_) => {}
         }
@@ -311,6 +282,9 @@ impl Merge {
             track.open = false;
             sink.events.push_back(Event::Closed { channel: lane.channel, end });
             sink.ended.push((lane.channel, end));
+            if !comes_back(end) {
+                self.end(lane.channel);
+            }
         }
     }
 

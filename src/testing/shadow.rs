@@ -73,6 +73,7 @@ impl Seen {
 
     fn opened(&mut self, ep: Epoch, n: Offset, head: Offset) {
         let topic = self.topic;
+        assert!(!self.over, "{topic}: opened at {n}, and the channel is over");
         assert!(head >= n, "{topic}: opened at {n} behind the head {head}");
         assert!(self.turning.is_none(), "{topic}: no gap after a new epoch");
         match self.place {
@@ -133,6 +134,7 @@ impl Seen {
 
     fn message(&mut self, at: At, folded: u64, payload: Vec<u8>) {
         let topic = self.topic;
+        assert!(!self.over, "{topic}: {at:?} of a channel that is over");
         assert!(self.turning.is_none(), "{topic}: no gap after a new epoch");
         let place = self.place.expect("a message comes after `Opened`");
         assert_eq!(at.0, place.0, "{topic}: another epoch without a gap");
