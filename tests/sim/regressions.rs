@@ -146,3 +146,10 @@ fn a_channel_that_no_server_has_ends() {
         Plan::new(seed).holds();
     }
 }
+
+/// A document that waited came to life again with a strict channel that had ended on the main
+/// server: messages followed the end, and then under the numbers of an epoch that was left.
+#[test]
+fn nothing_follows_the_end_of_a_channel() {
+    Plan::new(7_825).holds();
+}
