@@ -177,6 +177,9 @@ impl Agent {
     pub fn handle_timeout(&mut self, now: Instant) {
         let (merge, mut sink) = self.merging(now);
         merge.handle_timeout(&mut sink);
+        if !self.stopped {
+            self.watch(now);
+        }
         self.drive(now);
     }
 

@@ -3,8 +3,11 @@
 use crate::base::id::Offset;
 use crate::base::time::Instant;
 use crate::client::lane::Hold;
-use crate::client::merge::Merge;
+use crate::client::merge::{HOLD_BYTES_MAX, Merge};
 use crate::client::track::{Item, LaneId, Sink};
+
+/// Times that a lane in an epoch of its own waits, where another site leads the track.
+const APART_AFTER: u64 = 5;
 
 impl Merge {
     /// Whether `item` on lane `id` shows a gap that another lane may still fill.
@@ -40,55 +43,93 @@ impl Merge {
         }
     }
 
-    /// Ends the holds that need not wait any longer.
+    /// Lets go what need not wait any longer, one frame at a time: with each, what other lanes of
+    /// the channel hold may be the next, and none of it is passed over.
     pub(crate) fn settle(&mut self, sink: &mut Sink<'_>) {
         loop {
             self.deliver_kept(sink);
-            let Some(id) = self.next_release(sink.now) else { return };
-            self.held.retain(|held| *held != id);
-            self.release(id, sink);
+            let Some(due) = self.held.iter().find(|id| self.is_due(**id, sink.now)) else { return };
+            let mut next = Some(*due);
+            while let Some(due) = next {
+                let id = self.narrowest(due);
+                let channel = self.lanes.get(&id).map(|lane| lane.channel);
+                self.release(id, sink);
+                self.deliver_kept(sink);
+                let track = channel.and_then(|channel| self.tracks.get(&channel));
+                let mut lanes = track.iter().flat_map(|track| &track.lanes);
+                next = lanes.find(|id| self.is_due(**id, sink.now)).copied();
+            }
         }
     }
 
-    fn next_release(&self, now: Instant) -> Option<LaneId> {
-        let is_due = |id: &&LaneId| {
-            let hold = self.lanes.get(id).and_then(|lane| lane.hold.as_ref());
-            hold.is_none_or(|hold| {
-                hold.until <= now || !hold.items.front().is_some_and(|i| self.must_wait(**id, i))
-            })
+    /// Whether the first frame that the lane holds need not wait any longer.
+    fn is_due(&self, id: LaneId, now: Instant) -> bool {
+        let hold = self.lanes.get(&id).and_then(|lane| lane.hold.as_ref());
+        hold.is_some_and(|hold| {
+            hold.until <= now || !hold.items.front().is_some_and(|item| self.must_wait(id, item))
+        })
+    }
+
+    /// The lane whose frame goes before that of lane `due`: what it holds is in hand, and must not
+    /// be passed over.
+    fn narrowest(&self, due: LaneId) -> LaneId {
+        let Some((track, place)) = self.lanes.get(&due).and_then(|lane| {
+            let track = self.tracks.get(&lane.channel)?;
+            Some((track, track.place?))
+        }) else {
+            return due;
         };
-        let due = self.held.iter().find(is_due)?;
-        let Some(lane) = self.lanes.get(due) else { return Some(*due) };
-        let Some(track) = self.tracks.get(&lane.channel) else { return Some(*due) };
-        // What another lane holds before it is in hand, and must not be passed over.
-        let held = self.held.iter().filter_map(|id| Some((id, self.lanes.get(id)?)));
+        let held = track.lanes.iter().filter_map(|id| Some((id, self.lanes.get(id)?)));
         let first = held
-            .filter(|(_, other)| other.channel == lane.channel && other.life == track.life)
-            .filter(|(_, other)| track.place.is_some_and(|place| place.ep == other.reach().ep))
-            .min_by_key(|(_, other)| other.reach().n);
-        Some(first.map_or(*due, |(id, _)| *id))
+            .filter(|(_, lane)| lane.hold.is_some() && lane.life == track.life)
+            .filter(|(_, lane)| lane.reach().ep == place.ep)
+            .min_by_key(|(_, lane)| lane.reach().n);
+        first.map_or(due, |(id, _)| *id)
     }
 
+    /// Lets go the first frame that the lane holds.
     fn release(&mut self, id: LaneId, sink: &mut Sink<'_>) {
-        let hold = self.lanes.get_mut(&id).and_then(|lane| lane.hold.take());
-        let mut items = hold.map(|hold| hold.items).unwrap_or_default();
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(mut hold) = lane.hold.take() else { return };
+        let Some(first) = hold.items.pop_front() else { return };
         let gaps = sink.counters.gaps;
-        if items.front().is_some_and(|first| self.will_stand_apart(id, first, sink.now)) {
-            return self.set_apart(id, items, sink);
+        if self.will_stand_apart(id, &first, sink.now) {
+            self.held.retain(|held| *held != id);
+            hold.items.push_front(first);
+            return self.set_apart(id, hold.items, sink);
         }
-        if let Some(first) = items.pop_front() {
-            self.apply(id, first, sink);
-        }
-        if sink.counters.gaps == gaps {
+        hold.bytes -= first.bytes();
+        self.apply(id, first, sink);
+        if hold.at_gap && sink.counters.gaps == gaps {
             sink.counters.gaps_healed += 1;
         }
-        for item in items {
-            self.take(id, item, sink);
+        self.hold_rest(id, hold, sink);
+    }
+
+    /// What came behind a frame that was let go: its first waits as it would if it came now.
+    fn hold_rest(&mut self, id: LaneId, mut hold: Hold, sink: &mut Sink<'_>) {
+        if let Some(first) = hold.items.front() {
+            hold.at_gap = self.must_wait(id, first);
+            if hold.at_gap && hold.bytes <= HOLD_BYTES_MAX {
+                hold.until = self.patience(id, first, sink);
+            }
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.hold = Some(hold);
+                return;
+            }
         }
-        if self.lanes.get(&id).is_some_and(|lane| lane.over && lane.hold.is_none())
+        self.held.retain(|held| *held != id);
+        if self.lanes.get(&id).is_some_and(|lane| lane.over)
             && let Some(lane) = self.forget_lane(id)
         {
             self.rejoin(lane.channel, sink);
         }
+    }
+
+    /// Until when a frame waits that shows a gap.
+    pub(crate) fn patience(&self, id: LaneId, item: &Item<'_>, sink: &Sink<'_>) -> Instant {
+        // Whether the other site still lives is known when it was silent for the drop time.
+        let apart = self.will_stand_apart(id, item, sink.now);
+        sink.now + sink.hold_for.times(if apart { APART_AFTER } else { 1 })
     }
 }

@@ -14,7 +14,9 @@ use crate::wire::command::Position;
 pub(crate) struct Hold {
     /// The gap is declared at this moment at the latest.
     pub(crate) until: Instant,
-    /// Never empty; the first is the one that showed the gap.
+    /// Whether the first frame shows a gap, and does not just come behind one that did.
+    pub(crate) at_gap: bool,
+    /// Never empty; the first is the one that is let go next.
     pub(crate) items: VecDeque<Item<'static>>,
     /// The memory they take.
     pub(crate) bytes: usize,

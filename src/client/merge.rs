@@ -39,9 +39,6 @@ use crate::wire::command::Position;
 /// Bytes of payload that a lane may hold back; beyond, the gap is declared at once.
 pub const HOLD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Times that a lane in an epoch of its own waits, where another site leads the track.
-const APART_AFTER: u64 = 5;
-
 /// The merging of all lanes of one client.
 #[derive(Debug, Default)]
 pub struct Merge {
@@ -216,11 +213,10 @@ impl Merge {
             hold.items.push_back(item.into_owned());
         } else if waits {
             let bytes = item.bytes();
-            // Whether the other site still lives is known when it was silent for the drop time.
-            let apart = self.will_stand_apart(id, &item, sink.now);
-            let until = sink.now + sink.hold_for.times(if apart { APART_AFTER } else { 1 });
+            let until = self.patience(id, &item, sink);
             let Some(lane) = self.lanes.get_mut(&id) else { return };
-            lane.hold = Some(Hold { until, items: [item.into_owned()].into(), bytes });
+            let items = [item.into_owned()].into();
+            lane.hold = Some(Hold { until, at_gap: true, items, bytes });
             self.held.push(id);
         } else {
             self.apply(id, item, sink);

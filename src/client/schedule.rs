@@ -19,7 +19,6 @@ impl Agent {
         if self.stopped {
             return;
         }
-        self.watch(now);
         self.retire(now);
         self.arrange(now);
         for id in self.leg_ids() {
@@ -194,8 +193,9 @@ impl Agent {
         }
     }
 
-    /// Warns about documents that are silent, and abandons those that are so for too long.
-    fn watch(&mut self, now: Instant) {
+    /// Warns about documents that are silent, and abandons those that are so for too long. Not
+    /// after other inputs: what has come late, but is there, is read first.
+    pub(crate) fn watch(&mut self, now: Instant) {
         let settings = &self.settings;
         for document in &mut self.documents {
             if document.warn_at(settings).is_some_and(|at| at <= now) {

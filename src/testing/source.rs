@@ -32,6 +32,8 @@ struct Topic {
 /// How far a server has come with a topic.
 #[derive(Clone, Copy, Debug, Default)]
 struct Front {
+    /// The first item that this life of the server was given, or will be.
+    first: usize,
     /// The next item to give; those before were taken.
     next: usize,
     /// Whether it is on its way.
@@ -117,7 +119,7 @@ impl Source {
             let Some(last) = front.next.checked_sub(1).filter(|_| about.numbers) else { continue };
             let item = last - random.below(last.min(3) as u64 + 1) as usize;
             let (at, payload) = &about.items[item];
-            if at.0 != about.items[last].0.0 {
+            if item < front.first || at.0 != about.items[last].0.0 {
                 continue;
             }
             let bytes = numbered(about.name, *at, payload, &mut self.random);
@@ -139,7 +141,7 @@ impl Source {
         self.cut(site);
         for (topic, about) in self.topics.iter().enumerate() {
             let next = about.items.len().saturating_sub(again as usize);
-            self.fronts.insert((topic, site.index), Front { next, asked: false });
+            self.fronts.insert((topic, site.index), Front { first: next, next, asked: false });
         }
     }
 

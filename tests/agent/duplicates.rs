@@ -337,3 +337,21 @@ fn what_a_late_document_has_kept_is_of_the_epoch_it_was_in() {
         assert_eq!(desk.take(), ["opened 1 e3:0 0", "gap 1 e3:0", "1:1 X"]);
     });
 }
+
+#[test]
+fn what_another_document_holds_is_not_passed_over_by_a_change_of_epoch() {
+    both(|whole| {
+        let (mut desk, streams) = desk(2, whole);
+        desk.feed(streams[0], "<p c=9 n=1>a\n<p c=9 n=5>e\n");
+        desk.wait(100);
+        let queue = "<p c=9 n=3>c\n<p c=9 n=4>d\n<p o c=9 u=a/b ep=e2 n=0 head=0>\n<p c=9 n=1>x\n";
+        desk.feed(streams[1], queue);
+        assert_eq!(desk.take(), ["1:1 a"], "the third document may bring what is missing");
+        desk.wait(950);
+        let within = ["gap 1 e1:2 1", "1:3 c", "1:4 d", "1:5 e"];
+        assert_eq!(
+            desk.take(),
+            [&within[..], &["opened 1 e2:0 0", "gap 1 e2:0", "1:1 x"]].concat()
+        );
+    });
+}

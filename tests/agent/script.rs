@@ -3,6 +3,7 @@
 use ahm::base::id::{Epoch, Offset};
 use ahm::base::time::Span;
 use ahm::client::event::{ChannelKey, Fate, Output, SendId, StreamId, StreamState, parse_topic};
+use ahm::client::settings::Settings;
 use ahm::wire::command::{Mode, OpenRequest, Position};
 
 use crate::desk::{Desk, IDENTITY, both};
@@ -198,6 +199,21 @@ fn a_lost_session_is_replaced_and_every_channel_goes_on_where_it_was() {
             let told = ["live", "session 9.1 true", "opened 1 e2:0 1", "gap 1 e2:0", "1:1 z"];
             assert_eq!(desk.take(), told);
         }
+    });
+}
+
+/// What has come was read before anything was given up: the server may not have it any more.
+#[test]
+fn a_document_that_comes_at_its_last_moment_is_read() {
+    both(|whole| {
+        let mut desk = Desk::new(whole);
+        desk.subscribe("a/b", Mode::Queue);
+        let (stream, _) = desk.stream();
+        desk.now += Settings::default().connect_timeout;
+        desk.begin(stream, IDENTITY);
+        desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=0 head=0>\n<p c=9 n=1>one\n");
+        desk.wait(1);
+        assert_eq!(desk.take()[2..], ["session 7.1 true", "opened 1 e1:0 0", "1:1 one"]);
     });
 }
 

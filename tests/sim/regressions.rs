@@ -153,3 +153,24 @@ fn a_channel_that_no_server_has_ends() {
 fn nothing_follows_the_end_of_a_channel() {
     Plan::new(7_825).holds();
 }
+
+/// Two documents waited with long queues, and one was let go as a whole, through changes of epoch:
+/// what the other held before them was passed over, and told as missing.
+#[test]
+fn what_waits_is_let_go_message_by_message() {
+    Plan::new(7_738).holds();
+}
+
+/// A document that came at the last moment was given up unread, and what it had brought was soon
+/// nowhere else.
+#[test]
+fn what_has_come_late_is_read_first() {
+    Plan::new(7_842).holds();
+}
+
+/// The world's own mistake: a message that only a former process of the server had was given again,
+/// and began an epoch that was over.
+#[test]
+fn only_what_a_server_has_is_given_to_it_again() {
+    Plan::new(7_053).holds();
+}
