@@ -120,12 +120,16 @@ impl Hub {
         self.openings.get_mut(ask)
     }
 
-    /// The channel was closed, or its session ended, before the home has ruled.
-    pub(crate) fn call_off(&mut self, ask: Key) {
+    /// The channel was closed, or its session has ended, before the home has ruled: only the latter
+    /// is worth another try.
+    pub(crate) fn call_off(&mut self, ask: Key, ended: bool) {
         let Some(opening) = self.openings.remove(ask) else { return };
+        let (code, detail) = match ended {
+            true => (ErrorCode::NoSession, "the session ended before the channel was open"),
+            false => (ErrorCode::NoChannel, "the channel was closed before it was open"),
+        };
         for reply in opening.replies {
-            let detail = "the channel was closed before it was open";
-            self.give(reply, Answer::error(ErrorCode::NoChannel, detail));
+            self.give(reply, Answer::error(code, detail));
         }
     }
 

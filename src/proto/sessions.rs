@@ -101,7 +101,7 @@ impl Hub {
         self.forget_held(session_key, cid);
         match state {
             ChannelState::Open(topic) => self.release_topic(topic),
-            ChannelState::Opening(ask) => self.call_off(ask),
+            ChannelState::Opening(ask) => self.call_off(ask, false),
             ChannelState::Vacant => {}
         }
     }
@@ -138,6 +138,11 @@ impl Hub {
         }
         let channels = self.sessions.get(session_key).map_or(0, |session| session.channels.len());
         for index in 0..channels {
+            let channel =
+                self.sessions.get(session_key).map(|session| session.channels[index].state);
+            if let Some(ChannelState::Opening(ask)) = channel {
+                self.call_off(ask, true);
+            }
             self.vacate(session_key, index);
         }
         for &slot in &slots {

@@ -174,3 +174,10 @@ fn what_has_come_late_is_read_first() {
 fn only_what_a_server_has_is_given_to_it_again() {
     Plan::new(7_053).holds();
 }
+
+/// A session ended while a channel of it waited for the home, and the client was told that there
+/// was no channel: it did not ask again.
+#[test]
+fn an_open_that_the_end_of_its_session_called_off_is_tried_again() {
+    Plan::new(9_338).holds();
+}
