@@ -266,7 +266,7 @@ impl Merge {
             Item::Closed(_) => {}
         }
         if track.era != era {
-            self.gather(channel);
+            self.turned(channel, sink);
         }
     }
 

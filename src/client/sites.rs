@@ -97,6 +97,21 @@ impl Merge {
         }
     }
 
+    /// The track has come to another epoch. What waited there for the others to follow waits at a
+    /// gap now, if at all, which those who have followed may only just have begun to fill.
+    pub(crate) fn turned(&mut self, channel: ChannelKey, sink: &Sink<'_>) {
+        self.gather(channel);
+        let Some(track) = self.tracks.get(&channel) else { return };
+        let place = track.place;
+        for id in &track.lanes {
+            let Some(lane) = self.lanes.get_mut(id) else { continue };
+            let here = place.is_some_and(|place| place.ep == lane.reach().ep);
+            if let Some(hold) = lane.hold.as_mut().filter(|_| here) {
+                hold.until = hold.until.max(sink.now + sink.hold_for);
+            }
+        }
+    }
+
     /// The main session is another from now on: what it numbers for itself is followed, since it is
     /// there that the consumer's sends are heard. Whether it numbers for itself shows after a
     /// while.
@@ -138,7 +153,7 @@ impl Merge {
         if let Some(track) = self.tracks.get_mut(&channel) {
             track.turn(channel, newest, (at.ep, at.n, at.n), sink);
         }
-        self.gather(channel);
+        self.turned(channel, sink);
     }
 
     /// Whether a lane that is, or wants to be, in epoch `ep` finds the track in another one, in

@@ -44,7 +44,10 @@ struct Local {
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     index: u64,
+    /// Of all up to this one.
     bytes: u64,
+    /// Of this one.
+    size: u64,
     at: Instant,
 }
 
@@ -59,15 +62,28 @@ struct Given {
 
 impl Given {
     fn add(&mut self, payload: &[u8], at: Instant) -> Kept {
+        let size = payload.len() as u64 * 5 + OVERHEAD;
         self.count += 1;
-        self.bytes += payload.len() as u64 * 5 + OVERHEAD;
-        Kept { index: self.count, bytes: self.bytes, at }
+        self.bytes += size;
+        Kept { index: self.count, bytes: self.bytes, size, at }
+    }
+
+    /// How many messages, of how many bytes, may have come after one. Where the server numbers,
+    /// that is in the order in which they arrived, and not all places are known yet.
+    fn after(&self, at: At, kept: &Kept, local: bool) -> (u64, u64) {
+        if !local {
+            return (self.count - kept.index, self.bytes - kept.bytes);
+        }
+        let before = self.places.range((at.0, 0)..=at);
+        before.fold((self.count, self.bytes), |(count, bytes), (_, kept)| {
+            (count - 1, bytes - kept.size)
+        })
     }
 
     /// Whether the bounds of the history cannot have passed a message.
-    fn must_keep(&self, kept: &Kept, history: &History, now: Instant) -> bool {
-        let counted = self.count - kept.index >= u64::from(history.messages_max);
-        let heavy = self.bytes - kept.bytes >= u64::from(history.bytes_max);
+    fn must_keep(kept: &Kept, (count, bytes): (u64, u64), history: &History, now: Instant) -> bool {
+        let counted = count >= u64::from(history.messages_max);
+        let heavy = bytes >= u64::from(history.bytes_max);
         let aged = now.since(kept.at) + SLACK > history.age_max;
         !(counted || heavy || aged)
     }
@@ -182,12 +198,17 @@ impl Ledger {
             let Some(given) = self.given.get(&(topic.to_string(), *life)) else { continue };
             let site = &self.sites[life.0];
             match given.places.get(&(ep, last)) {
-                Some(kept) if !given.must_keep(kept, &site.history, site.now) => return,
-                Some(kept) => why.push(format!(
-                    "{life:?} must keep it: given {} ago, {} after it",
-                    site.now.since(kept.at),
-                    given.count - kept.index
-                )),
+                Some(kept) => {
+                    let after = given.after((ep, last), kept, owner.is_some());
+                    if !Given::must_keep(kept, after, &site.history, site.now) {
+                        return;
+                    }
+                    why.push(format!(
+                        "{life:?} must keep it: given {} ago, {} after it",
+                        site.now.since(kept.at),
+                        after.0
+                    ));
+                }
                 None => {
                     let mut later = given.places.range((ep, last + 1)..=(ep, u64::MAX));
                     if later.next().is_some() {

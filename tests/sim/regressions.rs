@@ -181,3 +181,17 @@ fn only_what_a_server_has_is_given_to_it_again() {
 fn an_open_that_the_end_of_its_session_called_off_is_tried_again() {
     Plan::new(9_338).holds();
 }
+
+/// A document waited for the others to follow it into an epoch, and when one had, it gave up at
+/// once what that one was about to bring.
+#[test]
+fn what_waited_for_a_change_of_epoch_waits_anew_at_a_gap() {
+    Plan::new(11_385).holds();
+}
+
+/// The world's own mistake: it took the order of publishing for that of a server which numbers, of
+/// whose publisher a connection was cut.
+#[test]
+fn what_overtook_a_message_does_not_push_it_out() {
+    Plan::new(14_947).holds();
+}
