@@ -242,13 +242,16 @@ impl Hub {
     pub fn handle_writable(&mut self, conn: ConnKey, now: Instant) {
         self.now = now;
         let Some(connection) = self.conns.get_mut(conn) else { return };
-        connection.blocked = false;
+        // The first edge of every connection says so too, and more than one may.
+        let mut blocked = std::mem::take(&mut connection.blocked);
         if let Phase::Stream(slot) = connection.phase
             && let Some(document) = self.documents.at_mut(slot)
         {
-            document.blocked = false;
+            blocked |= std::mem::take(&mut document.blocked);
         }
-        self.name(conn);
+        if blocked {
+            self.name(conn);
+        }
     }
 
     /// Another shard, or another thread, has sent something.

@@ -102,8 +102,12 @@ impl Builder {
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
-        let public = bind_all(&self.config.listen, shards)?;
-        let private = bind_all(&self.config.private_listen, shards)?;
+        let patience = settings.first_patience();
+        let public = bind_all(&self.config.listen, shards, |address| {
+            Listener::bind_for_documents(address, BACKLOG, patience)
+        })?;
+        let bind = |address| Listener::bind(address, BACKLOG);
+        let private = bind_all(&self.config.private_listen, shards, bind)?;
         let (senders, parts): (Vec<_>, Vec<_>) = (0..shards)
             .map(|_| make_mailbox())
             .collect::<io::Result<Vec<_>>>()?
@@ -134,7 +138,7 @@ impl Builder {
             });
             let peers = senders.clone();
             let occupied = occupied.clone();
-            let parts = Parts { hub, clock, poller, mail, peers, listeners, occupied };
+            let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
             let shard = Shard::new(parts)?;
             let running = running.one();
             let pinned = self.config.pin;
@@ -189,7 +193,11 @@ struct Bound {
 }
 
 /// Binds each address once for every shard; port 0 becomes the same free port on all.
-fn bind_all(addresses: &[SocketAddr], shards: u8) -> io::Result<Bound> {
+fn bind_all(
+    addresses: &[SocketAddr],
+    shards: u8,
+    bind: impl Fn(SocketAddr) -> io::Result<Listener>,
+) -> io::Result<Bound> {
     let mut bound =
         Bound { addrs: Vec::new(), by_shard: (0..shards).map(|_| Vec::new()).collect() };
     for &wanted in addresses {
@@ -199,7 +207,7 @@ fn bind_all(addresses: &[SocketAddr], shards: u8) -> io::Result<Bound> {
         }
         let mut address = wanted;
         for listeners in &mut bound.by_shard {
-            let listener = Listener::bind(address, BACKLOG).map_err(named)?;
+            let listener = bind(address).map_err(named)?;
             address = listener.local_addr().map_err(named)?;
             listeners.push(listener);
         }

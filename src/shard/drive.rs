@@ -67,21 +67,25 @@ impl Shard {
     }
 
     fn become_document(&mut self, conn: ConnKey, millis: u32) {
+        let first = self.first_patience;
         let Some(wire) = self.wires.get(conn) else { return };
         let patience = Span::from_millis(u64::from(millis));
-        let set = wire.transport.as_document().and_then(|()| {
-            // Finds half-open connections while bytes are on the way; heartbeats see to it that
-            // they are.
-            wire.transport.set_user_timeout(patience)
-        });
-        if let Err(error) = set {
+        if wire.inherits && patience == first {
+            return;
+        }
+        wire.inherits = false;
+        // Finds half-open connections while bytes are on the way; heartbeats see to it that they
+        // are.
+        if let Err(error) = wire.transport.set_user_timeout(patience) {
             log::debug!("socket options: {error}");
         }
     }
 
     /// Keeps an accepted or arrived socket and has its edges reported.
-    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door) {
+    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door, fresh: bool) {
         let wire = self.wires.insert(conn, transport, door == Door::Private);
+        // What has come from another shard may have carried a document there.
+        wire.inherits &= fresh;
         if let Err(error) = wire.transport.register(self.poller.registry(), token_of(conn)) {
             log::warn!("register: {error}");
             self.hub.handle_failed(conn, self.now);
@@ -90,7 +94,7 @@ impl Shard {
 
     pub(crate) fn take_arrival(&mut self, transport: Transport, traveller: Traveller) {
         if let Some(conn) = self.hub.handle_arrived(traveller, self.now) {
-            self.keep(conn, transport, Door::Public);
+            self.keep(conn, transport, Door::Public, false);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender};
-use crate::shard::wires::{Wire, Wires, conn_of};
+use crate::shard::wires::{Input, Wire, Wires, conn_of};
 
 /// The waker's token; listeners have those below it, connections all others.
 pub const MAIL: Token = Token(usize::MAX);
@@ -73,6 +73,8 @@ pub struct Shard {
     pub(crate) leaving: Leaving,
     /// When a listener that failed to accept is tried again.
     accept_at: Option<Instant>,
+    /// What TCP's patience is with the connections that the public listeners accept.
+    pub(crate) first_patience: Span,
     longest_turn: Span,
 }
 
@@ -108,6 +110,8 @@ pub struct Parts {
     pub peers: Vec<Sender<Mail>>,
     /// What it listens on.
     pub listeners: Vec<(Listener, Door)>,
+    /// What TCP's patience is with the connections that the public listeners accept.
+    pub patience: Span,
     /// Common to all shards.
     pub occupied: Occupied,
 }
@@ -126,6 +130,7 @@ impl Shard {
             doors.push(Entrance { listener, door, waiting: true, closing: false });
         }
         Ok(Self {
+            first_patience: parts.patience,
             hub: parts.hub,
             poller: parts.poller,
             wires: Wires::default(),
@@ -231,7 +236,7 @@ impl Shard {
                 hub.handle_writable(conn, *now);
             }
             if ready.readable {
-                wire.readable = true;
+                wire.input = wire.input.max(if ready.closed { Input::End } else { Input::Bytes });
                 if !wire.queued {
                     wire.queued = true;
                     to_read.push(conn, wire.publisher);
@@ -283,7 +288,8 @@ impl Shard {
                 Ok(Some((transport, peer))) => {
                     let door = entrance.door;
                     if let Some(conn) = self.hub.handle_accepted(peer, door, self.now) {
-                        self.keep(conn, transport, door);
+                        self.keep(conn, transport, door, true);
+                        self.try_to_read(conn);
                     }
                 }
                 Ok(None) => entrance.waiting = false,
@@ -310,14 +316,21 @@ impl Shard {
             let Some(wire) = self.wires.get(conn) else { return };
             match wire.transport.read(&mut self.buffer) {
                 Io::Bytes(count) => {
+                    let all = count < self.buffer.len() && wire.input == Input::Bytes;
+                    if all {
+                        wire.input = Input::None;
+                    }
                     self.hub.handle_received(conn, &self.buffer[..count], self.now);
+                    if all {
+                        return;
+                    }
                 }
                 Io::Blocked => {
-                    wire.readable = false;
+                    wire.input = Input::None;
                     return;
                 }
                 Io::Closed => {
-                    wire.readable = false;
+                    wire.input = Input::None;
                     return self.hub.handle_peer_closed(conn, self.now);
                 }
                 Io::Failed(error) => {
@@ -328,10 +341,19 @@ impl Shard {
         self.queue_read(conn);
     }
 
+    /// Has a connection read in this turn that was just accepted: whoever had to wait for that has
+    /// mostly sent its request meanwhile.
+    fn try_to_read(&mut self, conn: ConnKey) {
+        if let Some(wire) = self.wires.get(conn) {
+            wire.input = Input::Bytes;
+            self.queue_read(conn);
+        }
+    }
+
     /// Queues a connection to be read in the next turn.
     pub(crate) fn queue_read(&mut self, conn: ConnKey) {
         let Some(wire) = self.wires.get(conn) else { return };
-        if wire.readable && !wire.queued {
+        if wire.input != Input::None && !wire.queued {
             wire.queued = true;
             self.to_read.push(conn, wire.publisher);
         }
