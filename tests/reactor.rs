@@ -269,6 +269,20 @@ fn shards_share_a_port_and_a_stranger_is_told() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn room_for_descriptors_is_made_at_once() {
+    let room = rlimit::make_room(3_000).unwrap();
+    assert!(room > 0);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+    let size: u64 = size.trim().parse().unwrap();
+    assert!(size >= room, "room for {size}, not {room}");
+    assert_eq!(rlimit::make_room(0).unwrap(), 0);
+    let soft = rlimit::open_files().unwrap().soft;
+    assert_eq!(rlimit::make_room(u64::MAX).unwrap(), soft.min(i32::MAX as u64));
+}
+
 const CHILD: &str = "AHM_TEST_CHILD";
 
 /// Runs in a process of its own, since the limit on descriptors holds for all threads.

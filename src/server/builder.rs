@@ -34,6 +34,9 @@ use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 4_096;
 
+/// Descriptors beside those of connections, about.
+const BESIDE: usize = 64;
+
 /// Makes a server.
 ///
 /// ```
@@ -93,10 +96,8 @@ impl Builder {
     ///
     /// When an address cannot be bound, or the process has no descriptor or thread left.
     pub fn start(self) -> io::Result<Server> {
-        if let Err(error) = rlimit::raise_open_files() {
-            log::warn!("the limit of open files stays as it is: {error}");
-        }
         let shards = count_shards(self.config.shards);
+        prepare_descriptors(self.config.protocol.connections_max, shards);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(no_entropy)?;
         let clock = Clock::start();
@@ -214,6 +215,17 @@ fn bind_all(
         bound.addrs.push(address);
     }
     Ok(bound)
+}
+
+/// Lets the process have as many descriptors as it may, and room for those of all connections.
+fn prepare_descriptors(connections_max: usize, shards: u8) {
+    if let Err(error) = rlimit::raise_open_files() {
+        log::warn!("the limit of open files stays as it is: {error}");
+    }
+    let connections = connections_max.saturating_mul(usize::from(shards));
+    if let Err(error) = rlimit::make_room(connections.saturating_add(BESIDE) as u64) {
+        log::warn!("room for descriptors is made as it is needed: {error}");
+    }
 }
 
 fn no_entropy(error: getrandom::Error) -> io::Error {
