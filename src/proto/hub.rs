@@ -20,6 +20,7 @@ use crate::proto::connection::{Connection, Door, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
 use crate::proto::follow::Lane;
+use crate::proto::head::CommonHead;
 use crate::proto::home::Homes;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
@@ -107,6 +108,7 @@ pub struct Hub {
     /// writes.
     pub(crate) read_out: Vec<(u32, bool)>,
     pub(crate) scratch: Scratch,
+    pub(crate) common_head: CommonHead,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
@@ -154,6 +156,7 @@ impl Hub {
             touched: Vec::new(),
             read_out: Vec::new(),
             scratch: Scratch::default(),
+            common_head: CommonHead::default(),
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod document;
 pub mod exchange;
 pub mod follow;
+pub mod head;
 pub mod history;
 pub mod home;
 pub mod hub;

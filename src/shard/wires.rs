@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_wire_stays_small() {
-        assert_eq!(size_of::<Option<Wire>>(), 12);
+        assert_eq!(size_of::<Option<Wire>>(), size_of::<Transport>() + 8);
     }
 
     #[test]
