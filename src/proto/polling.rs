@@ -41,7 +41,10 @@ impl Hub {
             }
             if let Some(parcel) = self.own_mail.pop_front() {
                 self.take_parcel(parcel);
-            } else if !self.settle() && !(goes_on() && self.wake_some()) {
+                continue;
+            }
+            let more = self.settle() || (self.is_waking() && goes_on() && self.wake_some());
+            if !more {
                 return None;
             }
         }

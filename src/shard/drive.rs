@@ -13,9 +13,12 @@ use crate::shard::turn::Shard;
 use crate::shard::wires::token_of;
 
 impl Shard {
-    /// 5. Drains the core's outputs to the end.
-    pub(crate) fn drain(&mut self) {
-        while let Some(output) = self.hub.poll_output() {
+    /// Step 5 of a turn: drains the core's outputs to the end. Only readers that are to be told of
+    /// something new may have to wait for the next turn.
+    pub(crate) fn drain(&mut self, waking: Span) {
+        let (mut budget, clock) = (self.budget(waking), self.clock);
+        let mut goes_on = || !budget.is_spent(|| clock.now());
+        while let Some(output) = self.hub.poll_output_while(&mut goes_on) {
             match output {
                 Output::Send(conn) => self.to_write.push_back(conn),
                 Output::Receive(conn) => self.queue_read(conn),
