@@ -15,8 +15,10 @@ use std::time::Instant;
 use ahm::base::limits::{CHUNK_BYTES_MAX, COPY_BYTES_MAX, SLICES_MAX};
 use ahm::reactor::transport::{Io, Transport};
 
-const SIZES: [usize; 15] =
-    [64, 128, 256, 512, 768, 1_024, 1_536, 2_048, 2_560, 3_072, 4_096, 5_120, 6_144, 7_168, 8_192];
+const SIZES: [usize; 18] = [
+    64, 128, 256, 512, 768, 1_024, 1_536, 2_048, 2_560, 3_072, 4_096, 5_120, 6_144, 7_168, 8_192,
+    12_288, 16_384, 24_576,
+];
 const COUNTS: [usize; 3] = [1, 4, 16];
 /// Writes of one bout; all of them fit into the socket's buffers.
 const WRITES: usize = 16;
