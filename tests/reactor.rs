@@ -10,10 +10,10 @@ use std::process::Command;
 use ahm::base::time::{Instant, Span};
 use ahm::reactor::clock::Clock;
 use ahm::reactor::dialer;
-use ahm::reactor::listener::Listener;
+use ahm::reactor::listener::{DOCUMENT_UNSENT_BYTES, Listener};
 use ahm::reactor::poller::{Poller, Ready};
 use ahm::reactor::rlimit;
-use ahm::reactor::transport::{DOCUMENT_UNSENT_BYTES, Io, Transport};
+use ahm::reactor::transport::{Io, Transport};
 use mio::Token;
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -40,7 +40,11 @@ fn wait<T>(poller: &mut Poller, mut attempt: impl FnMut(&[Ready]) -> Option<T>) 
 }
 
 fn listen(poller: &Poller, address: &str) -> (Listener, SocketAddr) {
-    let mut listener = Listener::bind(address.parse().unwrap(), 128).unwrap();
+    let listener = Listener::bind(address.parse().unwrap(), 128).unwrap();
+    registered(poller, listener)
+}
+
+fn registered(poller: &Poller, mut listener: Listener) -> (Listener, SocketAddr) {
     listener.register(poller.registry(), LISTENER).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
@@ -48,7 +52,14 @@ fn listen(poller: &Poller, address: &str) -> (Listener, SocketAddr) {
 
 /// The server's side, registered, of a connection whose client is a plain blocking socket.
 fn pair(poller: &mut Poller, address: &str) -> (Transport, TcpStream) {
-    let (mut listener, address) = listen(poller, address);
+    let listener = listen(poller, address);
+    accepted(poller, listener)
+}
+
+fn accepted(
+    poller: &mut Poller,
+    (mut listener, address): (Listener, SocketAddr),
+) -> (Transport, TcpStream) {
     let client = TcpStream::connect(address).unwrap();
     let (mut server, peer) = wait(poller, |_| listener.accept().unwrap());
     assert_eq!(peer, client.local_addr().unwrap());
@@ -102,18 +113,42 @@ fn bytes_go_both_ways_between_dialer_and_listener() {
 }
 
 #[test]
+fn a_connection_comes_from_the_address_it_is_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let connect = |source: &str| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        dialer::bind_source(&socket, source.parse().unwrap()).unwrap();
+        socket.connect(&peer.into()).unwrap();
+        let own = socket.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(listener.accept().unwrap().1, own);
+        own.ip().to_string()
+    };
+    assert_eq!(connect("127.0.0.2"), "127.0.0.2");
+    assert_eq!(connect("127.0.0.3"), "127.0.0.3");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let error = dialer::bind_source(&socket, "192.0.2.1".parse().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
+}
+
+#[test]
 fn a_document_is_blocked_early_and_an_edge_tells_of_room() {
     let mut poller = Poller::new(16).unwrap();
-    let (mut server, mut client) = pair(&mut poller, "127.0.0.1:0");
-    server.as_document().unwrap();
-    server.set_user_timeout(Span::from_millis(60_000)).unwrap();
+    let (address, patience) = ("127.0.0.1:0".parse().unwrap(), Span::from_secs(60));
+    let listener = Listener::bind_for_documents(address, 8, patience).unwrap();
+    let listener = registered(&poller, listener);
+    let (mut server, mut client) = accepted(&mut poller, listener);
+    let seconds = |server: &Transport| {
+        let Transport::Plain(stream) = server;
+        SockRef::from(stream).tcp_user_timeout().unwrap().unwrap().as_secs()
+    };
     {
         let Transport::Plain(stream) = &server;
-        let socket = SockRef::from(stream);
-        assert_eq!(socket.tcp_notsent_lowat().unwrap(), DOCUMENT_UNSENT_BYTES);
-        let timeout = socket.tcp_user_timeout().unwrap().unwrap();
-        assert_eq!(timeout.as_secs(), 60);
+        assert_eq!(SockRef::from(stream).tcp_notsent_lowat().unwrap(), DOCUMENT_UNSENT_BYTES);
     }
+    assert_eq!((seconds(&server), nodelay(&server)), (60, true));
+    server.set_user_timeout(Span::from_secs(7)).unwrap();
+    assert_eq!(seconds(&server), 7);
     let block = [7; 8192];
     let slices = [IoSlice::new(&block); 4];
     let mut written = 0;
@@ -232,6 +267,20 @@ fn shards_share_a_port_and_a_stranger_is_told() {
         Listener::probe(address).unwrap();
         Listener::bind(address, 8).unwrap();
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn room_for_descriptors_is_made_at_once() {
+    let room = rlimit::make_room(3_000).unwrap();
+    assert!(room > 0);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+    let size: u64 = size.trim().parse().unwrap();
+    assert!(size >= room, "room for {size}, not {room}");
+    assert_eq!(rlimit::make_room(0).unwrap(), 0);
+    let soft = rlimit::open_files().unwrap().soft;
+    assert_eq!(rlimit::make_room(u64::MAX).unwrap(), soft.min(i32::MAX as u64));
 }
 
 const CHILD: &str = "AHM_TEST_CHILD";

@@ -174,9 +174,9 @@ impl Epoch {
     }
 }
 
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0u8; 13];
+impl Epoch {
+    /// Its digits, written at the end of `digits`.
+    pub fn digits<'d>(&self, digits: &'d mut [u8; 13]) -> &'d [u8] {
         let mut at = digits.len();
         let mut rest = self.0;
         loop {
@@ -188,7 +188,14 @@ impl fmt::Display for Epoch {
                 break;
             }
         }
-        f.pad(std::str::from_utf8(&digits[at..]).unwrap_or_default())
+        &digits[at..]
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut room = [0; 13];
+        f.pad(std::str::from_utf8(self.digits(&mut room)).unwrap_or_default())
     }
 }
 

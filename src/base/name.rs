@@ -3,6 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Bytes of the longest resource.
+const RESOURCE_BYTES_MAX: usize = 64;
+/// Bytes of the longest subject.
+const SUBJECT_BYTES_MAX: usize = 255;
+
 /// Why a resource or subject name was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
@@ -39,10 +44,19 @@ impl TopicName {
     /// Joins a resource and a subject after checking both.
     pub fn new(resource: &str, subject: &str) -> Result<Self, NameError> {
         check_resource(resource)?;
-        if subject.len() > 255 || subject.chars().any(char::is_control) {
+        let plain = |byte: u8| (0x20..0x7f).contains(&byte);
+        let legal = subject.bytes().all(plain) || !subject.chars().any(char::is_control);
+        if subject.len() > SUBJECT_BYTES_MAX || !legal {
             return Err(NameError::Subject);
         }
-        Ok(Self(format!("{resource}/{subject}").into()))
+        // Joined here, so that the name itself is the only memory that is asked for.
+        let mut room = [0; RESOURCE_BYTES_MAX + 1 + SUBJECT_BYTES_MAX];
+        let (slash, length) = (resource.len(), resource.len() + 1 + subject.len());
+        room[..slash].copy_from_slice(resource.as_bytes());
+        room[slash] = b'/';
+        room[slash + 1..length].copy_from_slice(subject.as_bytes());
+        let joined = std::str::from_utf8(&room[..length]);
+        joined.map(|joined| Self(joined.into())).map_err(|_| NameError::Subject)
     }
 
     /// The resource: everything before the first slash.
@@ -76,7 +90,7 @@ impl fmt::Display for TopicName {
 /// Checks the name of a resource: 1 to 64 of `[A-Za-z0-9_.$-]`.
 pub fn check_resource(name: &str) -> Result<(), NameError> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.$-".contains(&byte);
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
+    if name.is_empty() || name.len() > RESOURCE_BYTES_MAX || !name.bytes().all(legal) {
         return Err(NameError::Resource);
     }
     Ok(())

@@ -258,9 +258,8 @@ fn number(out: &mut Vec<u8>, name: &str, value: u64) {
 }
 
 fn epoch(out: &mut Vec<u8>, ep: Epoch) {
-    use std::io::Write as _;
-    // Writing to a Vec cannot fail, and Epoch formats itself without allocating.
-    let _ = write!(out, " ep={ep}");
+    out.extend_from_slice(b" ep=");
+    out.extend_from_slice(ep.digits(&mut [0; 13]));
 }
 
 fn put_decimal(value: u64, out: &mut Vec<u8>) {

@@ -93,6 +93,12 @@ impl Settings {
         u32::try_from(patience).unwrap_or(u32::MAX)
     }
 
+    /// The same for a document whose client asks for no interval of its own.
+    pub fn first_patience(&self) -> Span {
+        let interval = self.bound_heartbeat(self.heartbeat);
+        Span::from_millis(u64::from(self.tcp_patience(interval)))
+    }
+
     /// When a client that must be heard has been silent for so long that something is to be done;
     /// never where it need not be heard, or has no document.
     pub(crate) fn silence_ends_at(&self, session: &Session) -> Instant {

@@ -1,5 +1,7 @@
 //! The commands of clients, whichever carriage brought them.
 
+use std::borrow::Cow;
+
 use crate::base::id::{ConnKey, Key};
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::base::time::Span;
@@ -22,29 +24,23 @@ impl Hub {
     pub(crate) fn open_document(
         &mut self,
         conn: ConnKey,
-        name: &str,
-        query: &str,
+        (request, document): (&Request<'_>, &DocumentRequest),
         key: Option<&str>,
         body: Option<Vec<u8>>,
         meta: &Meta,
     ) -> Option<Answer> {
-        let request = match command::parse(name, query) {
-            Ok(request) => request,
-            Err(error) => return Some(Answer::error(error.code, &error.detail)),
-        };
-        let Command::Document(document) = &request.command else { return None };
-        let mut document = document.clone();
+        let mut document = Cow::Borrowed(document);
         if let Some(body) = body.filter(|body| !body.is_empty()) {
             if document.last.is_some() {
                 let detail = "`last` stands in the target or in the body, not in both";
                 return Some(Answer::error(ErrorCode::BadRequest, detail));
             }
             match Positions::parse_body(&body) {
-                Ok(last) => document.last = Some(last),
+                Ok(last) => document.to_mut().last = Some(last),
                 Err(error) => return Some(Answer::error(error.code, &error.detail)),
             }
         }
-        match self.session_for_document(&request, &document, key) {
+        match self.session_for_document(request, &document, key) {
             Ok((session, made_here)) => {
                 self.begin_document(conn, session, made_here, &document, meta);
                 None
@@ -104,12 +100,16 @@ impl Hub {
 
     /// Carries out a command that is no document.
     pub(crate) fn run_command(&mut self, forwarded: Forwarded) {
-        let reply = forwarded.reply;
         let query = forwarded.query.clone();
-        let request = match command::parse(&forwarded.name, &query) {
-            Ok(request) => request,
-            Err(error) => return self.give(reply, Answer::error(error.code, &error.detail)),
-        };
+        match command::parse(&forwarded.name, &query) {
+            Ok(request) => self.run_parsed(&request, forwarded),
+            Err(error) => self.give(forwarded.reply, Answer::error(error.code, &error.detail)),
+        }
+    }
+
+    /// The same where the command was read already.
+    pub(crate) fn run_parsed(&mut self, request: &Request<'_>, forwarded: Forwarded) {
+        let reply = forwarded.reply;
         if reply.part.is_some() && !request.command.is_short() {
             let detail = "this command does not stand in a batch";
             return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
@@ -117,7 +117,7 @@ impl Hub {
         match &request.command {
             Command::ClientJs => self.give_client(reply),
             // As a whole, so that its client sees by the status that the connection leads astray.
-            Command::Batch if self.is_elsewhere(&request) => {
+            Command::Batch if self.is_elsewhere(request) => {
                 self.give(reply, wrong_server());
             }
             Command::Batch => self.run_batch(forwarded),
@@ -139,7 +139,7 @@ impl Hub {
                 let answer = refusal.unwrap_or_else(|| self.pong(t.as_deref(), None));
                 self.give(reply, answer);
             }
-            _ => self.run_for_session(&request, forwarded),
+            _ => self.run_for_session(request, forwarded),
         }
     }
 

@@ -138,6 +138,8 @@ pub struct Unfinished {
 /// How the document's bytes are framed in HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
+    /// Chunked, and the head that nearly all have is still to be written.
+    Fresh,
     /// Chunked.
     Chunked,
     /// A very large `Content-Length`, ended by closing early.

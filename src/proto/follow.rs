@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ShardId};
 use crate::base::limits;
 use crate::base::reason::ChannelEnd;
-use crate::base::time::{Instant, Millis};
 use crate::proto::hub::Hub;
 use crate::proto::parcel::Parcel;
 use crate::proto::run::{Mark, Place, Run};
@@ -124,33 +123,6 @@ impl Hub {
         self.wake_readers(slot);
         if self.history_bytes > self.settings.history_bytes_max / usize::from(self.shards) {
             self.cut_histories();
-        }
-    }
-
-    /// Names every document that reads the topic, unless it is named or blocked already.
-    fn wake_readers(&mut self, slot: u32) {
-        let drop_intervals = self.settings.drop_intervals;
-        let Self { topics, documents, conns, outputs, now, wheel, .. } = self;
-        let Some(topic) = topics.slots.at(slot) else { return };
-        for subscriber in &topic.subscribers {
-            let Some(document) = documents.at_mut(subscriber.document) else { continue };
-            document.ready.set(subscriber.cursor);
-            if document.named || document.blocked {
-                continue;
-            }
-            if document.flush != Millis::default() {
-                if document.flush_at == Instant::NEVER {
-                    document.flush_at = *now + document.flush.span();
-                    let key = documents.key_at(subscriber.document).unwrap_or_default();
-                    crate::proto::timer::arm_document(documents, wheel, key, drop_intervals, *now);
-                }
-                continue;
-            }
-            document.named = true;
-            if let Some(connection) = conns.get_mut(document.conn) {
-                connection.named = true;
-            }
-            outputs.push_back(crate::proto::output::Output::Send(document.conn));
         }
     }
 

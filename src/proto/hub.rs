@@ -20,6 +20,7 @@ use crate::proto::connection::{Connection, Door, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
 use crate::proto::follow::Lane;
+use crate::proto::head::CommonHead;
 use crate::proto::home::Homes;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
@@ -31,6 +32,7 @@ use crate::proto::stalled::Stalled;
 use crate::proto::stats::Stats;
 use crate::proto::timer::Packed;
 use crate::proto::topic::Topics;
+use crate::proto::waking::Waking;
 
 /// What a hub is made of.
 #[derive(Clone, Debug)]
@@ -103,10 +105,12 @@ pub struct Hub {
     pub(crate) own_mail: VecDeque<Parcel>,
     /// Topics with messages that are not yet in their logs.
     pub(crate) touched: Vec<u32>,
+    pub(crate) waking: Waking,
     /// Cursors that have read their topic's end, or (true) fell behind and may not; empty between
     /// writes.
     pub(crate) read_out: Vec<(u32, bool)>,
     pub(crate) scratch: Scratch,
+    pub(crate) common_head: CommonHead,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
@@ -152,8 +156,10 @@ impl Hub {
             outputs: VecDeque::new(),
             own_mail: VecDeque::new(),
             touched: Vec::new(),
+            waking: Waking::new(),
             read_out: Vec::new(),
             scratch: Scratch::default(),
+            common_head: CommonHead::default(),
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,
@@ -242,13 +248,16 @@ impl Hub {
     pub fn handle_writable(&mut self, conn: ConnKey, now: Instant) {
         self.now = now;
         let Some(connection) = self.conns.get_mut(conn) else { return };
-        connection.blocked = false;
+        // The first edge of every connection says so too, and more than one may.
+        let mut blocked = std::mem::take(&mut connection.blocked);
         if let Phase::Stream(slot) = connection.phase
             && let Some(document) = self.documents.at_mut(slot)
         {
-            document.blocked = false;
+            blocked |= std::mem::take(&mut document.blocked);
         }
-        self.name(conn);
+        if blocked {
+            self.name(conn);
+        }
     }
 
     /// Another shard, or another thread, has sent something.
@@ -257,37 +266,10 @@ impl Hub {
         self.take_parcel(parcel);
     }
 
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.now = now;
-        while let Some(timer) = self.wheel.pop(now) {
-            self.fire(timer.unpack());
-        }
-    }
-
     /// The shell's queues to other shards are nearly full, or no longer so: publishers that could
     /// make it worse are told to come back.
     pub fn handle_pressure(&mut self, pressed: bool) {
         self.pressed = pressed;
-    }
-
-    /// What the shell does next; drained to `None` after each input.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        loop {
-            if let Some(output) = self.outputs.pop_front() {
-                return Some(output);
-            }
-            if let Some(parcel) = self.own_mail.pop_front() {
-                self.take_parcel(parcel);
-            } else if !self.settle() {
-                return None;
-            }
-        }
-    }
-
-    /// When [`Hub::handle_timeout`] is due at the latest.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
     }
 
     /// Whether the shell may read the connection; it is told when it may again.

@@ -12,7 +12,7 @@ use crate::proto::answer::{Meta, refusal};
 use crate::proto::connection::{Body, Door, Phase};
 use crate::proto::hub::Hub;
 use crate::proto::output::Output;
-use crate::wire::command::{self, Command};
+use crate::wire::command::{Command, Request};
 
 /// How long a closed connection waits for the peer to close too, so that the last answer is not
 /// lost with input that nobody read.
@@ -124,7 +124,10 @@ impl Hub {
         if head.framing == Framing::None && needs_body(&head, connection.door) {
             return self.refuse_all(conn, Refusal::LengthRequired, rest);
         }
-        if let Some(step) = self.place(conn, &head) {
+        let request = self.client_request(conn, &head);
+        if let Some(Ok(request)) = &request
+            && let Some(step) = self.place(conn, request)
+        {
             return step;
         }
         let mut content = Vec::new();
@@ -135,7 +138,7 @@ impl Hub {
         let used = Step::Used(head_len + taken);
         if decoder.is_done() {
             let body = (head.framing != Framing::None).then_some(content);
-            self.dispatch(conn, &head, body);
+            self.dispatch(conn, &head, request, body);
             self.set_idle_deadline(conn);
             return used;
         }
@@ -171,7 +174,8 @@ impl Hub {
         };
         // The head was read once already; it is kept as bytes so that nothing borrows from it.
         if let Ok(Some((head, _))) = parse_head(&body.head, &Limits::default()) {
-            self.dispatch(conn, &head, Some(body.content));
+            let request = self.client_request(conn, &head);
+            self.dispatch(conn, &head, request, Some(body.content));
         }
         self.set_idle_deadline(conn);
         Step::Used(taken)
@@ -185,14 +189,9 @@ impl Hub {
     }
 
     /// Whether the request must wait or its connection must move before it can be served.
-    fn place(&mut self, conn: ConnKey, head: &Head<'_>) -> Option<Step> {
-        let name = head.target.path.strip_prefix(self.settings.prefix.as_str())?;
-        let request = command::parse(name, head.target.query).ok()?;
+    fn place(&mut self, conn: ConnKey, request: &Request<'_>) -> Option<Step> {
         let is_document = matches!(request.command, Command::Document(_));
         let connection = self.conns.get_mut(conn)?;
-        if connection.door == Door::Private {
-            return None;
-        }
         let idle = connection.is_idle();
         if is_document && !idle {
             return Some(Step::Wait);

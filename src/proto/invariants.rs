@@ -6,6 +6,7 @@ use crate::proto::document::Piece;
 use crate::proto::hub::Hub;
 use crate::proto::session::{ChannelState, NONE};
 use crate::proto::topic::Role;
+use crate::proto::waking::Round;
 
 /// How late a timer may be, a turn of the shell included.
 const LATE: Span = Span::from_millis(5);
@@ -139,6 +140,10 @@ impl Hub {
             }
             if topic.touched && !self.touched.contains(&key.slot) {
                 return fail("is touched and not among the touched".into());
+            }
+            let waits = self.waking.iter().filter(|(waking, _)| *waking == key).count();
+            if waits != usize::from(topic.round != Round::Over) {
+                return fail(format!("waits {waits} times to tell its readers: {:?}", topic.round));
             }
             for (at, subscriber) in topic.subscribers.iter().enumerate() {
                 let document = self.documents.at(subscriber.document);

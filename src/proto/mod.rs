@@ -14,6 +14,7 @@ pub mod directory;
 pub mod document;
 pub mod exchange;
 pub mod follow;
+pub mod head;
 pub mod history;
 pub mod home;
 pub mod hub;
@@ -25,6 +26,7 @@ pub mod log;
 pub mod opening;
 pub mod output;
 pub mod parcel;
+pub mod polling;
 pub mod publishing;
 pub mod pull;
 pub mod resource;
@@ -41,6 +43,7 @@ pub mod streaming;
 pub mod timer;
 pub mod token;
 pub mod topic;
+pub mod waking;
 
 #[cfg(test)]
 mod tests;

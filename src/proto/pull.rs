@@ -133,6 +133,10 @@ impl Hub {
         let scratch = &mut self.scratch;
         match self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take()) {
             Some(exchanges) => scratch.begin(exchanges.unsent()),
+            None if document.coding == Coding::Fresh => {
+                document.coding = Coding::Chunked;
+                scratch.begin(self.common_head.at(unix_micros / 1_000_000));
+            }
             None => scratch.begin(&[]),
         }
         if !document.notes.is_empty() {

@@ -10,7 +10,7 @@ use crate::proto::answer::{Answer, Content, Meta};
 use crate::proto::connection::Door;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Forwarded, Parcel, ReplyTo};
-use crate::wire::command::{self, Command};
+use crate::wire::command::{self, Command, CommandError, Request};
 
 /// Who asks, and where the answer belongs.
 #[derive(Debug)]
@@ -19,9 +19,31 @@ pub(crate) struct Incoming {
     pub(crate) address: SocketAddr,
 }
 
+/// A client's command as it was read, or why it is none.
+pub(crate) type ClientRequest<'q> = Result<Request<'q>, CommandError>;
+
 impl Hub {
-    /// Carries out a request whose body is complete.
-    pub(crate) fn dispatch(&mut self, conn: ConnKey, head: &Head<'_>, body: Option<Vec<u8>>) {
+    /// The command that a request is; `None` where it came through the other door, or is about
+    /// something else.
+    pub(crate) fn client_request<'q>(
+        &self,
+        conn: ConnKey,
+        head: &Head<'q>,
+    ) -> Option<ClientRequest<'q>> {
+        self.conns.get(conn).filter(|connection| connection.door == Door::Public)?;
+        let name = head.target.path.strip_prefix(self.settings.prefix.as_str())?;
+        Some(command::parse(name, head.target.query))
+    }
+
+    /// Carries out a request whose body is complete. `request` is what [`Hub::client_request`] says
+    /// of it.
+    pub(crate) fn dispatch(
+        &mut self,
+        conn: ConnKey,
+        head: &Head<'_>,
+        request: Option<ClientRequest<'_>>,
+        body: Option<Vec<u8>>,
+    ) {
         let origin = head.field("Origin");
         let allowed = origin.is_none_or(|origin| self.is_origin_allowed(origin, head));
         let foreign = origin.filter(|origin| allowed && !is_own_origin(origin, head));
@@ -34,23 +56,21 @@ impl Hub {
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.last_taken |= meta.close;
         let (door, address) = (connection.door, connection.address());
-        let prefix = self.settings.prefix.as_str();
-        let name = head.target.path.strip_prefix(prefix).filter(|_| door == Door::Public);
         if allowed
-            && let Some(name @ ("mux.html" | "refresh.html")) = name
+            && let Some(Ok(request)) = &request
+            && let Command::Document(document) = &request.command
             && matches!(head.method, Method::Get | Method::Post)
             && !is_prefetch(head)
         {
             // A document that cannot begin is answered like any other command.
             let key = head.field("AHM-Key");
-            let failure = self.open_document(conn, name, head.target.query, key, body, &meta);
+            let failure = self.open_document(conn, (request, document), key, body, &meta);
             if let Some(failure) = failure {
                 let reply = self.open_exchange(conn, meta);
                 self.give(reply, failure);
             }
             return;
         }
-        let name = name.map(str::to_string);
         let reply = self.open_exchange(conn, meta);
         let incoming = Incoming { reply, address };
         if door == Door::Private {
@@ -58,8 +78,8 @@ impl Hub {
         } else if !allowed {
             let detail = "pages of this origin may not use this server";
             self.give(reply, Answer::error(ErrorCode::Forbidden, detail));
-        } else if let Some(name) = name {
-            self.serve_command(incoming, head, &name, body);
+        } else if let Some(request) = request {
+            self.serve_command(incoming, head, request, body);
         } else {
             self.serve_page(&incoming, head);
         }
@@ -103,12 +123,11 @@ impl Hub {
         &mut self,
         incoming: Incoming,
         head: &Head<'_>,
-        name: &str,
+        request: ClientRequest<'_>,
         body: Option<Vec<u8>>,
     ) {
         let reply = incoming.reply;
-        let parsed = command::parse(name, head.target.query);
-        let answer = match (&parsed, head.method) {
+        let answer = match (&request, head.method) {
             (_, Method::Options) => preflight(),
             (Err(error), _) => Answer::error(error.code, &error.detail),
             (Ok(_), _) if is_prefetch(head) => {
@@ -119,12 +138,12 @@ impl Hub {
                     Answer { status: 200, content: Content::Frames(Vec::new()), field: None }
                 }
                 Command::Ping { .. } | Command::ClientJs | Command::History { .. } => {
-                    return self.run_request(incoming, head, name, body);
+                    return self.run_request(incoming, head, request, body);
                 }
                 _ => not_allowed("GET, POST"),
             },
-            (Ok(_), Method::Get | Method::Post) => {
-                return self.run_request(incoming, head, name, body);
+            (Ok(request), Method::Get | Method::Post) => {
+                return self.run_request(incoming, head, request, body);
             }
             (Ok(_), _) => not_allowed("GET, HEAD, POST"),
         };
@@ -135,17 +154,19 @@ impl Hub {
         &mut self,
         incoming: Incoming,
         head: &Head<'_>,
-        name: &str,
+        request: &Request<'_>,
         body: Option<Vec<u8>>,
     ) {
-        self.run_command(Forwarded {
+        let name = head.target.path.strip_prefix(self.settings.prefix.as_str());
+        let forwarded = Forwarded {
             reply: incoming.reply,
-            name: name.to_string(),
+            name: name.unwrap_or_default().to_string(),
             query: head.target.query.to_string(),
             key: head.field("AHM-Key").map(str::to_string),
             address: incoming.address,
             body,
-        });
+        };
+        self.run_parsed(request, forwarded);
     }
 
     fn is_origin_allowed(&self, origin: &str, head: &Head<'_>) -> bool {

@@ -9,6 +9,7 @@ use crate::proto::parcel::{Ask, Parcel, Ruling};
 use crate::proto::resource::{Decision, TopicOptions};
 use crate::proto::run::{Place, RunBuilder};
 use crate::proto::topic::{Follower, Numbering, Role, Topic};
+use crate::proto::waking::Round;
 
 impl Hub {
     /// At the home: decides, and lets the asking shard follow.
@@ -73,6 +74,7 @@ impl Hub {
             builder: RunBuilder::default(),
             subscribers: Vec::new(),
             touched: false,
+            round: Round::Over,
             channels: 0,
             quiet_since: self.now,
         });

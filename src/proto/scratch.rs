@@ -28,6 +28,8 @@ pub struct Scratch {
     parts: Vec<Part>,
     /// Own bytes before this are in `parts`.
     noted: usize,
+    /// Bytes of what stands before the chunk.
+    prefix: usize,
     /// Where the content of the chunk begins among the own bytes.
     content: usize,
     shared: usize,
@@ -40,10 +42,8 @@ impl Scratch {
         self.parts.clear();
         self.noted = 0;
         self.shared = 0;
+        self.prefix = prefix.len();
         self.bytes.extend_from_slice(prefix);
-        if !prefix.is_empty() {
-            self.note();
-        }
         self.bytes.resize(prefix.len() + HEADER_ROOM, 0);
         self.content = self.bytes.len();
     }
@@ -80,7 +80,6 @@ impl Scratch {
     /// Completes the write: header and end of the chunk, and of the whole body where `last`.
     pub fn finish(&mut self, chunked: bool, last: bool) {
         let length = self.len();
-        let prefix = self.content - HEADER_ROOM;
         let mut start = self.content;
         if chunked && length > 0 {
             let mut header = [0u8; HEADER_ROOM];
@@ -92,15 +91,12 @@ impl Scratch {
         if chunked && last {
             self.bytes.extend_from_slice(chunk::LAST);
         }
+        // What stands before the chunk is moved up to it, so that both are one slice.
+        start -= self.prefix;
+        self.bytes.copy_within(..self.prefix, start);
         self.note();
-        // The part that holds the room for the header begins where the header begins.
-        for part in &mut self.parts {
-            if let Part::Own(from, _) = part
-                && *from == prefix
-            {
-                *from = start;
-                break;
-            }
+        if let Some(Part::Own(from, _)) = self.parts.first_mut() {
+            *from = start;
         }
     }
 

@@ -48,6 +48,11 @@ pub struct Stats {
     pub stalled_cut: u64,
     /// The most that stalled documents ever held of what a socket would not take, in bytes.
     pub stalled_bytes_peak: u64,
+    /// Turns of a shard that took longer than the bounds of their steps add up to; whoever drives
+    /// the hub knows of it, as of the next.
+    pub turns_long: u64,
+    /// The longest turn of any shard, in microseconds.
+    pub turn_longest_us: u64,
 }
 
 impl Stats {
@@ -90,6 +95,8 @@ impl Stats {
         self.drain_refused += other.drain_refused;
         self.stalled_cut += other.stalled_cut;
         self.stalled_bytes_peak += other.stalled_bytes_peak;
+        self.turns_long += other.turns_long;
+        self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
     }
 }
 
@@ -98,7 +105,8 @@ impl std::fmt::Display for Stats {
         write!(
             f,
             "accepted={} sessions={} sessions_expired={} documents={} published={} delivered={} \
-             folded={} gaps={} histories_cut={} sends_taken={} sends_skipped={} replies_dropped={}",
+             folded={} gaps={} histories_cut={} sends_taken={} sends_skipped={} \
+             replies_dropped={} turn_longest_us={} turns_long={}",
             self.accepted,
             self.sessions,
             self.sessions_expired,
@@ -110,7 +118,9 @@ impl std::fmt::Display for Stats {
             self.histories_cut,
             self.sends_taken,
             self.sends_skipped,
-            self.replies_dropped
+            self.replies_dropped,
+            self.turn_longest_us,
+            self.turns_long
         )?;
         for (name, count) in [
             ("documents_refreshed", self.documents_refreshed),
@@ -143,8 +153,11 @@ mod tests {
     fn what_happened_is_told_and_what_did_not_is_left_out() {
         let mut stats = Stats { clients_dropped: 2, ..Stats::default() };
         stats.count_close(CloseReason::Stale);
-        stats.add(&Stats { clients_dropped: 1, overruns: 5, ..Stats::default() });
+        let other = Stats { turn_longest_us: 7, turns_long: 1, ..Stats::default() };
+        stats.add(&Stats { clients_dropped: 1, overruns: 5, ..other.clone() });
+        stats.add(&Stats { turn_longest_us: 3, ..other });
         let told = stats.to_string();
+        assert!(told.contains(" turn_longest_us=7 turns_long=2 "), "{told}");
         assert!(told.ends_with(" clients_dropped=3 overruns=5 closed_stale=1"), "{told}");
     }
 }

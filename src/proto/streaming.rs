@@ -6,10 +6,10 @@ use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
 use crate::http::request::Version;
-use crate::http::response::ResponseHead;
 use crate::proto::answer::Meta;
 use crate::proto::connection::Phase;
 use crate::proto::document::{Coding, Cursor, Document};
+use crate::proto::head::{CommonHead, put_head};
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
 use crate::proto::output::Output;
@@ -18,10 +18,10 @@ use crate::proto::topic::Topic;
 use crate::wire::command::DocumentRequest;
 use crate::wire::position::Positions;
 
+/// Bytes of the first frames of a document with one channel, about.
+const FIRST_BYTES: usize = 256;
 /// How long the predecessor of a refreshed document goes on at most.
 const OVERLAP_MAX: Span = Span::from_secs(5);
-/// A `Content-Length` that no document reaches: for peers without chunks.
-const LARGE: u64 = 1 << 50;
 
 /// Whether the document asked for takes the place of `old`: one that is no duplicate that of all
 /// such, a duplicate that of the one it names.
@@ -79,8 +79,14 @@ impl Hub {
     ) {
         let now = self.now;
         let large = request.length_large || meta.version == Version::Http10;
-        let coding = if large { Coding::Large } else { Coding::Chunked };
-        self.put_document_head(conn, coding, meta);
+        let coding = match CommonHead::fits(meta) {
+            _ if large => Coding::Large,
+            true => Coding::Fresh,
+            false => Coding::Chunked,
+        };
+        if coding != Coding::Fresh {
+            self.put_document_head(conn, coding, meta);
+        }
         let heartbeat = self.agree_on_heartbeat(session_key, request.heartbeat);
         self.replace_documents(session_key, request, heartbeat);
         let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
@@ -118,27 +124,11 @@ impl Hub {
         self.arm_session(session_key);
     }
 
+    /// The head of a document that has one of its own.
     fn put_document_head(&mut self, conn: ConnKey, coding: Coding, meta: &Meta) {
         let mut head = Vec::with_capacity(512);
-        let date = crate::http::date::http_date(self.unix_micros() / 1_000_000);
-        let fields = ResponseHead::new(&mut head, meta.version, 200)
-            .date(&date)
-            .field("Content-Type", "text/html; charset=utf-8")
-            .field("Cache-Control", "no-store, no-transform")
-            .field("X-Accel-Buffering", "no")
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Referrer-Policy", "no-referrer")
-            .field("Content-Security-Policy", "default-src 'none'; sandbox");
-        let fields = match &meta.origin {
-            Some(origin) => {
-                fields.field("Access-Control-Allow-Origin", origin).field("Vary", "Origin")
-            }
-            None => fields,
-        };
-        match coding {
-            Coding::Chunked => fields.field("Transfer-Encoding", "chunked").end(),
-            Coding::Large => fields.number("Content-Length", LARGE).persistent(false).end(),
-        }
+        let unix_seconds = self.unix_micros() / 1_000_000;
+        put_head(&mut head, coding, (meta.version, meta.origin.as_deref()), unix_seconds);
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.exchanges().put(&head);
     }
@@ -172,9 +162,11 @@ impl Hub {
         let Some(document) = self.documents.get_mut(key) else { return };
         let mut text = [0; 22];
         encode_key(&session.key, &mut text);
-        document.notes.get_mut().extend_from_slice(frame::PREAMBLE);
+        let notes = document.notes.get_mut();
+        notes.reserve(FIRST_BYTES);
+        notes.extend_from_slice(frame::PREAMBLE);
         frame::identity(
-            document.notes.get_mut(),
+            notes,
             &frame::Identity {
                 scs: &self.settings.scs,
                 mid,
@@ -186,7 +178,7 @@ impl Hub {
             },
         );
         if let Some(pad) = pad {
-            frame::padding(document.notes.get_mut(), pad as usize);
+            frame::padding(notes, pad as usize);
         }
     }
 

@@ -27,6 +27,8 @@ mod sends;
 mod stalled;
 #[cfg(test)]
 mod storm;
+#[cfg(test)]
+mod waking;
 
 /// Some hubs whose parcels and moves are carried at once.
 struct Pack {
@@ -37,6 +39,8 @@ struct Pack {
     received: Vec<Vec<u8>>,
     /// Nothing is drained after a write to this peer.
     drains_until: Option<usize>,
+    /// How often readers may still be told of what is new; `None` for any number.
+    strides: Option<u32>,
     /// How many bytes each peer still takes; `None` for any number.
     rooms: Vec<Option<usize>>,
     /// The patience that TCP was told to have with a peer, as often as it was told.
@@ -66,6 +70,7 @@ impl Pack {
             conns: Vec::new(),
             received: Vec::new(),
             drains_until: None,
+            strides: None,
             rooms: Vec::new(),
             patience: Vec::new(),
             closed: Vec::new(),
@@ -171,7 +176,7 @@ impl Pack {
         while any {
             any = false;
             for shard in 0..self.hubs.len() {
-                while let Some(output) = self.hubs[shard].poll_output() {
+                while let Some(output) = self.poll_output(shard) {
                     any = true;
                     self.obey(shard, output);
                     let until = self.drains_until.map(|peer| &self.received[peer]);
@@ -181,6 +186,15 @@ impl Pack {
                 }
             }
         }
+    }
+
+    fn poll_output(&mut self, shard: usize) -> Option<Output> {
+        let strides = &mut self.strides;
+        self.hubs[shard].poll_output_while(|| {
+            let left = strides.is_none_or(|strides| strides > 0);
+            *strides = strides.map(|strides| strides.saturating_sub(1));
+            left
+        })
     }
 
     fn obey(&mut self, shard: usize, output: Output) {

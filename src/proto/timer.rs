@@ -90,6 +90,7 @@ fn phase_of(key: Key) -> u8 {
 }
 
 impl Hub {
+    #[inline]
     pub(crate) fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Connection(key) => self.fire_connection(key),

@@ -10,6 +10,7 @@ use crate::mem::slab::Slots;
 use crate::proto::log::{Located, Log, Missed};
 use crate::proto::resource::TopicOptions;
 use crate::proto::run::RunBuilder;
+use crate::proto::waking::Round;
 use crate::wire::position::Position;
 
 /// Former epochs of a topic that are remembered, to tell a late second numberer from a new life.
@@ -84,6 +85,8 @@ pub struct Topic {
     pub subscribers: Vec<Subscriber>,
     /// True exactly when it waits to be sealed at the end of the turn.
     pub touched: bool,
+    /// Whether those who read it are being told of what is new.
+    pub round: Round,
     /// Channels of this shard's sessions that are open on it, with a document or without.
     pub channels: u32,
     /// Since when it has had no subscriber.

@@ -1,9 +1,10 @@
 //! Connections that we open.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
+use socket2::Socket;
 
 use crate::reactor::transport::Transport;
 
@@ -18,6 +19,39 @@ pub fn dial(address: SocketAddr) -> io::Result<Transport> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     Ok(Transport::Plain(stream))
+}
+
+/// Has `socket` connect from `source`. Its port is chosen by the connect, which needs one that is
+/// free towards that one peer; to bind one takes a port that is free towards all, and where a
+/// hundred thousand connections have just ended the kernel looks for it for a millisecond.
+///
+/// # Errors
+///
+/// `AddrNotAvailable` if this machine has no such address.
+pub fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    imp::leave_the_port_open(socket)?;
+    socket.bind(&SocketAddr::new(source, 0).into())
+}
+
+#[cfg(target_os = "linux")]
+mod imp {
+    use std::io;
+    use std::os::fd::AsRawFd;
+
+    use socket2::Socket;
+
+    pub(super) fn leave_the_port_open(socket: &Socket) -> io::Result<()> {
+        let on: libc::c_int = 1;
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        let (level, name) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+        // SAFETY: `on` is readable for the length that is given, and outlives the call; the
+        // descriptor is that of an open socket.
+        let outcome = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), length)
+        };
+        if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
 }
 
 /// Whether a connect is done: true, or false while it is still under way (edges may be spurious).

@@ -6,9 +6,14 @@ use std::net::SocketAddr;
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::reactor::transport::Transport;
+use crate::base::time::Span;
+use crate::reactor::transport::{self, Transport};
+
+/// Bytes of a document that the kernel may hold unsent. More would be old news by the time it is
+/// sent; less would starve a fast reader.
+pub const DOCUMENT_UNSENT_BYTES: u32 = 16 * 1024;
 
 /// Connections that one call of [`Listener::accept`] turns away or passes over before it lets
 /// others have a turn.
@@ -63,8 +68,32 @@ impl Listener {
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` for ports below 1024, or no descriptor
     /// left.
     pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
+        Self::listen(bound(address, true)?, backlog)
+    }
+
+    /// The same for connections that are to carry documents. The kernel says that they have room
+    /// only while less than [`DOCUMENT_UNSENT_BYTES`] are unsent, so that a slow reader falls
+    /// behind in its cursors and not in old bytes; and it drops them when what was sent has not
+    /// been acknowledged for `patience`, as [`Transport::set_user_timeout`] says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::bind`].
+    pub fn bind_for_documents(
+        address: SocketAddr,
+        backlog: u32,
+        patience: Span,
+    ) -> io::Result<Self> {
         let socket = bound(address, true)?;
-        // Accepted sockets inherit this, which spares a system call for each.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(DOCUMENT_UNSENT_BYTES)?;
+        transport::set_user_timeout(SockRef::from(&socket), patience)?;
+        Self::listen(socket, backlog)
+    }
+
+    /// Listens on `socket`, whose options all accepted ones inherit: that spares a system call for
+    /// each.
+    fn listen(socket: Socket, backlog: u32) -> io::Result<Self> {
         socket.set_tcp_nodelay(true)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         let socket = TcpListener::from_std(socket.into());
@@ -233,8 +262,6 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
 
     #[test]

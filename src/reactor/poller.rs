@@ -17,6 +17,8 @@ pub struct Ready {
     pub readable: bool,
     /// Writing is worth a try: there is room, an error, or the outcome of a connect.
     pub writable: bool,
+    /// An end or an error is there to be read, maybe behind bytes.
+    pub closed: bool,
 }
 
 /// Waits for edges of everything that is registered with it.
@@ -93,6 +95,7 @@ impl Poller {
             token: event.token(),
             readable: event.is_readable() || event.is_read_closed() || event.is_error(),
             writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+            closed: event.is_read_closed() || event.is_error(),
         })
     }
 }

@@ -12,10 +12,6 @@ use socket2::SockRef;
 
 use crate::base::time::Span;
 
-/// Bytes of a document that the kernel may hold unsent. More would be old news by the time it is
-/// sent; less would starve a fast reader.
-pub const DOCUMENT_UNSENT_BYTES: u32 = 16 * 1024;
-
 /// Slices that the kernel takes in one call.
 const SLICES_KERNEL_MAX: usize = 1024;
 
@@ -81,8 +77,9 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Reads into `buffer`, once. Fewer bytes than it holds do not mean that no more are there;
-    /// only [`Io::Blocked`] brings a further edge.
+    /// Reads into `buffer`, once. Fewer bytes than it holds are all that there was: what comes
+    /// later brings an edge, as it does after [`Io::Blocked`]. Only an end that came with the last
+    /// edge ([`Ready::closed`](crate::reactor::poller::Ready::closed)) is still to be read.
     pub fn read(&mut self, buffer: &mut [u8]) -> Io {
         if buffer.is_empty() {
             return Io::Bytes(0); // which from the system call would look like the end
@@ -111,19 +108,6 @@ impl Transport {
         }))
     }
 
-    /// Tunes the connection for a document: the kernel says that it has room only while less than
-    /// [`DOCUMENT_UNSENT_BYTES`] are unsent, so that a slow reader falls behind in its cursors and
-    /// not in old bytes.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says; the connection works on without.
-    pub fn as_document(&self) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        self.socket().set_tcp_notsent_lowat(DOCUMENT_UNSENT_BYTES)?;
-        Ok(())
-    }
-
     /// Lets the kernel drop the connection when what was sent has not been acknowledged for `span`,
     /// rounded up to whole milliseconds; zero means its own, much longer, time-out.
     ///
@@ -131,12 +115,7 @@ impl Transport {
     ///
     /// What the operating system says; the connection works on without.
     pub fn set_user_timeout(&self, span: Span) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        {
-            let millis = span.as_nanos().div_ceil(1_000_000).min(i32::MAX as u64);
-            self.socket().set_tcp_user_timeout(Some(Duration::from_millis(millis)))?;
-        }
-        Ok(())
+        set_user_timeout(self.socket(), span)
     }
 
     /// Has every edge of the connection reported as `token`, for reading and writing, from now
@@ -221,6 +200,16 @@ impl Transport {
         let Self::Plain(stream) = self;
         SockRef::from(stream)
     }
+}
+
+/// See [`Transport::set_user_timeout`]; a listener hands it on to what it accepts.
+pub(crate) fn set_user_timeout(socket: SockRef<'_>, span: Span) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let millis = span.as_nanos().div_ceil(1_000_000).min(i32::MAX as u64);
+        socket.set_tcp_user_timeout(Some(Duration::from_millis(millis)))?;
+    }
+    Ok(())
 }
 
 /// Repeats a call that a signal broke off before it had done anything.

@@ -34,6 +34,9 @@ use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 4_096;
 
+/// Descriptors beside those of connections, about.
+const BESIDE: usize = 64;
+
 /// Makes a server.
 ///
 /// ```
@@ -93,17 +96,19 @@ impl Builder {
     ///
     /// When an address cannot be bound, or the process has no descriptor or thread left.
     pub fn start(self) -> io::Result<Server> {
-        if let Err(error) = rlimit::raise_open_files() {
-            log::warn!("the limit of open files stays as it is: {error}");
-        }
         let shards = count_shards(self.config.shards);
+        prepare_descriptors(self.config.protocol.connections_max, shards);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(no_entropy)?;
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
-        let public = bind_all(&self.config.listen, shards)?;
-        let private = bind_all(&self.config.private_listen, shards)?;
+        let patience = settings.first_patience();
+        let public = bind_all(&self.config.listen, shards, |address| {
+            Listener::bind_for_documents(address, BACKLOG, patience)
+        })?;
+        let bind = |address| Listener::bind(address, BACKLOG);
+        let private = bind_all(&self.config.private_listen, shards, bind)?;
         let (senders, parts): (Vec<_>, Vec<_>) = (0..shards)
             .map(|_| make_mailbox())
             .collect::<io::Result<Vec<_>>>()?
@@ -134,7 +139,7 @@ impl Builder {
             });
             let peers = senders.clone();
             let occupied = occupied.clone();
-            let parts = Parts { hub, clock, poller, mail, peers, listeners, occupied };
+            let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
             let shard = Shard::new(parts)?;
             let running = running.one();
             let pinned = self.config.pin;
@@ -189,7 +194,11 @@ struct Bound {
 }
 
 /// Binds each address once for every shard; port 0 becomes the same free port on all.
-fn bind_all(addresses: &[SocketAddr], shards: u8) -> io::Result<Bound> {
+fn bind_all(
+    addresses: &[SocketAddr],
+    shards: u8,
+    bind: impl Fn(SocketAddr) -> io::Result<Listener>,
+) -> io::Result<Bound> {
     let mut bound =
         Bound { addrs: Vec::new(), by_shard: (0..shards).map(|_| Vec::new()).collect() };
     for &wanted in addresses {
@@ -199,13 +208,24 @@ fn bind_all(addresses: &[SocketAddr], shards: u8) -> io::Result<Bound> {
         }
         let mut address = wanted;
         for listeners in &mut bound.by_shard {
-            let listener = Listener::bind(address, BACKLOG).map_err(named)?;
+            let listener = bind(address).map_err(named)?;
             address = listener.local_addr().map_err(named)?;
             listeners.push(listener);
         }
         bound.addrs.push(address);
     }
     Ok(bound)
+}
+
+/// Lets the process have as many descriptors as it may, and room for those of all connections.
+fn prepare_descriptors(connections_max: usize, shards: u8) {
+    if let Err(error) = rlimit::raise_open_files() {
+        log::warn!("the limit of open files stays as it is: {error}");
+    }
+    let connections = connections_max.saturating_mul(usize::from(shards));
+    if let Err(error) = rlimit::make_room(connections.saturating_add(BESIDE) as u64) {
+        log::warn!("room for descriptors is made as it is needed: {error}");
+    }
 }
 
 fn no_entropy(error: getrandom::Error) -> io::Error {

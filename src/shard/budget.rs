@@ -7,6 +7,8 @@ use crate::base::time::{Instant, Span};
 
 /// Pieces of work between two looks at the clock.
 const STRIDE: u32 = 8;
+/// So many bytes to be taken in are as much work as a piece.
+const PIECE_BYTES: usize = 8 * 1024;
 
 /// The time that one step of a turn may take. The clock is looked at now and then only: a look
 /// costs a noticeable part of a piece of work.
@@ -22,20 +24,29 @@ const STRIDE: u32 = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     end: Instant,
-    pieces: u32,
+    /// Pieces to come before the next look.
+    until_look: u32,
 }
 
 impl Budget {
     /// From `now` on, for `span`.
     pub fn new(now: Instant, span: Span) -> Self {
-        Self { end: now + span, pieces: 0 }
+        Self { end: now + span, until_look: STRIDE }
     }
 
     /// Asked before each piece of work: whether it must wait for the next turn.
     pub fn is_spent(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        let look = self.pieces > 0 && self.pieces.is_multiple_of(STRIDE);
-        self.pieces += 1;
+        let look = self.until_look == 0;
+        if look {
+            self.until_look = STRIDE;
+        }
+        self.until_look -= 1;
         look && now() >= self.end
+    }
+
+    /// The piece of work that was just done took in so many bytes, which may be as much as many.
+    pub fn weigh(&mut self, bytes: usize) {
+        self.until_look = self.until_look.saturating_sub((bytes / PIECE_BYTES) as u32);
     }
 }
 
@@ -79,6 +90,16 @@ mod tests {
         let mut budget = Budget::new(Instant::ZERO, Span::from_millis(1));
         assert!((0..1_000).all(|_| !budget.is_spent(|| Instant::ZERO)));
         assert!(!(0..STRIDE).all(|_| !budget.is_spent(|| Instant::NEVER)));
+    }
+
+    #[test]
+    fn a_large_piece_has_the_clock_looked_at() {
+        let mut budget = Budget::new(Instant::ZERO, Span::from_millis(1));
+        assert!(!budget.is_spent(|| Instant::NEVER));
+        budget.weigh(PIECE_BYTES - 1);
+        assert!(!budget.is_spent(|| Instant::NEVER));
+        budget.weigh(64 * 1024);
+        assert!(budget.is_spent(|| Instant::NEVER));
     }
 
     #[test]

@@ -13,9 +13,12 @@ use crate::shard::turn::Shard;
 use crate::shard::wires::token_of;
 
 impl Shard {
-    /// 5. Drains the core's outputs to the end.
-    pub(crate) fn drain(&mut self) {
-        while let Some(output) = self.hub.poll_output() {
+    /// Step 5 of a turn: drains the core's outputs to the end. Only readers that are to be told of
+    /// something new may have to wait for the next turn.
+    pub(crate) fn drain(&mut self, waking: Span) {
+        let (mut budget, clock) = (self.budget(waking), self.clock);
+        let mut goes_on = || !budget.is_spent(|| clock.now());
+        while let Some(output) = self.hub.poll_output_while(&mut goes_on) {
             match output {
                 Output::Send(conn) => self.to_write.push_back(conn),
                 Output::Receive(conn) => self.queue_read(conn),
@@ -67,21 +70,25 @@ impl Shard {
     }
 
     fn become_document(&mut self, conn: ConnKey, millis: u32) {
+        let first = self.first_patience;
         let Some(wire) = self.wires.get(conn) else { return };
         let patience = Span::from_millis(u64::from(millis));
-        let set = wire.transport.as_document().and_then(|()| {
-            // Finds half-open connections while bytes are on the way; heartbeats see to it that
-            // they are.
-            wire.transport.set_user_timeout(patience)
-        });
-        if let Err(error) = set {
+        if wire.inherits && patience == first {
+            return;
+        }
+        wire.inherits = false;
+        // Finds half-open connections while bytes are on the way; heartbeats see to it that they
+        // are.
+        if let Err(error) = wire.transport.set_user_timeout(patience) {
             log::debug!("socket options: {error}");
         }
     }
 
     /// Keeps an accepted or arrived socket and has its edges reported.
-    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door) {
+    pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door, fresh: bool) {
         let wire = self.wires.insert(conn, transport, door == Door::Private);
+        // What has come from another shard may have carried a document there.
+        wire.inherits &= fresh;
         if let Err(error) = wire.transport.register(self.poller.registry(), token_of(conn)) {
             log::warn!("register: {error}");
             self.hub.handle_failed(conn, self.now);
@@ -90,7 +97,7 @@ impl Shard {
 
     pub(crate) fn take_arrival(&mut self, transport: Transport, traveller: Traveller) {
         if let Some(conn) = self.hub.handle_arrived(traveller, self.now) {
-            self.keep(conn, transport, Door::Public);
+            self.keep(conn, transport, Door::Public, false);
         }
     }
 

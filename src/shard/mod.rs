@@ -9,5 +9,7 @@ pub mod drive;
 pub mod leaving;
 pub mod mail;
 pub mod mailbox;
+pub mod reading;
 pub mod turn;
+pub mod turns;
 pub mod wires;

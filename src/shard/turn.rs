@@ -20,7 +20,8 @@ use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender};
-use crate::shard::wires::{Wire, Wires, conn_of};
+use crate::shard::turns::Turns;
+use crate::shard::wires::{Input, Wire, Wires, conn_of};
 
 /// The waker's token; listeners have those below it, connections all others.
 pub const MAIL: Token = Token(usize::MAX);
@@ -29,18 +30,20 @@ pub const EVENTS_MAX: usize = 1_024;
 /// Places in a shard's mailbox.
 pub const MAIL_PLACES: usize = 8_192;
 
-/// Pieces of mail taken in one turn.
-const MAIL_PER_TURN: usize = 1_024;
+/// Time for taking mail in one turn.
+const MAIL_SPAN: Span = Span::from_micros(500);
 /// Time for accepting connections in one turn, and the same for those that other shards sent.
 const ACCEPT_SPAN: Span = Span::from_micros(500);
 /// Time for reading connections in one turn.
 const READ_SPAN: Span = Span::from_micros(500);
+/// Time for firing timers in one turn.
+const TIMER_SPAN: Span = Span::from_micros(500);
+/// Time for telling readers of what is new in one turn.
+const WAKE_SPAN: Span = Span::from_micros(500);
 /// Time for closing sockets in one turn.
 const CLOSE_SPAN: Span = Span::from_micros(250);
 /// Bytes that a read may take at once.
 const READ_BYTES: usize = 64 * 1024;
-/// Reads of one connection in one turn.
-const READS_PER_TURN: usize = 4;
 /// Time for writing documents in one turn.
 const WRITE_SPAN: Span = Span::from_millis(1);
 /// How long a mailbox that was full is left alone.
@@ -66,14 +69,16 @@ pub struct Shard {
     /// Sockets that are closed at the end of a turn.
     pub(crate) closed: VecDeque<Wire>,
     pub(crate) now: Instant,
-    clock: Clock,
+    pub(crate) clock: Clock,
     mail: Receiver<Mail>,
     pub(crate) doors: Vec<Entrance>,
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     pub(crate) leaving: Leaving,
     /// When a listener that failed to accept is tried again.
     accept_at: Option<Instant>,
-    longest_turn: Span,
+    /// What TCP's patience is with the connections that the public listeners accept.
+    pub(crate) first_patience: Span,
+    turns: Turns,
 }
 
 #[derive(Debug)]
@@ -108,6 +113,8 @@ pub struct Parts {
     pub peers: Vec<Sender<Mail>>,
     /// What it listens on.
     pub listeners: Vec<(Listener, Door)>,
+    /// What TCP's patience is with the connections that the public listeners accept.
+    pub patience: Span,
     /// Common to all shards.
     pub occupied: Occupied,
 }
@@ -126,6 +133,7 @@ impl Shard {
             doors.push(Entrance { listener, door, waiting: true, closing: false });
         }
         Ok(Self {
+            first_patience: parts.patience,
             hub: parts.hub,
             poller: parts.poller,
             wires: Wires::default(),
@@ -142,7 +150,7 @@ impl Shard {
             buffer: vec![0; READ_BYTES],
             leaving: Leaving::new(parts.occupied),
             accept_at: None,
-            longest_turn: Span::ZERO,
+            turns: Turns::default(),
         })
     }
 
@@ -159,17 +167,20 @@ impl Shard {
             let began = self.now;
             self.take_mail();
             self.take_readiness();
-            self.hub.handle_timeout(self.now);
+            self.fire_timers();
             self.end_drain();
-            self.drain();
+            self.drain(WAKE_SPAN);
             self.write_named();
-            self.drain();
+            self.drain(Span::ZERO);
             self.close_some();
             self.watch_drain();
-            self.longest_turn = self.longest_turn.max(self.clock.now().since(began));
+            self.turns.note(self.clock.now().since(began));
             if self.is_over() {
-                log::debug!("longest turn {}", self.longest_turn);
-                return Ok(self.hub.stats().clone());
+                return Ok(Stats {
+                    turns_long: self.turns.long,
+                    turn_longest_us: self.turns.longest.as_micros(),
+                    ..self.hub.stats().clone()
+                });
             }
         }
     }
@@ -179,6 +190,7 @@ impl Shard {
         let busy = !self.to_write.is_empty()
             || !self.to_read.is_empty()
             || !self.closed.is_empty()
+            || self.hub.is_waking()
             || !self.arrivals.is_empty()
             || self.doors.iter().any(Entrance::has_work);
         let asleep = !busy && self.mail.prepare_sleep();
@@ -200,7 +212,8 @@ impl Shard {
     /// 2. Mail, within bounds.
     fn take_mail(&mut self) {
         self.post_waiting();
-        for _ in 0..MAIL_PER_TURN {
+        let mut budget = self.budget(MAIL_SPAN);
+        while !budget.is_spent(|| self.clock.now()) {
             let Some(mail) = self.mail.pop() else { return };
             match mail {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
@@ -231,7 +244,7 @@ impl Shard {
                 hub.handle_writable(conn, *now);
             }
             if ready.readable {
-                wire.readable = true;
+                wire.input = wire.input.max(if ready.closed { Input::End } else { Input::Bytes });
                 if !wire.queued {
                     wire.queued = true;
                     to_read.push(conn, wire.publisher);
@@ -264,11 +277,17 @@ impl Shard {
                 return;
             }
             let Some(conn) = self.to_read.pop() else { return };
-            self.read(conn);
+            self.read(conn, &mut budget);
         }
     }
 
-    fn budget(&self, span: Span) -> Budget {
+    /// 4. Timers: heartbeats, and what has waited too long.
+    fn fire_timers(&mut self) {
+        let (mut budget, clock) = (self.budget(TIMER_SPAN), self.clock);
+        self.hub.handle_timeouts_while(self.now, || !budget.is_spent(|| clock.now()));
+    }
+
+    pub(crate) fn budget(&self, span: Span) -> Budget {
         Budget::new(self.clock.now(), span)
     }
 
@@ -283,7 +302,8 @@ impl Shard {
                 Ok(Some((transport, peer))) => {
                     let door = entrance.door;
                     if let Some(conn) = self.hub.handle_accepted(peer, door, self.now) {
-                        self.keep(conn, transport, door);
+                        self.keep(conn, transport, door, true);
+                        self.try_to_read(conn);
                     }
                 }
                 Ok(None) => entrance.waiting = false,
@@ -295,45 +315,6 @@ impl Shard {
                     return;
                 }
             }
-        }
-    }
-
-    /// Reads a connection, within bounds; what is left is read in the next turn.
-    fn read(&mut self, conn: ConnKey) {
-        use crate::reactor::transport::Io;
-        let Some(wire) = self.wires.get(conn) else { return };
-        wire.queued = false;
-        for _ in 0..READS_PER_TURN {
-            if !self.hub.wants_input(conn) {
-                return;
-            }
-            let Some(wire) = self.wires.get(conn) else { return };
-            match wire.transport.read(&mut self.buffer) {
-                Io::Bytes(count) => {
-                    self.hub.handle_received(conn, &self.buffer[..count], self.now);
-                }
-                Io::Blocked => {
-                    wire.readable = false;
-                    return;
-                }
-                Io::Closed => {
-                    wire.readable = false;
-                    return self.hub.handle_peer_closed(conn, self.now);
-                }
-                Io::Failed(error) => {
-                    return self.fail(conn, "read", &error);
-                }
-            }
-        }
-        self.queue_read(conn);
-    }
-
-    /// Queues a connection to be read in the next turn.
-    pub(crate) fn queue_read(&mut self, conn: ConnKey) {
-        let Some(wire) = self.wires.get(conn) else { return };
-        if wire.readable && !wire.queued {
-            wire.queued = true;
-            self.to_read.push(conn, wire.publisher);
         }
     }
 

@@ -5,18 +5,31 @@ use mio::Token;
 use crate::base::id::ConnKey;
 use crate::reactor::transport::Transport;
 
+/// What a read may find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Input {
+    /// Nothing, until an edge tells.
+    None,
+    /// Bytes that no edge will tell of, maybe.
+    Bytes,
+    /// The same, and then an end.
+    End,
+}
+
 /// The socket of one connection.
 #[derive(Debug)]
 pub struct Wire {
     /// The socket.
     pub transport: Transport,
     generation: u32,
-    /// Whether there may be bytes that no edge will tell of.
-    pub readable: bool,
+    /// What a read may find.
+    pub input: Input,
     /// Whether it waits among those to be read.
     pub queued: bool,
     /// Whether it came through the private listener.
     pub publisher: bool,
+    /// Whether TCP's patience is still what the public listener gave it.
+    pub inherits: bool,
 }
 
 /// The sockets of a shard, at the slots of their connections.
@@ -28,13 +41,15 @@ pub struct Wires {
 impl Wires {
     /// Keeps the socket of `conn`.
     pub fn insert(&mut self, conn: ConnKey, transport: Transport, publisher: bool) -> &mut Wire {
+        let inherits = !publisher;
         let slot = conn.slot as usize;
         if slot >= self.wires.len() {
             self.wires.resize_with(slot + 1, || None);
         }
         let generation = conn.generation;
-        let (readable, queued) = (false, false);
-        self.wires[slot].insert(Wire { transport, generation, readable, queued, publisher })
+        let (input, queued) = (Input::None, false);
+        let wire = Wire { transport, generation, input, queued, publisher, inherits };
+        self.wires[slot].insert(wire)
     }
 
     /// The socket of `conn`.
@@ -69,6 +84,11 @@ pub fn conn_of(token: Token) -> ConnKey {
 mod tests {
     use super::*;
     use crate::base::id::Mid;
+
+    #[test]
+    fn a_wire_stays_small() {
+        assert_eq!(size_of::<Option<Wire>>(), size_of::<Transport>() + 8);
+    }
 
     #[test]
     fn a_token_is_its_connection() {

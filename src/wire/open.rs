@@ -78,6 +78,9 @@ impl OpenRequest {
         let (topic, options) = raw.split_once(';').unwrap_or((raw, ""));
         let (resource, subject) = topic.split_once('/').unwrap_or((topic, ""));
         let name = topic_name(&text("open", resource)?, &text("open", subject)?)?;
+        if options.is_empty() {
+            return Ok(Self::new(name));
+        }
         Self::with_options(name, &Params::read(options, ';', OPTIONS)?)
     }
 

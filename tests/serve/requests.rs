@@ -1,5 +1,8 @@
 //! Requests: answers, refusals, and that nobody else suffers from a bad one.
 
+use std::io::{Error, ErrorKind};
+use std::net::{Shutdown, TcpStream};
+
 use crate::support::{Peer, attribute, server};
 
 #[test]
@@ -13,6 +16,35 @@ fn pipelined_commands_are_answered_in_order() {
         let answer = peer.answer();
         assert!(answer.body.contains(&format!("\"t\":\"{t}\"")), "{answer:?}");
     }
+}
+
+/// The read that takes the request does not fill its buffer, and whatever is behind it must be
+/// found: whether it came before the read, or after.
+#[test]
+fn a_request_and_the_end_behind_it_are_both_seen() {
+    let server = server(1, |_| {});
+    for round in 0..300 {
+        let stream = TcpStream::connect(server.public_addrs()[0]).unwrap();
+        let mut peer = Peer::over(stream.try_clone().unwrap());
+        peer.send(format!("GET /ahm/ping?t={round} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        if round % 3 > 0 {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        if round % 3 < 2 {
+            let answer = peer.answer();
+            assert!(answer.body.contains(&format!("\"t\":\"{round}\"")), "{answer:?}");
+        }
+        if round % 3 == 0 {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        // The server closes its side too, or resets what was not read.
+        let ended = peer.rest_or_error();
+        let reset = |error: &Error| error.kind() == ErrorKind::ConnectionReset;
+        assert!(ended.as_ref().is_ok() || ended.as_ref().is_err_and(reset), "{ended:?}");
+    }
+    let stats = server.stop();
+    assert_eq!(stats.accepted, 300);
+    assert!(stats.turn_longest_us > 0);
 }
 
 #[test]

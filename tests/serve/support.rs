@@ -127,6 +127,11 @@ impl Peer {
         let _ = self.reader.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
+
+    /// How much comes until the peer closes, or how it ends otherwise.
+    pub fn rest_or_error(&mut self) -> std::io::Result<usize> {
+        self.reader.read_to_end(&mut Vec::new())
+    }
 }
 
 /// The value of an attribute of a frame.

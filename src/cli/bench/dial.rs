@@ -10,6 +10,7 @@ use crate::base::limits;
 use crate::cli::bench::address::Server;
 use crate::cli::bench::lines::{Lines, Shape};
 use crate::http::response::{ResponseFraming, parse_response};
+use crate::reactor::dialer::bind_source;
 
 /// Bytes of a refusal that are told.
 const REFUSAL_BYTES_SHOWN: usize = 300;
@@ -32,7 +33,7 @@ pub fn connect(
         socket.set_recv_buffer_size(bytes)?;
     }
     if let Some(source) = source {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
+        bind_source(&socket, source)?;
     }
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
@@ -50,20 +51,22 @@ pub fn request(server: &Server, target: &str, more: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Sends `request` on a connection that stands, or has failed. False: it does not stand yet.
+/// Sends `request`, the first bytes of its connection. False: it does not stand yet.
 ///
 /// # Errors
-/// A sentence.
+/// A sentence: the connection came to nothing.
 pub fn ask(stream: &mut TcpStream, server: &Server, request: &[u8]) -> Result<bool, String> {
-    if let Ok(Some(error)) | Err(error) = stream.take_error() {
-        return Err(format!("connect to {}: {error}", server.address));
-    }
     match stream.write(request) {
         Ok(count) if count == request.len() => Ok(true),
         // A fresh socket's buffer holds far more than the longest target allowed.
         Ok(_) => Err("the request did not fit into an empty socket".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-        Err(error) => Err(format!("request: {error}")),
+        // The one while it is under way, the other before it has begun.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(format!("connect to {}: {error}", server.address)),
     }
 }
 

@@ -159,6 +159,7 @@ impl<'p> Swarm<'p> {
     }
 
     /// Begins connections until `count` have been begun, as far as not too many are on their way.
+    /// Where the server is near they stand at once, and are asked without waiting for that edge.
     ///
     /// # Errors
     /// A sentence: the system has no socket, no port or no way to the server.
@@ -170,6 +171,9 @@ impl<'p> Swarm<'p> {
             let (stream, session) = (Some(stream), None);
             let (phase, begun) = (Phase::Dialing, self.clock.now());
             self.subscribers.push(Subscriber { stream, phase, session, open: 0, hint: 0, begun });
+            if let Err(problem) = self.ask(at) {
+                self.cut(at, &problem);
+            }
         }
         Ok(())
     }

@@ -80,6 +80,8 @@ impl Storm {
     }
 
     fn step(&mut self) {
+        let strides = [None, Some(self.below(3) as u32)];
+        self.pack.strides = strides[self.below(2) as usize];
         match self.below(12) {
             0 | 1 => {
                 let (peer, open) = (self.line(), self.open());
@@ -155,6 +157,7 @@ fn what_must_hold_holds_after_every_step_and_nothing_is_left_at_the_end() {
             storm.step();
             storm.check(&format!("seed {seed}, step {step}"));
         }
+        storm.pack.strides = None;
         for reader in storm.readers.clone() {
             storm.pack.cut(reader);
         }

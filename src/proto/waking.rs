@@ -1,0 +1,103 @@
+//! Telling readers that their topic has something new: a few at a time, so that topics with very
+//! many readers do not make a turn long.
+//!
+//! A topic's readers are told from the last to the first. One that leaves has its place taken by
+//! the last one, which was told already, so nobody is passed over; one that comes knows what there
+//! is.
+
+use std::collections::VecDeque;
+
+use crate::base::id::Key;
+use crate::base::time::{Instant, Millis};
+use crate::proto::hub::Hub;
+use crate::proto::output::Output;
+use crate::proto::timer::arm_document;
+use crate::proto::topic::Subscriber;
+
+/// Readers that are told in one go.
+const STRIDE: u32 = 64;
+
+/// Whether a topic's readers are being told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Round {
+    /// All know.
+    #[default]
+    Over,
+    /// Some are still to be told.
+    Going,
+    /// The same; and something came after the round had begun, so there is another.
+    Again,
+}
+
+/// Topics whose readers are being told, each with how many of them are left.
+pub type Waking = VecDeque<(Key, u32)>;
+
+impl Hub {
+    /// The topic's log has grown: its readers are to be told.
+    pub(crate) fn wake_readers(&mut self, slot: u32) {
+        let Some(key) = self.topics.slots.key_at(slot) else { return };
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
+        if topic.subscribers.is_empty() {
+            return;
+        }
+        topic.round = match topic.round {
+            Round::Over => {
+                self.waking.push_back((key, topic.subscribers.len() as u32));
+                Round::Going
+            }
+            Round::Going | Round::Again => Round::Again,
+        };
+    }
+
+    /// Tells some readers; says whether there was anybody to be told.
+    pub(crate) fn wake_some(&mut self) -> bool {
+        let Some((key, left)) = self.waking.pop_front() else { return false };
+        let Some(topic) = self.topics.slots.get(key) else { return true };
+        let count = topic.subscribers.len() as u32;
+        let end = left.min(count);
+        let from = end.saturating_sub(STRIDE);
+        for index in (from..end).rev() {
+            let subscriber =
+                self.topics.slots.get(key).map(|topic| topic.subscribers[index as usize]);
+            if let Some(subscriber) = subscriber {
+                self.tell(subscriber);
+            }
+        }
+        if from > 0 {
+            self.waking.push_front((key, from));
+        } else if let Some(topic) = self.topics.slots.get_mut(key) {
+            topic.round = match topic.round {
+                // After the topics that wait.
+                Round::Again => {
+                    self.waking.push_back((key, count));
+                    Round::Going
+                }
+                Round::Going | Round::Over => Round::Over,
+            };
+        }
+        true
+    }
+
+    /// Marks the cursor and names its document, unless it is named or blocked already.
+    fn tell(&mut self, subscriber: Subscriber) {
+        let Self { documents, conns, outputs, now, wheel, settings, .. } = self;
+        let Some(document) = documents.at_mut(subscriber.document) else { return };
+        document.ready.set(subscriber.cursor);
+        if document.named || document.blocked {
+            return;
+        }
+        if document.flush != Millis::default() {
+            if document.flush_at == Instant::NEVER {
+                document.flush_at = *now + document.flush.span();
+                let key = documents.key_at(subscriber.document).unwrap_or_default();
+                arm_document(documents, wheel, key, settings.drop_intervals, *now);
+            }
+            return;
+        }
+        document.named = true;
+        if let Some(connection) = conns.get_mut(document.conn) {
+            connection.named = true;
+        }
+        outputs.push_back(Output::Send(document.conn));
+    }
+}
