@@ -169,8 +169,9 @@ pub struct Document {
     pub heartbeat: Millis,
     /// How long a write may wait for more.
     pub flush: Millis,
-    /// With a flush span: when what waits goes out; [`Instant::NEVER`] while nothing waits.
-    pub flush_at: Instant,
+    /// When what waits for more, or for its rate, goes out at the latest; [`Instant::NEVER`] while
+    /// nothing waits. May be earlier than it must, where what it was set for has gone already.
+    pub soon_at: Instant,
     /// When bytes were last handed to the socket.
     pub sent_at: Instant,
     /// When the last heartbeat frame was sent.
@@ -212,7 +213,7 @@ impl Document {
             unfinished: None,
             heartbeat: Span::from_secs(15).into(),
             flush: Millis::default(),
-            flush_at: Instant::NEVER,
+            soon_at: Instant::NEVER,
             sent_at: now,
             stamped_at: now,
             replaced_at: Instant::NEVER,

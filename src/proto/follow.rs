@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ShardId};
 use crate::base::limits;
 use crate::base::reason::ChannelEnd;
-use crate::base::time::{Instant, Millis};
+use crate::base::time::Millis;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::Parcel;
 use crate::proto::run::{Mark, Place, Run};
@@ -129,7 +129,6 @@ impl Hub {
 
     /// Names every document that reads the topic, unless it is named or blocked already.
     fn wake_readers(&mut self, slot: u32) {
-        let drop_intervals = self.settings.drop_intervals;
         let Self { topics, documents, conns, outputs, now, wheel, .. } = self;
         let Some(topic) = topics.slots.at(slot) else { return };
         for subscriber in &topic.subscribers {
@@ -139,10 +138,12 @@ impl Hub {
                 continue;
             }
             if document.flush != Millis::default() {
-                if document.flush_at == Instant::NEVER {
-                    document.flush_at = *now + document.flush.span();
-                    let key = documents.key_at(subscriber.document).unwrap_or_default();
-                    crate::proto::timer::arm_document(documents, wheel, key, drop_intervals, *now);
+                let at = *now + document.flush.span();
+                if at < document.soon_at
+                    && let Some(key) = documents.key_at(subscriber.document)
+                    && let Some(document) = documents.get_mut(key)
+                {
+                    document.wake_at(at, key, wheel);
                 }
                 continue;
             }

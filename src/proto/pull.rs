@@ -157,7 +157,6 @@ impl Hub {
             }
             document.turn = index + 1;
         }
-        document.flush_at = Instant::NEVER;
         let caught_up = document.ready.is_empty();
         // Whoever is always behind finds every chunk full, and needs the clock no less for it.
         if document.heartbeat_due || document.stamp_at() <= now {

@@ -20,6 +20,8 @@ mod beating;
 #[cfg(test)]
 mod corners;
 #[cfg(test)]
+mod gathering;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod sends;
