@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::base::id::{Cid, ShardId};
 use crate::base::limits;
 use crate::base::reason::ChannelEnd;
-use crate::base::time::Millis;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::Parcel;
 use crate::proto::run::{Mark, Place, Run};
@@ -107,8 +106,10 @@ impl Hub {
         let Some(topic) = self.topics.slots.at_mut(slot) else { return };
         let before = topic.log.bytes();
         topic.log.push(run);
+        let held = self.wake_readers(slot);
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
         let history = topic.options.history.unwrap_or(self.settings.history);
-        topic.log.trim(&history, now);
+        topic.log.trim(&history, held, now);
         let after = topic.log.bytes();
         if !matches!(topic.role, Role::Follower(_)) {
             self.history_bytes = self.history_bytes + after - before;
@@ -121,37 +122,8 @@ impl Hub {
                 }
             }
         }
-        self.wake_readers(slot);
         if self.history_bytes > self.settings.history_bytes_max / usize::from(self.shards) {
             self.cut_histories();
-        }
-    }
-
-    /// Names every document that reads the topic, unless it is named or blocked already.
-    fn wake_readers(&mut self, slot: u32) {
-        let Self { topics, documents, conns, outputs, now, wheel, .. } = self;
-        let Some(topic) = topics.slots.at(slot) else { return };
-        for subscriber in &topic.subscribers {
-            let Some(document) = documents.at_mut(subscriber.document) else { continue };
-            document.ready.set(subscriber.cursor);
-            if document.named || document.blocked {
-                continue;
-            }
-            if document.flush != Millis::default() {
-                let at = *now + document.flush.span();
-                if at < document.soon_at
-                    && let Some(key) = documents.key_at(subscriber.document)
-                    && let Some(document) = documents.get_mut(key)
-                {
-                    document.wake_at(at, key, wheel);
-                }
-                continue;
-            }
-            document.named = true;
-            if let Some(connection) = conns.get_mut(document.conn) {
-                connection.named = true;
-            }
-            outputs.push_back(crate::proto::output::Output::Send(document.conn));
         }
     }
 

@@ -77,7 +77,7 @@ impl Hub {
             let sent = connection.named || connection.blocked || document.blocked;
             let soon = document.soon_at;
             let overdue = soon + LATE < self.now || soon > self.now + document.flush.span();
-            if document.has_output() && !sent && (overdue || document.flush == Millis::default()) {
+            if document.has_output() && !sent && (overdue || document.flush == Millis::ZERO) {
                 return fail("it has output and nobody sends it");
             }
             if document.session != NONE {

@@ -1,9 +1,10 @@
 //! The whole server without sockets, clock, threads or randomness.
 //!
 //! [`hub`] is the way in. A message's way: [`publishing`] takes it, [`topic`] holds its [`log`] of
-//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`pull`] writes it into
-//! documents. A command's way: [`intake`] finds the request, [`routes`] says where it goes,
-//! [`commands`] carries it out, [`exchange`] gives out the answer in its turn.
+//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`gathering`] says when
+//! a document is to be written, [`pull`] writes it. A command's way: [`intake`] finds the request,
+//! [`routes`] says where it goes, [`commands`] carries it out, [`exchange`] gives out the answer in
+//! its turn.
 
 pub mod answer;
 pub mod beating;
@@ -14,6 +15,7 @@ pub mod directory;
 pub mod document;
 pub mod exchange;
 pub mod follow;
+pub mod gathering;
 pub mod history;
 pub mod home;
 pub mod hub;

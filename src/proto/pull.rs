@@ -222,7 +222,7 @@ fn read(
         // The document's timer wakes it when it is due.
         return Turn::Done;
     }
-    if (cursor.latest || cursor.rate > 0)
+    if cursor.folds()
         && let Some(newest) = log.last_message()
         && cursor.place < newest
     {

@@ -182,7 +182,8 @@ impl Hub {
         if document.heartbeat_at(phase_of(key)) <= now && !document.blocked {
             document.heartbeat_due = true;
         }
-        if document.has_output() && !document.blocked {
+        // Messages may have to wait for more.
+        if document.heartbeat_due && !document.blocked {
             self.name_document(key.slot);
         }
         self.arm_document(key.slot);
@@ -273,7 +274,7 @@ impl Hub {
         let Some(topic) = self.topics.slots.at_mut(slot) else { return };
         let history = topic.options.history.unwrap_or(self.settings.history);
         let before = topic.log.bytes();
-        topic.log.trim(&history, now);
+        topic.log.trim(&history, u64::MAX, now);
         let trimmed = before - topic.log.bytes();
         let quiet = now.since(topic.quiet_since) >= self.settings.topic_grace;
         let asked = self.asks.contains_key(&topic.name);
