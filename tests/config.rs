@@ -102,7 +102,7 @@ fn a_file_is_read_to_its_types() {
     ))
     .unwrap();
     assert_eq!(config.listen.len(), 2);
-    assert!(config.listen[1].is_ipv6());
+    assert!(config.listen[1].address.is_ipv6());
     assert_eq!((config.shards, config.log.level), (2, Level::Debug));
     assert!(config.token.unwrap().matches(b"0123456789abcdef"));
     assert_eq!(config.protocol.heartbeat, Span::from_secs(5));

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::base::time::Span;
 use crate::server::config::{Config, ResourceConfig, ResourceKind};
 use crate::server::config_file::{self, Given, GivenResource};
 use crate::server::config_key::Key;
 use crate::server::config_keys::{Draft, KEYS, RESOURCE_KEYS};
 use crate::server::config_print::print;
 use crate::server::config_problem::{Origin, Problem, Problems, nearest};
-use crate::server::config_value::Value;
+use crate::server::config_value::{Value, show_span};
 
 /// Variables that begin with `AHM_` and are read elsewhere.
 const VARIABLES_ELSEWHERE: [&str; 1] = ["AHM_CONFIG"];
@@ -172,6 +173,7 @@ impl Loader {
             self.config.resources = self.read_resources(given);
         }
         self.check_relations();
+        self.check_flush();
         self.check_addresses();
         if self.problems.is_empty() { Ok(self.config) } else { Err(Problems(self.problems)) }
     }
@@ -230,6 +232,7 @@ impl Loader {
         let relations = [
             (protocol.heartbeat_min <= protocol.heartbeat, "heartbeat_min", "heartbeat"),
             (protocol.heartbeat <= protocol.heartbeat_max, "heartbeat", "heartbeat_max"),
+            (protocol.flush <= protocol.flush_max, "flush", "flush_max"),
             (
                 protocol.warn_intervals <= protocol.drop_intervals,
                 "warn_intervals",
@@ -260,6 +263,27 @@ impl Loader {
         }
     }
 
+    /// What a listener lays down is within what is allowed, and the clock counts it.
+    fn check_flush(&mut self) {
+        let Config { protocol, listen, .. } = &self.config;
+        let spans =
+            [("protocol.flush", protocol.flush), ("protocol.flush_max", protocol.flush_max)];
+        let own = listen.iter().filter_map(|listen| listen.flush.map(|flush| ("listen", flush)));
+        let spans: Vec<_> = spans.into_iter().chain(own).collect();
+        let flush_max = protocol.flush_max;
+        for (path, span) in spans {
+            if span > Span::from_millis(span.as_millis()) {
+                let what = format!("{path}: {} is no whole number of ms", show_span(span));
+                self.problem(self.origin(&[path]), what);
+            } else if path == "listen" && span > flush_max {
+                let origin = self.origin(&["listen", "protocol.flush_max"]);
+                let what =
+                    format!("flush={} must not be above protocol.flush_max", show_span(span));
+                self.problem(origin, format!("listen: {what}"));
+            }
+        }
+    }
+
     fn check_addresses(&mut self) {
         let config = &self.config;
         if config.listen.is_empty() {
@@ -276,7 +300,8 @@ impl Loader {
             );
             self.problem(origin, what);
         }
-        let all: Vec<_> = self.config.listen.iter().chain(&self.config.private_listen).collect();
+        let public = self.config.listen.iter().map(|listen| &listen.address);
+        let all: Vec<_> = public.chain(&self.config.private_listen).collect();
         let twice = |(at, address): &(usize, &&std::net::SocketAddr)| {
             address.port() != 0 && all[..*at].contains(*address)
         };
