@@ -263,24 +263,31 @@ impl Loader {
         }
     }
 
-    /// What a listener lays down is within what is allowed, and the clock counts it.
+    /// What a listener lays down is within what is allowed, and the clock can count each span.
     fn check_flush(&mut self) {
-        let Config { protocol, listen, .. } = &self.config;
-        let spans =
-            [("protocol.flush", protocol.flush), ("protocol.flush_max", protocol.flush_max)];
-        let own = listen.iter().filter_map(|listen| listen.flush.map(|flush| ("listen", flush)));
-        let spans: Vec<_> = spans.into_iter().chain(own).collect();
-        let flush_max = protocol.flush_max;
-        for (path, span) in spans {
-            if span > Span::from_millis(span.as_millis()) {
-                let what = format!("{path}: {} is no whole number of ms", show_span(span));
-                self.problem(self.origin(&[path]), what);
-            } else if path == "listen" && span > flush_max {
-                let origin = self.origin(&["listen", "protocol.flush_max"]);
+        let flush_max = self.config.protocol.flush_max;
+        let is_whole = |span: Span| span == Span::from_millis(span.as_millis());
+        for (path, span) in
+            [("protocol.flush", self.config.protocol.flush), ("protocol.flush_max", flush_max)]
+        {
+            if !is_whole(span) {
                 let what =
-                    format!("flush={} must not be above protocol.flush_max", show_span(span));
-                self.problem(origin, format!("listen: {what}"));
+                    format!("{path}: {} is no whole number of milliseconds", show_span(span));
+                self.problem(self.origin(&[path]), what);
             }
+        }
+        let own: Vec<_> = self.config.listen.iter().filter_map(|listen| listen.flush).collect();
+        for span in own {
+            let shown = format!("listen: flush={}", show_span(span));
+            let what = if !is_whole(span) {
+                format!("{shown} is no whole number of milliseconds")
+            } else if span > flush_max {
+                let most = show_span(flush_max);
+                format!("{shown} must not be above protocol.flush_max ({most})")
+            } else {
+                continue;
+            };
+            self.problem(self.origin(&["listen", "protocol.flush_max"]), what);
         }
     }
 
