@@ -1,7 +1,7 @@
 //! The whole server without sockets, clock, threads or randomness.
 //!
 //! [`hub`] is the way in. A message's way: [`publishing`] takes it, [`topic`] holds its [`log`] of
-//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`gathering`] says when
+//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
 //! a document is to be written, [`pull`] writes it. A command's way: [`intake`] finds the request,
 //! [`routes`] says where it goes, [`commands`] carries it out, [`exchange`] gives out the answer in
 //! its turn.
@@ -14,8 +14,8 @@ pub mod delivering;
 pub mod directory;
 pub mod document;
 pub mod exchange;
+pub mod flushing;
 pub mod follow;
-pub mod gathering;
 pub mod history;
 pub mod home;
 pub mod hub;

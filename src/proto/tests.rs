@@ -20,7 +20,7 @@ mod beating;
 #[cfg(test)]
 mod corners;
 #[cfg(test)]
-mod gathering;
+mod flushing;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]

@@ -161,7 +161,8 @@ fn what_concerns_one_document_goes_out_at_once_and_takes_along_what_waits() {
 
 #[test]
 fn whoever_goes_or_must_go_leaves_with_what_waits() {
-    let ends: [(&str, fn(&mut Pack)); 2] = [
+    type End = fn(&mut Pack);
+    let ends: [(&str, End); 2] = [
         ("<p z e=shutdown ", |pack| pack.handle_all(|hub, now| hub.handle_shutdown(now))),
         ("<p m e=drain ", |pack| pack.handle_all(|hub, now| hub.handle_drain(millis(9_000), now))),
     ];
@@ -228,8 +229,8 @@ fn a_shorter_interval_shortens_the_wait_and_a_longer_one_brings_it_back() {
     }
 }
 
-/// What a reader that gathers for a second sees of `batches`, published 10 ms apart.
-fn gathered(history: History, channel: &str, batches: &[usize]) -> (Vec<String>, usize) {
+/// What a reader whose messages may wait for a second sees of `batches`, published 10 ms apart.
+fn read_slowly(history: History, channel: &str, batches: &[usize]) -> (Vec<String>, usize) {
     let settings = Settings { history, ..Settings::default() };
     let (mut pack, publisher, reader, _) = reading(settings, &format!("{channel}&flush=1000"));
     let (mut seen, mut total, mut writes) = (Vec::new(), 0, 0);
@@ -264,7 +265,7 @@ fn who_waits_loses_nothing_that_who_does_not_would_have() {
     let batches = [vec![1; 60], [1, 1, 30, 1, 2, 1, 40, 30, 1].repeat(3)];
     for history in histories {
         for (batches, strict) in batches.iter().flat_map(|b| [(b, ""), (b, ";strict=1")]) {
-            let (seen, _) = gathered(history, &format!("open=fx/A{strict}"), batches);
+            let (seen, _) = read_slowly(history, &format!("open=fx/A{strict}"), batches);
             let total: usize = batches.iter().sum();
             let expected: Vec<_> = (1..=total).map(|n| n.to_string()).collect();
             assert_eq!(payloads(&seen), expected, "{history:?}");
@@ -278,11 +279,11 @@ fn who_waits_loses_nothing_that_who_does_not_would_have() {
 #[test]
 fn half_of_what_the_history_keeps_is_as_much_as_waits() {
     let history = History { messages_max: 20, ..History::default() };
-    let (seen, writes) = gathered(history, "open=fx/A", &[1; 95]);
+    let (seen, writes) = read_slowly(history, "open=fx/A", &[1; 95]);
     assert_eq!((payloads(&seen).len(), writes), (95, 9));
     // Who passes over messages has no need to hurry.
     for channel in ["open=fx/A;mode=latest", "open=fx/A;rate=1000"] {
-        let (seen, writes) = gathered(history, channel, &[1; 95]);
+        let (seen, writes) = read_slowly(history, channel, &[1; 95]);
         assert_eq!((payloads(&seen), writes), (vec!["95"], 0), "{channel}");
     }
 }

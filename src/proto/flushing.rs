@@ -1,4 +1,4 @@
-//! Gathering: messages that wait a while for more, so that one write carries them all.
+//! Flush spans: messages wait a while for more, so that one write carries them all.
 //!
 //! Only what stands in the logs waits, and only on documents with a flush span. Whatever else a
 //! document has to say goes out at once and takes along what waits. A reader that waits loses
