@@ -93,6 +93,12 @@ impl Wire {
         }
     }
 
+    /// The socket takes little at a time.
+    pub fn roughen(&mut self, random: &mut Random) {
+        self.window = [200, 2_000, 20_000, 200_000][random.below(4) as usize];
+        self.grain = [1, 10, 100, usize::MAX, usize::MAX, usize::MAX][random.below(6) as usize];
+    }
+
     /// The server offers `total` bytes; says what the socket takes of them.
     pub fn offer(&mut self, total: usize, now: Instant, random: &mut Random) -> Written {
         let room = self.window.saturating_sub(self.in_flight);

@@ -155,14 +155,12 @@ impl World {
     pub fn try_connect(&mut self, door: Door) -> Option<usize> {
         let shard = self.random.below(self.hubs.len() as u64) as usize;
         let id = self.wires.len();
-        let peer = ([127, 0, 0, 1], 1 + (id % 60_000) as u16).into();
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1 + (id % 60_000) as u16));
         let gate = gate(door, self.rough, &mut self.random);
         let conn = self.hubs[shard].handle_accepted(peer, gate, self.now)?;
         let mut wire = Wire::new((shard, conn), self.now);
         if self.rough {
-            wire.window = [200, 2_000, 20_000, 200_000][self.random.below(4) as usize];
-            wire.grain =
-                [1, 10, 100, usize::MAX, usize::MAX, usize::MAX][self.random.below(6) as usize];
+            wire.roughen(&mut self.random);
         }
         self.wires.push(wire);
         self.index.insert((shard, conn), id);
