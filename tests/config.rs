@@ -102,7 +102,7 @@ fn a_file_is_read_to_its_types() {
     ))
     .unwrap();
     assert_eq!(config.listen.len(), 2);
-    assert!(config.listen[1].is_ipv6());
+    assert!(config.listen[1].address.is_ipv6());
     assert_eq!((config.shards, config.log.level), (2, Level::Debug));
     assert!(config.token.unwrap().matches(b"0123456789abcdef"));
     assert_eq!(config.protocol.heartbeat, Span::from_secs(5));
@@ -162,6 +162,21 @@ fn mistakes_name_their_line_and_what_was_meant() {
         ("listen = \"127.0.0.1:1\"", "ahm.toml:1: listen: \"127.0.0.1:1\" is not a list such as"),
         ("listen = [\"localhost:1\"]", "ahm.toml:1: listen: \"localhost:1\" is not an address"),
         ("listen = []", "ahm.toml:1: listen: at least one address"),
+        (
+            "\nlisten = [\"127.0.0.1:1:flush=20\"]",
+            "ahm.toml:2: listen: \"127.0.0.1:1:flush=20\": flush: \"20\" is not a length of time",
+        ),
+        (
+            "listen = [\"127.0.0.1:1:flushh=1s\"]",
+            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN and",
+        ),
+        ("[private]\nlisten = [\"[::1]:1:flush=1s\"]", "ahm.toml:2: private.listen: \"[::1]:1:f"),
+        ("[protocol]\nflush = 20", "ahm.toml:2: protocol.flush: 20 is not a length of time"),
+        ("[protocol]\nflush = \"2m\"", "ahm.toml:2: protocol.flush: 2m is not between 0s and 1m"),
+        (
+            "[protocol]\nflush_max = \"1500us\"",
+            "ahm.toml:2: protocol.flush_max: 1500us is no whole number of milliseconds",
+        ),
         ("protocol = 1", "ahm.toml:1: protocol is a table: write [protocol]"),
         (
             "[protocol]\nheartbeat = 15",
@@ -207,6 +222,46 @@ fn values_that_do_not_go_together_name_the_line_of_one_of_them() {
     assert!(problem(twice).starts_with("ahm.toml:4: resource \"a\" is there twice"));
     let taken = problem("listen = [\"127.0.0.1:9\"]\n[private]\nlisten = [\"127.0.0.1:9\"]");
     assert!(taken.starts_with("ahm.toml:3: 127.0.0.1:9 is listened on twice"), "{taken}");
+}
+
+#[test]
+fn flush_spans_stay_within_what_is_allowed_and_may_differ_between_listeners() {
+    let config = load(&file(
+        "listen = [\"127.0.0.1:1\", \"[::1]:2:flush=0s\", \"0.0.0.0:3:flush=2s\"]\n\
+         [protocol]\nflush = \"20ms\"\nflush_max = \"2s\"",
+    ))
+    .unwrap();
+    let flush = config.listen.iter().map(|listen| listen.flush).collect::<Vec<_>>();
+    assert_eq!(flush, [None, Some(Span::ZERO), Some(Span::from_secs(2))]);
+    assert_eq!(config.protocol.flush, Span::from_millis(20));
+    assert_eq!(load(&file(&print(&config))).unwrap(), config);
+    let variables = vec![("AHM_LISTEN".into(), "127.0.0.1:1, [::1]:2:flush=5ms".into())];
+    let sources = Sources { variables, ..Sources::default() };
+    let told = load(&sources).unwrap().listen.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(told, ["127.0.0.1:1", "[::1]:2:flush=5ms"]);
+    for (text, wanted) in [
+        ("listen = [\"[::1]:2:flush=2s\"]", "ahm.toml:1: listen: flush=2s must not be above"),
+        (
+            "listen = [\"[::1]:2:flush=2s\"]\n[protocol]\nflush_max = \"1s\"",
+            "ahm.toml:1: listen: flush=2s must not be above protocol.flush_max (1s)",
+        ),
+        ("[protocol]\nflush = \"2s\"", "ahm.toml:2: protocol.flush must not be above protocol.f"),
+        (
+            "[protocol]\nlinger = \"1s\"\nflush_max = \"0s\"\nflush = \"1ms\"",
+            "ahm.toml:4: protocol.flush must not be above protocol.flush_max",
+        ),
+        (
+            "listen = [\"[::1]:2:flush=1500us\"]",
+            "ahm.toml:1: listen: flush=1500us is no whole number of milliseconds",
+        ),
+        (
+            "listen = [\"127.0.0.1:9\", \"127.0.0.1:9:flush=1s\"]",
+            "ahm.toml:1: 127.0.0.1:9 is listened on twice",
+        ),
+    ] {
+        let shown = problem(text);
+        assert!(shown.starts_with(wanted), "{text}\n--- said:\n{shown}");
+    }
 }
 
 #[test]
@@ -263,9 +318,10 @@ fn a_configuration_made_in_rust_is_checked_alike() {
     assert!(check(&config).is_ok());
     config.resources.push(ResourceConfig::new("echo", ResourceKind::Feed));
     config.protocol.heartbeat_max = Span::from_secs(1);
+    config.listen[0].flush = Some(Span::from_secs(9));
     config.private_listen = vec!["0.0.0.0:0".parse().unwrap()];
     let problems = check(&config).unwrap_err();
-    assert_eq!(problems.0.len(), 3, "{problems}");
+    assert_eq!(problems.0.len(), 4, "{problems}");
     config = Config { shards: 1000, ..Config::default() };
     assert_eq!(check(&config).unwrap_err().to_string(), "shards: 1000 is not between 0 and 64");
 }
@@ -300,6 +356,10 @@ fn the_binary_ends_with_code_2_where_it_is_used_wrongly() {
         (&["serve", "--config", "no/such/file.toml"], "no/such/file.toml: No such file"),
         (&["demo", "--private", "0.0.0.0:1"], "can be reached from other machines"),
         (&["check-config", "--set", "shard=1"], "--set shard: unknown key shard; did you mean"),
+        (
+            &["serve", "--listen", "127.0.0.1:0:flush=2s"],
+            "--listen: listen: flush=2s must not be above protocol.flush_max (1s)",
+        ),
         (&["serve", "--colour"], "unexpected argument"),
         (&["sreve"], "unrecognized subcommand"),
     ] {

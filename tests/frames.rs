@@ -21,6 +21,8 @@ fn topic(resource: &str, subject: &str) -> TopicName {
     TopicName::new(resource, subject).expect("a legal name")
 }
 
+const SECOND: Span = Span::from_secs(1);
+
 fn identity(key: Option<&str>) -> Identity<'_> {
     Identity {
         scs: "ldn1",
@@ -29,6 +31,7 @@ fn identity(key: Option<&str>) -> Identity<'_> {
         key,
         heartbeat: Span::from_secs(15),
         refresh: Span::from_secs(240),
+        flush: Span::ZERO,
         client_heartbeat: false,
     }
 }
@@ -59,9 +62,9 @@ fn opening_frames() -> Vec<(&'static str, Frame<'static>)> {
             Frame::Identity { identity: identity(None), version: 1 },
         ),
         (
-            "<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1 hc>",
+            "<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1 f=1000 hc>",
             Frame::Identity {
-                identity: Identity { client_heartbeat: true, ..identity(None) },
+                identity: Identity { flush: SECOND, client_heartbeat: true, ..identity(None) },
                 version: 1,
             },
         ),

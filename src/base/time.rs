@@ -1,6 +1,7 @@
 //! Integer time: a moment and a span, both in nanoseconds, both passed in by whoever owns a clock.
 
 use std::fmt;
+use std::num::NonZero;
 use std::ops::{Add, AddAssign, Sub};
 
 /// A moment: nanoseconds since the start of the process (or of the simulated world).
@@ -100,26 +101,34 @@ impl Span {
     }
 }
 
-/// A span in whole milliseconds, up to 49 days, in half the room.
+/// A span in whole milliseconds, up to 49 days, in half the room; an `Option` of it takes no more.
 ///
 /// ```
 /// use ahm::base::time::{Millis, Span};
 /// assert_eq!(Millis::from(Span::from_micros(1_900)).span(), Span::from_millis(1));
+/// assert_eq!((Millis::ZERO.span(), size_of::<Option<Millis>>()), (Span::ZERO, 4));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Millis(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Millis(
+    /// One more than the milliseconds.
+    NonZero<u32>,
+);
 
 impl Millis {
+    /// No time at all.
+    pub const ZERO: Self = Self(NonZero::<u32>::MIN);
+
     /// The span.
     pub const fn span(self) -> Span {
-        Span::from_millis(self.0 as u64)
+        Span::from_millis(self.0.get() as u64 - 1)
     }
 }
 
 impl From<Span> for Millis {
     /// Rounds down, and to what fits.
     fn from(span: Span) -> Self {
-        Self(u32::try_from(span.as_millis()).unwrap_or(u32::MAX))
+        let millis = u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+        Self(NonZero::<u32>::MIN.saturating_add(millis))
     }
 }
 

@@ -61,7 +61,7 @@ Examples:
   One topic, 1,000 subscribers, 100 messages a second, with the server's CPU and memory:
     ahm bench --url http://127.0.0.1:8080 --private http://127.0.0.1:8081 --pid $(pidof ahm)
 
-  100 topics, ten for each subscriber, 1,000 messages a second, gathered for up to 20 ms:
+  100 topics, ten for each subscriber, 1,000 messages a second, which may wait 20 ms:
     ahm bench --private http://127.0.0.1:8081 --topics 100 --topics-per-subscriber 10 \\
               --rate 1000 --flush 20
 
@@ -182,7 +182,8 @@ pub struct Args {
         help_heading = "Readers"
     )]
     pub mode: Mode,
-    /// Milliseconds that the server may gather messages for one write
+    /// Milliseconds that messages may wait at the server, so that one write carries several; 0: not
+    /// at all; without it as long as the server likes
     #[arg(long, value_name = "MS", help_heading = "Readers")]
     pub flush: Option<u64>,
     /// Publish nothing: open the streams and measure memory, then hold them for --seconds

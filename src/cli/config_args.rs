@@ -11,8 +11,9 @@ pub struct ConfigArgs {
     /// File to read; without it AHM_CONFIG names it, and without that there is none
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where clients connect; repeat it for several addresses
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Where clients connect, as in 0.0.0.0:80, or in 0.0.0.0:81:flush=20ms where messages may wait
+    /// that long for more; repeat it for several addresses
+    #[arg(long, value_name = "ADDRESS:PORT[:flush=SPAN]")]
     pub listen: Vec<String>,
     /// Where publishers connect; repeat it for several addresses
     #[arg(long, value_name = "ADDRESS:PORT")]

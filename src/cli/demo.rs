@@ -173,7 +173,7 @@ mod tests {
         };
         let sources = Sources { flags: args.flags(), ..Sources::default() };
         let config = load_over(defaults(), &sources).unwrap();
-        assert_eq!((config.listen[0].port(), config.private_listen[0].port()), (0, 0));
+        assert_eq!((config.listen[0].address.port(), config.private_listen[0].port()), (0, 0));
         assert_eq!(config.shards, 1);
     }
 }

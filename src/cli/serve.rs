@@ -15,6 +15,8 @@ Examples:
   ahm serve                                   echo and board on 127.0.0.1:8080 and [::1]:8080
   ahm serve --config ahm.toml
   ahm serve --listen 0.0.0.0:80 --listen '[::]:80' --resource fx:feed:state
+  ahm serve --listen 0.0.0.0:80 --listen 0.0.0.0:81:flush=20ms    the second for those who need
+                                              no hurry: fewer writes, 10 ms later on average
   AHM_SHARDS=2 AHM_LOG_FORMAT=json ahm serve --set protocol.heartbeat=5s
 
 Then, in other terminals:

@@ -84,6 +84,10 @@ pub struct Args {
     /// The heartbeat interval to ask the server for
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub heartbeat: Option<u64>,
+    /// Let messages wait at the server for up to so many milliseconds, so that one write carries
+    /// several; 0: not at all; without it they wait as long as the server likes
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
+    pub flush: Option<u64>,
     /// Do not tell of connections and sessions on the standard error; of gaps it is told
     #[arg(long, short)]
     pub quiet: bool,
@@ -144,6 +148,7 @@ fn check(args: &Args) -> Result<(Vec<Server>, Vec<OpenRequest>), String> {
 fn subscribe(args: &Args, servers: Vec<Server>, requests: Vec<OpenRequest>) -> Result<(), String> {
     let settings = Settings {
         heartbeat: args.heartbeat.map(Span::from_secs),
+        flush: args.flush.map(Span::from_millis),
         duplicates: args.dup.len() as u8,
         ..Settings::default()
     };

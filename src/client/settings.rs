@@ -9,7 +9,8 @@ use crate::base::time::Span;
 pub struct Settings {
     /// The heartbeat interval to ask for; `None`: the server's own.
     pub heartbeat: Option<Span>,
-    /// How long the server may wait for more before it writes; `None`: not at all.
+    /// How long messages may wait at the server for more, so that one write carries them all; zero:
+    /// not at all; `None`: as long as the server likes.
     pub flush: Option<Span>,
     /// The refresh period; `None`: what the server says in its identity frame.
     pub refresh: Option<Span>,

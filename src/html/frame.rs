@@ -35,6 +35,8 @@ pub struct Identity<'a> {
     pub heartbeat: Span,
     /// The client should refresh the document after this span; whole milliseconds travel.
     pub refresh: Span,
+    /// How long a message may wait for more; whole milliseconds travel, none where it is zero.
+    pub flush: Span,
     /// Whether the client must be heard once in every heartbeat interval.
     pub client_heartbeat: bool,
 }
@@ -49,6 +51,7 @@ impl fmt::Debug for Identity<'_> {
             .field("key", &self.key.map(|_| "(secret)"))
             .field("heartbeat", &self.heartbeat)
             .field("refresh", &self.refresh)
+            .field("flush", &self.flush)
             .field("client_heartbeat", &self.client_heartbeat)
             .finish()
     }
@@ -113,9 +116,11 @@ pub fn message_tail_start(frame: &[u8]) -> usize {
 ///     key: None,
 ///     heartbeat: Span::from_secs(15),
 ///     refresh: Span::from_secs(240),
+///     flush: Span::from_millis(20),
 ///     client_heartbeat: true,
 /// });
-/// assert_eq!(out, b"<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1 hc>\n");
+/// let line = b"<p i scs=ldn1 mid=4398046511105 d=1 h=15000 r=240000 v=1 f=20 hc>\n";
+/// assert_eq!(out, line);
 /// ```
 pub fn identity(out: &mut Vec<u8>, identity: &Identity<'_>) {
     out.extend_from_slice(b"<p i");
@@ -128,6 +133,9 @@ pub fn identity(out: &mut Vec<u8>, identity: &Identity<'_>) {
     number(out, " h=", identity.heartbeat.as_millis());
     number(out, " r=", identity.refresh.as_millis());
     number(out, " v=", u64::from(VERSION));
+    if identity.flush.as_millis() > 0 {
+        number(out, " f=", identity.flush.as_millis());
+    }
     if identity.client_heartbeat {
         out.extend_from_slice(b" hc");
     }
@@ -316,6 +324,7 @@ mod tests {
             key: Some("topsecret"),
             heartbeat: Span::ZERO,
             refresh: Span::ZERO,
+            flush: Span::ZERO,
             client_heartbeat: false,
         };
         assert!(!format!("{identity:?}").contains("topsecret"));

@@ -208,6 +208,7 @@ fn identity(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
         key: tag.optional("k", |text| is_id(text).then_some(text))?,
         heartbeat: tag.value("h", millis)?,
         refresh: tag.value("r", millis)?,
+        flush: tag.optional("f", millis)?.unwrap_or(Span::ZERO),
         client_heartbeat: tag.flag("hc")?,
     };
     Ok(Frame::Identity { identity, version: tag.value("v", small)? })

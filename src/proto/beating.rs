@@ -14,8 +14,8 @@ impl Hub {
     pub(crate) fn agree_on_heartbeat(&mut self, key: Key, wanted: Option<Span>) -> Span {
         let interval = wanted.map(|wanted| self.settings.bound_heartbeat(wanted));
         let Some(session) = self.sessions.get_mut(key) else { return self.settings.heartbeat };
-        session.heartbeat = interval.unwrap_or(session.heartbeat);
-        let agreed = session.heartbeat;
+        session.heartbeat = interval.map_or(session.heartbeat, Into::into);
+        let agreed = session.heartbeat.span();
         self.arm_session(key);
         agreed
     }
@@ -34,7 +34,6 @@ impl Hub {
                 continue;
             }
             document.heartbeat = interval.into();
-            document.flush = document.flush.span().min(interval.fraction(1, 2)).into();
             document.heartbeat_due = !document.ended;
             self.outputs.push_back(Output::Stream(document.conn, patience));
             self.name_document(slot);
@@ -56,7 +55,7 @@ impl Hub {
     /// Counts a client that should have been heard, and drops its documents when that goes on.
     pub(crate) fn watch_client(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let heartbeat = session.heartbeat;
+        let heartbeat = session.heartbeat.span();
         let lost = session.heard_at + heartbeat.times(u64::from(self.settings.drop_intervals));
         let quiet = session.heard_at + heartbeat.times(u64::from(self.settings.warn_intervals));
         if self.now < lost.min(quiet) {
@@ -109,6 +108,6 @@ impl Settings {
             true => self.drop_intervals,
             false => self.warn_intervals.min(self.drop_intervals),
         };
-        session.heard_at + session.heartbeat.times(u64::from(intervals))
+        session.heard_at + session.heartbeat.span().times(u64::from(intervals))
     }
 }

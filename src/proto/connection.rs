@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::base::id::Mid;
 use crate::base::reason::CloseReason;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, Millis};
 use crate::http::body::BodyDecoder;
 use crate::mem::lent::Lent;
 use crate::proto::exchange::Exchanges;
@@ -16,6 +16,23 @@ pub enum Door {
     Public,
     /// For publishers and operators in the private network.
     Private,
+}
+
+/// A listener, as far as it matters to the connections that come through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Whom it is for.
+    pub door: Door,
+    /// How long messages wait for more on documents that say nothing else; `None`: as long as
+    /// [`Settings::flush`](crate::proto::settings::Settings::flush) says.
+    pub flush: Option<Millis>,
+}
+
+impl From<Door> for Gate {
+    /// A listener with nothing of its own.
+    fn from(door: Door) -> Self {
+        Self { door, flush: None }
+    }
 }
 
 /// A request whose body is on its way.
@@ -60,6 +77,8 @@ pub struct Connection {
     pub deadline: Instant,
     /// The moment of its timer that counts; others are stale.
     pub timer_at: Instant,
+    /// The flush span of the listener that it came through, if that has one of its own.
+    pub flush: Option<Millis>,
     /// Which listener it came through.
     pub door: Door,
     /// True exactly when it waits to be written.
@@ -80,7 +99,7 @@ pub struct Connection {
 
 impl Connection {
     /// A new connection.
-    pub fn new(peer: SocketAddr, door: Door) -> Self {
+    pub fn new(peer: SocketAddr, gate: Gate) -> Self {
         Self {
             phase: Phase::Head,
             input: Lent::default(),
@@ -89,7 +108,8 @@ impl Connection {
             session: None,
             deadline: Instant::NEVER,
             timer_at: Instant::NEVER,
-            door,
+            flush: gate.flush,
+            door: gate.door,
             named: false,
             blocked: false,
             paused: false,

@@ -32,6 +32,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Whether it may pass over messages.
+    pub const fn folds(&self) -> bool {
+        self.latest || self.rate > 0
+    }
+
     /// A cursor that reads nothing.
     pub const VACANT: Self = Self {
         topic: NONE,
@@ -169,10 +174,12 @@ pub struct Document {
     pub unfinished: Option<Box<Unfinished>>,
     /// The heartbeat interval.
     pub heartbeat: Millis,
-    /// How long a write may wait for more.
+    /// How long a message may wait for more, as the client was told; never longer than half of the
+    /// heartbeat interval in force.
     pub flush: Millis,
-    /// With a flush span: when what waits goes out; [`Instant::NEVER`] while nothing waits.
-    pub flush_at: Instant,
+    /// When what waits for more, or for its rate, goes out at the latest; [`Instant::NEVER`] while
+    /// nothing waits. May be earlier than it must, where what it was set for has gone already.
+    pub soon_at: Instant,
     /// When bytes were last handed to the socket.
     pub sent_at: Instant,
     /// When the last heartbeat frame was sent.
@@ -213,8 +220,8 @@ impl Document {
             noted: 0,
             unfinished: None,
             heartbeat: Span::from_secs(15).into(),
-            flush: Millis::default(),
-            flush_at: Instant::NEVER,
+            flush: Millis::ZERO,
+            soon_at: Instant::NEVER,
             sent_at: now,
             stamped_at: now,
             replaced_at: Instant::NEVER,

@@ -107,7 +107,7 @@ impl Hub {
         let before = topic.log.bytes();
         topic.log.push(run);
         let history = topic.options.history.unwrap_or(self.settings.history);
-        topic.log.trim(&history, now);
+        topic.log.trim(&history, topic.held.place(), now);
         let after = topic.log.bytes();
         if !matches!(topic.role, Role::Follower(_)) {
             self.history_bytes = self.history_bytes + after - before;

@@ -16,7 +16,7 @@ use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
-use crate::proto::connection::{Connection, Door, Phase};
+use crate::proto::connection::{Connection, Door, Gate, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
 use crate::proto::follow::Lane;
@@ -173,11 +173,12 @@ impl Hub {
         }
     }
 
-    /// A client has connected; `None` if there is no room, and the shell closes it.
+    /// A client has connected through that listener; `None` if there is no room, and the shell
+    /// closes it.
     pub fn handle_accepted(
         &mut self,
         peer: SocketAddr,
-        door: Door,
+        gate: impl Into<Gate>,
         now: Instant,
     ) -> Option<ConnKey> {
         self.now = now;
@@ -186,7 +187,7 @@ impl Hub {
             return None;
         }
         self.stats.accepted += 1;
-        let conn = self.conns.insert(Connection::new(peer, door));
+        let conn = self.conns.insert(Connection::new(peer, gate.into()));
         self.set_deadline(conn, self.settings.idle_timeout);
         Some(conn)
     }
@@ -197,7 +198,8 @@ impl Hub {
         if self.stopping {
             return None;
         }
-        let mut connection = Connection::new(traveller.peer, Door::Public);
+        let gate = Gate { door: Door::Public, flush: traveller.flush };
+        let mut connection = Connection::new(traveller.peer, gate);
         connection.session = traveller.session;
         let conn = self.conns.insert(connection);
         self.set_deadline(conn, self.settings.idle_timeout);
@@ -211,6 +213,7 @@ impl Hub {
         Some(Traveller {
             peer: connection.address(),
             session: connection.session,
+            flush: connection.flush,
             input: connection.input.take(),
         })
     }

@@ -76,8 +76,9 @@ impl Hub {
                 return fail("its connection carries something else");
             }
             let sent = connection.named || connection.blocked || document.blocked;
-            let waits = document.flush_at + LATE < self.now || document.flush == Millis::default();
-            if document.has_output() && !sent && waits {
+            let soon = document.soon_at;
+            let overdue = soon + LATE < self.now || soon > self.now + document.flush.span();
+            if document.has_output() && !sent && (overdue || document.flush == Millis::ZERO) {
                 return fail("it has output and nobody sends it");
             }
             if document.session != NONE {

@@ -179,9 +179,9 @@ impl Log {
 
     /// Drops what the bounds do not keep; the run of the newest message stays. A run goes as a
     /// whole, and only when the rest still fills the bound, so that a burst in one run does not
-    /// shrink the past that readers can resume from.
-    pub fn trim(&mut self, history: &History, now: Instant) {
-        while let Some(front) = self.runs.front() {
+    /// shrink the past that readers can resume from. What stands at `held` or behind it stays.
+    pub fn trim(&mut self, history: &History, held: u64, now: Instant) {
+        while let Some(front) = self.runs.front().filter(|front| front.end_place() <= held) {
             let surplus = self.messages - front.messages() >= u64::from(history.messages_max)
                 || self.bytes - front.memory() >= history.bytes_max as usize;
             let aged = now.since(front.at) > history.age_max;
@@ -189,6 +189,19 @@ impl Log {
                 return;
             }
         }
+    }
+
+    /// The place at which, or before which, a reader has half of what the bounds keep still to
+    /// read, or more; `None` where not so much is kept.
+    pub fn brink(&self, history: &History) -> Option<u64> {
+        let (mut messages, mut bytes) = (0, 0);
+        let full = self.runs.iter().rev().find(|run| {
+            messages += run.messages();
+            bytes += run.memory();
+            messages >= u64::from(history.messages_max / 2)
+                || bytes >= history.bytes_max as usize / 2
+        });
+        full.map(|run| run.first_place)
     }
 
     /// Drops the oldest run, unless it holds the newest message or is the last, which may be the
@@ -357,7 +370,7 @@ mod tests {
             add(&mut log, 1, Instant::ZERO);
         }
         let history = History { messages_max: 4, ..History::default() };
-        log.trim(&history, Instant::ZERO);
+        log.trim(&history, u64::MAX, Instant::ZERO);
         assert_eq!(log.locate(at(1, 2)), Located { place: 6, missed: Missed::Messages(4) });
         assert_eq!(log.seek(2), Some((0, 6)));
         let opened = Located { place: 3, missed: Missed::Nothing };
@@ -373,7 +386,7 @@ mod tests {
         add(&mut log, 2, Instant::ZERO);
         add(&mut log, 1, Instant::ZERO);
         let none = History { messages_max: 0, bytes_max: 0, age_max: Span::ZERO };
-        log.trim(&none, Instant::from_nanos(9));
+        log.trim(&none, u64::MAX, Instant::from_nanos(9));
         assert_eq!(log.runs().count(), 1);
         assert_eq!(log.fresh(true), 2);
         assert_eq!(log.fresh(false), 3);
@@ -385,7 +398,7 @@ mod tests {
         mark(&mut log, place(0, 1, 1), Mark::Gap { after: Offset(4), missing: 4 });
         mark(&mut log, place(1, 1, 5), Mark::End(crate::base::reason::ChannelEnd::Gone));
         let none = History { messages_max: 0, bytes_max: 0, age_max: Span::ZERO };
-        log.trim(&none, Instant::from_nanos(9));
+        log.trim(&none, u64::MAX, Instant::from_nanos(9));
         assert_eq!(log.seek(0), Some((0, 1)));
         assert!(log.ended());
     }

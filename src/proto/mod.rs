@@ -1,9 +1,10 @@
 //! The whole server without sockets, clock, threads or randomness.
 //!
 //! [`hub`] is the way in. A message's way: [`publishing`] takes it, [`topic`] holds its [`log`] of
-//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`pull`] writes it into
-//! documents. A command's way: [`intake`] finds the request, [`routes`] says where it goes,
-//! [`commands`] carries it out, [`exchange`] gives out the answer in its turn.
+//! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
+//! a document is to be written, [`pull`] writes it. A command's way: [`intake`] finds the request,
+//! [`routes`] says where it goes, [`commands`] carries it out, [`exchange`] gives out the answer in
+//! its turn.
 
 pub mod answer;
 pub mod beating;
@@ -13,6 +14,7 @@ pub mod delivering;
 pub mod directory;
 pub mod document;
 pub mod exchange;
+pub mod flushing;
 pub mod follow;
 pub mod head;
 pub mod history;

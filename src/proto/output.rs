@@ -41,6 +41,8 @@ pub struct Traveller {
     pub peer: std::net::SocketAddr,
     /// The session it belongs to.
     pub session: Option<crate::base::id::Mid>,
+    /// The flush span of the listener that it came through, if that has one of its own.
+    pub flush: Option<crate::base::time::Millis>,
     /// Bytes that were received and not yet used.
     pub input: Vec<u8>,
 }

@@ -161,7 +161,6 @@ impl Hub {
             }
             document.turn = index + 1;
         }
-        document.flush_at = Instant::NEVER;
         let caught_up = document.ready.is_empty();
         // Whoever is always behind finds every chunk full, and needs the clock no less for it.
         if document.heartbeat_due || document.stamp_at() <= now {
@@ -227,7 +226,7 @@ fn read(
         // The document's timer wakes it when it is due.
         return Turn::Done;
     }
-    if (cursor.latest || cursor.rate > 0)
+    if cursor.folds()
         && let Some(newest) = log.last_message()
         && cursor.place < newest
     {

@@ -3,6 +3,7 @@
 use crate::base::id::{Cid, Epoch, Offset};
 use crate::base::name::TopicName;
 use crate::base::reason::ErrorCode;
+use crate::proto::flushing::Held;
 use crate::proto::hub::Hub;
 use crate::proto::log::Log;
 use crate::proto::parcel::{Ask, Parcel, Ruling};
@@ -75,6 +76,7 @@ impl Hub {
             subscribers: Vec::new(),
             touched: false,
             round: Round::Over,
+            held: Held::default(),
             channels: 0,
             quiet_since: self.now,
         });

@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq;
 
 use crate::base::id::{Cid, Key};
 use crate::base::limits::DOCUMENTS_MAX;
-use crate::base::time::{Instant, Span};
+use crate::base::time::{Instant, Millis, Span};
 use crate::mem::few::Few;
 use crate::proto::inbox::Inboxes;
 use crate::wire::open::Mode;
@@ -83,7 +83,9 @@ pub struct Session {
     /// How many private topics it was given.
     pub privates: u32,
     /// The heartbeat interval of its documents, present and to come.
-    pub heartbeat: Span,
+    pub heartbeat: Millis,
+    /// The flush span that its last document asked for that named one.
+    pub flush: Option<Millis>,
     /// When its client was last heard.
     pub heard_at: Instant,
     /// Whether its silence was counted already.
@@ -101,7 +103,8 @@ impl Session {
     pub fn new(key: [u8; 16], heartbeat: Span, now: Instant) -> Self {
         Self {
             key,
-            heartbeat,
+            heartbeat: heartbeat.into(),
+            flush: None,
             heard_at: now,
             quiet: false,
             documents: [NONE; DOCUMENTS_MAX],

@@ -39,6 +39,11 @@ pub struct Settings {
     pub heartbeat_min: Span,
     /// The longest heartbeat interval that a client may ask for.
     pub heartbeat_max: Span,
+    /// How long messages wait for more, so that one write carries them all, unless the client or
+    /// its listener says otherwise; zero: not at all. Whole milliseconds count.
+    pub flush: Span,
+    /// The longest such wait, whoever asks for it.
+    pub flush_max: Span,
     /// How long a document may live before its client should refresh it.
     pub refresh: Span,
     /// How long a session without a document is kept.
@@ -100,6 +105,8 @@ impl Default for Settings {
             heartbeat: Span::from_secs(15),
             heartbeat_min: Span::from_millis(500),
             heartbeat_max: Span::from_secs(120),
+            flush: Span::ZERO,
+            flush_max: Span::from_secs(1),
             refresh: Span::from_secs(240),
             linger: Span::from_secs(60),
             drop_intervals: 4,

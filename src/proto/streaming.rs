@@ -89,13 +89,13 @@ impl Hub {
         }
         let heartbeat = self.agree_on_heartbeat(session_key, request.heartbeat);
         self.replace_documents(session_key, request, heartbeat);
-        let flush = request.flush.unwrap_or(Span::ZERO).min(heartbeat.fraction(1, 2));
+        let flush = self.agree_on_flush(session_key, conn, request.flush, heartbeat);
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.last_document += 1;
         let number = session.last_document;
         let fresh = Document {
             heartbeat: heartbeat.into(),
-            flush: flush.into(),
+            flush,
             coding,
             dup: request.dup,
             ..Document::new(conn, session_key.slot, number, now)
@@ -174,6 +174,7 @@ impl Hub {
                 key: std::str::from_utf8(&text).ok().filter(|_| made_here),
                 heartbeat: document.heartbeat.span(),
                 refresh: self.settings.refresh,
+                flush: document.flush.span(),
                 client_heartbeat: self.settings.client_heartbeat,
             },
         );

@@ -7,7 +7,7 @@ use crate::base::id::{ConnKey, ShardId};
 use crate::base::name::TopicName;
 use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
-use crate::proto::connection::Door;
+use crate::proto::connection::{Door, Gate};
 use crate::proto::directory::Directory;
 use crate::proto::hub::{Hub, Setup};
 use crate::proto::output::{Output, Written};
@@ -19,6 +19,8 @@ use crate::proto::stats::Stats;
 mod beating;
 #[cfg(test)]
 mod corners;
+#[cfg(test)]
+mod flushing;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
@@ -77,9 +79,9 @@ impl Pack {
         }
     }
 
-    fn connect(&mut self, shard: usize, door: Door) -> usize {
+    fn connect(&mut self, shard: usize, gate: impl Into<Gate>) -> usize {
         let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        let conn = self.hubs[shard].handle_accepted(peer, door, self.now).unwrap();
+        let conn = self.hubs[shard].handle_accepted(peer, gate, self.now).unwrap();
         self.conns.push(Some((shard, conn)));
         self.received.push(Vec::new());
         self.rooms.push(None);

@@ -23,8 +23,11 @@ const SWEEP_SLICE: u32 = 1_024;
 pub enum Timer {
     /// A connection: its phase takes too long.
     Connection(Key),
-    /// A document: heartbeat, flush, rate, successor, or a socket that makes no progress.
+    /// A document: heartbeat, successor, or a socket that makes no progress.
     Document(Key),
+    /// A document: what waits for more, or for its rate, goes out. Apart from the above, which lies
+    /// seconds ahead: each of many short waits would leave one of that kind behind in the wheel.
+    Soon(Key),
     /// A session: no document within the linger time, a client that is not heard, or a gap in its
     /// numbered sends.
     Session(Key),
@@ -47,6 +50,7 @@ impl Timer {
             Self::Connection(key) => (1, key),
             Self::Document(key) => (2, key),
             Self::Session(key) => (3, key),
+            Self::Soon(key) => (4, key),
         };
         debug_assert!(key.generation < Mid::GENERATION_END);
         let key = u64::from(key.generation) << 32 | u64::from(key.slot);
@@ -63,12 +67,13 @@ impl Packed {
             0 => Timer::Sweep,
             1 => Timer::Connection(key),
             2 => Timer::Document(key),
-            _ => Timer::Session(key),
+            3 => Timer::Session(key),
+            _ => Timer::Soon(key),
         }
     }
 }
 
-/// Makes sure that the document's timer fires no later than it must.
+/// Makes sure that the document's timers fire no later than they must.
 pub(crate) fn arm_document(
     documents: &mut Slots<Document>,
     wheel: &mut Wheel<Packed>,
@@ -77,11 +82,12 @@ pub(crate) fn arm_document(
     now: Instant,
 ) {
     let Some(document) = documents.get_mut(key) else { return };
-    let at = document.next_moment(phase_of(key), drop_intervals, now);
+    let at = document.next_moment(phase_of(key), drop_intervals);
     if at < document.timer_at {
         document.timer_at = at;
         wheel.insert(at, Timer::Document(key).pack());
     }
+    document.wake_at(document.next_due(now), key, wheel);
 }
 
 /// Spreads heartbeats of documents that began together.
@@ -95,6 +101,7 @@ impl Hub {
         match timer {
             Timer::Connection(key) => self.fire_connection(key),
             Timer::Document(key) => self.fire_document(key),
+            Timer::Soon(key) => self.fire_soon(key),
             Timer::Session(key) => self.fire_session(key),
             Timer::Sweep => self.sweep(),
         }
@@ -140,7 +147,7 @@ impl Hub {
         }
     }
 
-    /// Makes sure that the document's timer fires no later than it must.
+    /// Makes sure that the document's timers fire no later than they must.
     pub(crate) fn arm_document(&mut self, slot: u32) {
         if let Some(key) = self.document_key(slot) {
             let drop_intervals = self.settings.drop_intervals;
@@ -173,12 +180,23 @@ impl Hub {
             self.end_document(key.slot, crate::base::reason::DocumentEnd::Refreshed);
         }
         let Some(document) = self.documents.get_mut(key) else { return };
-        if document.flush_at <= now {
-            document.flush_at = Instant::NEVER;
-        }
         if document.heartbeat_at(phase_of(key)) <= now && !document.blocked {
             document.heartbeat_due = true;
         }
+        // Messages may have to wait for more.
+        if document.heartbeat_due && !document.blocked {
+            self.name_document(key.slot);
+        }
+        self.arm_document(key.slot);
+    }
+
+    fn fire_soon(&mut self, key: Key) {
+        let now = self.now;
+        let Some(document) = self.documents.get_mut(key) else { return };
+        if document.soon_at > now {
+            return;
+        }
+        document.soon_at = Instant::NEVER;
         for (index, cursor) in document.cursors.iter().enumerate() {
             let behind = self.topics.slots.at(cursor.topic).is_some_and(|topic| {
                 cursor.place < topic.log.end().place && cursor.rate > 0 && cursor.due <= now
@@ -257,7 +275,7 @@ impl Hub {
         let Some(topic) = self.topics.slots.at_mut(slot) else { return };
         let history = topic.options.history.unwrap_or(self.settings.history);
         let before = topic.log.bytes();
-        topic.log.trim(&history, now);
+        topic.log.trim(&history, u64::MAX, now);
         let trimmed = before - topic.log.bytes();
         let quiet = now.since(topic.quiet_since) >= self.settings.topic_grace;
         let asked = self.asks.contains_key(&topic.name);
@@ -280,8 +298,8 @@ impl Hub {
 }
 
 impl Document {
-    /// The next moment at which something is due, as far as is known `now`.
-    fn next_moment(&self, phase: u8, drop_intervals: u32, now: Instant) -> Instant {
+    /// The next moment at which its heartbeat, its end or the end of patience with it is due.
+    fn next_moment(&self, phase: u8, drop_intervals: u32) -> Instant {
         let quiet = if self.blocked {
             self.sent_at + self.heartbeat.span().times(u64::from(drop_intervals))
         } else if self.heartbeat_due || self.ended {
@@ -289,12 +307,24 @@ impl Document {
         } else {
             self.heartbeat_at(phase)
         };
-        let at = quiet.min(self.flush_at).min(self.replaced_at);
+        quiet.min(self.replaced_at)
+    }
+
+    /// The next moment after `now` at which a cursor's rate lets something out.
+    fn next_due(&self, now: Instant) -> Instant {
         if !self.rated {
-            return at;
+            return Instant::NEVER;
         }
         let dues = self.cursors.iter().filter(|cursor| cursor.rate > 0).map(|cursor| cursor.due);
-        dues.filter(|&due| due > now).fold(at, Instant::min)
+        dues.filter(|&due| due > now).fold(Instant::NEVER, Instant::min)
+    }
+
+    /// Makes sure that what waits goes out at `at` at the latest.
+    pub(crate) fn wake_at(&mut self, at: Instant, key: Key, wheel: &mut Wheel<Packed>) {
+        if at < self.soon_at {
+            self.soon_at = at;
+            wheel.insert(at, Timer::Soon(key).pack());
+        }
     }
 }
 
@@ -307,7 +337,8 @@ mod tests {
         let keys = [(0, 1), (u32::MAX, Mid::GENERATION_END - 1), (77, 0xabcdef)];
         for (slot, generation) in keys {
             let key = Key { slot, generation };
-            for timer in [Timer::Connection(key), Timer::Document(key), Timer::Session(key)] {
+            let kinds = [Timer::Connection, Timer::Document, Timer::Session, Timer::Soon];
+            for timer in kinds.map(|kind| kind(key)) {
                 assert_eq!(timer.pack().unpack(), timer);
             }
         }

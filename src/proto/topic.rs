@@ -7,6 +7,7 @@ use crate::base::name::TopicName;
 use crate::base::time::Instant;
 use crate::html::frame;
 use crate::mem::slab::Slots;
+use crate::proto::flushing::Held;
 use crate::proto::log::{Located, Log, Missed};
 use crate::proto::resource::TopicOptions;
 use crate::proto::run::RunBuilder;
@@ -87,6 +88,8 @@ pub struct Topic {
     pub touched: bool,
     /// Whether those who read it are being told of what is new.
     pub round: Round,
+    /// What the log keeps for those of them that wait for more.
+    pub held: Held,
     /// Channels of this shard's sessions that are open on it, with a document or without.
     pub channels: u32,
     /// Since when it has had no subscriber.

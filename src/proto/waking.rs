@@ -8,11 +8,10 @@
 use std::collections::VecDeque;
 
 use crate::base::id::Key;
-use crate::base::time::{Instant, Millis};
+use crate::base::time::Millis;
+use crate::proto::flushing::{self, Held};
 use crate::proto::hub::Hub;
 use crate::proto::output::Output;
-use crate::proto::timer::arm_document;
-use crate::proto::topic::Subscriber;
 
 /// Readers that are told in one go.
 const STRIDE: u32 = 64;
@@ -38,6 +37,7 @@ impl Hub {
         let Some(key) = self.topics.slots.key_at(slot) else { return };
         let Some(topic) = self.topics.slots.at_mut(slot) else { return };
         if topic.subscribers.is_empty() {
+            topic.held = Held::default();
             return;
         }
         topic.round = match topic.round {
@@ -56,16 +56,14 @@ impl Hub {
         let count = topic.subscribers.len() as u32;
         let end = left.min(count);
         let from = end.saturating_sub(STRIDE);
+        let mut brink = None;
         for index in (from..end).rev() {
-            let subscriber =
-                self.topics.slots.get(key).map(|topic| topic.subscribers[index as usize]);
-            if let Some(subscriber) = subscriber {
-                self.tell(subscriber);
-            }
+            self.tell(key, index as usize, &mut brink);
         }
         if from > 0 {
             self.waking.push_front((key, from));
         } else if let Some(topic) = self.topics.slots.get_mut(key) {
+            topic.held.end_round();
             topic.round = match topic.round {
                 // After the topics that wait.
                 Round::Again => {
@@ -78,22 +76,24 @@ impl Hub {
         true
     }
 
-    /// Marks the cursor and names its document, unless it is named or blocked already.
-    fn tell(&mut self, subscriber: Subscriber) {
-        let Self { documents, conns, outputs, now, wheel, settings, .. } = self;
+    /// Marks the cursor and names its document, unless it is named or blocked already. Where its
+    /// messages may wait for more, it is named when they have waited.
+    fn tell(&mut self, key: Key, index: usize, brink: &mut Option<Option<u64>>) {
+        let Self { topics, documents, conns, outputs, now, wheel, settings, .. } = self;
+        let Some(topic) = topics.slots.get_mut(key) else { return };
+        let Some(&subscriber) = topic.subscribers.get(index) else { return };
         let Some(document) = documents.at_mut(subscriber.document) else { return };
         document.ready.set(subscriber.cursor);
         if document.named || document.blocked {
             return;
         }
-        if document.flush != Millis::default() {
-            if document.flush_at == Instant::NEVER {
-                document.flush_at = *now + document.flush.span();
-                let key = documents.key_at(subscriber.document).unwrap_or_default();
-                arm_document(documents, wheel, key, settings.drop_intervals, *now);
+        if document.flush != Millis::ZERO {
+            let history = topic.options.history.unwrap_or(settings.history);
+            if flushing::waits(topic, subscriber, documents, wheel, (&history, *now), brink) {
+                return;
             }
-            return;
         }
+        let Some(document) = documents.at_mut(subscriber.document) else { return };
         document.named = true;
         if let Some(connection) = conns.get_mut(document.conn) {
             connection.named = true;

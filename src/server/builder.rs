@@ -8,7 +8,7 @@ use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
 use crate::base::time::Instant;
-use crate::proto::connection::Door;
+use crate::proto::connection::{Door, Gate};
 use crate::proto::directory::{Directory, Page};
 use crate::proto::home::Homes;
 use crate::proto::hub::{Hub, Setup};
@@ -21,7 +21,7 @@ use crate::reactor::rlimit;
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
-use crate::server::config::{Config, ResourceConfig, ResourceKind};
+use crate::server::config::{Config, Listen, ResourceConfig, ResourceKind};
 use crate::server::handle::Handle;
 pub use crate::server::running::Server;
 use crate::server::running::{ENDED, Running};
@@ -103,17 +103,16 @@ impl Builder {
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
+        let gates: Vec<Gate> = self.config.listen.iter().map(gate).collect();
+        let addresses: Vec<_> = self.config.listen.iter().map(|listen| listen.address).collect();
         let patience = settings.first_patience();
-        let public = bind_all(&self.config.listen, shards, |address| {
+        let public = bind_all(&addresses, shards, |address| {
             Listener::bind_for_documents(address, BACKLOG, patience)
         })?;
         let bind = |address| Listener::bind(address, BACKLOG);
         let private = bind_all(&self.config.private_listen, shards, bind)?;
-        let (senders, parts): (Vec<_>, Vec<_>) = (0..shards)
-            .map(|_| make_mailbox())
-            .collect::<io::Result<Vec<_>>>()?
-            .into_iter()
-            .unzip();
+        let mailboxes = (0..shards).map(|_| make_mailbox()).collect::<io::Result<Vec<_>>>()?;
+        let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
         let running = Running::new(poller.waker(ENDED)?);
         let occupied = Occupied::new(shards);
@@ -126,7 +125,7 @@ impl Builder {
             running: running.clone(),
             threads: Vec::new(),
         };
-        let listeners = listeners_by_shard(public.by_shard, private.by_shard);
+        let listeners = listeners_by_shard(public.by_shard, private.by_shard, &gates);
         for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
             let hub = Hub::new(Setup {
                 settings: Arc::clone(&settings),
@@ -176,14 +175,20 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
     Ok((sender, (poller, receiver)))
 }
 
-/// What each shard listens on, with the door that it is.
+/// What a public listener means for those who come through it.
+fn gate(listen: &Listen) -> Gate {
+    Gate { door: Door::Public, flush: listen.flush.map(Into::into) }
+}
+
+/// What each shard listens on, with the gate that it is.
 fn listeners_by_shard(
     public: Vec<Vec<Listener>>,
     private: Vec<Vec<Listener>>,
-) -> impl Iterator<Item = Vec<(Listener, Door)>> {
+    gates: &[Gate],
+) -> impl Iterator<Item = Vec<(Listener, Gate)>> {
     public.into_iter().zip(private).map(|(public, private)| {
-        let public = public.into_iter().map(|listener| (listener, Door::Public));
-        let private = private.into_iter().map(|listener| (listener, Door::Private));
+        let public = public.into_iter().zip(gates.iter().copied());
+        let private = private.into_iter().map(|listener| (listener, Door::Private.into()));
         public.chain(private).collect()
     })
 }

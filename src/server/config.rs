@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
+pub use crate::server::config_listen::Listen;
 
 /// Everything that an operator decides.
 ///
@@ -22,7 +23,7 @@ pub use crate::proto::token::Token;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where clients connect.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Where publishers and tools connect.
     pub private_listen: Vec<SocketAddr>,
     /// Names that the `Host` of a private request may have beside the addresses themselves.
@@ -48,7 +49,7 @@ impl Default for Config {
         let v4 = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let v6 = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
         Self {
-            listen: vec![v4(8080), v6(8080)],
+            listen: vec![v4(8080).into(), v6(8080).into()],
             private_listen: vec![v4(8081)],
             private_hosts: vec!["localhost".into()],
             token: None,

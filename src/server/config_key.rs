@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::base::time::Span;
-use crate::server::config::{Level, LogFormat, ResourceKind, Token};
+use crate::server::config::{Level, Listen, LogFormat, ResourceKind, Token};
+use crate::server::config_listen::parse_address;
 use crate::server::config_value::{Value, show_size, show_span};
 
 /// A key of the configuration whose value lives in a `T`.
@@ -37,6 +38,8 @@ pub enum Place<T: 'static> {
     SmallCount(fn(&mut T) -> &mut u32, u32, u32),
     /// Addresses with ports.
     Addresses(fn(&mut T) -> &mut Vec<SocketAddr>),
+    /// Addresses with ports, and what each listener lays down.
+    Listeners(fn(&mut T) -> &mut Vec<Listen>),
     /// A text.
     Text(fn(&mut T) -> &mut String, Check),
     /// A list of texts.
@@ -85,7 +88,8 @@ impl<T> Key<T> {
             Place::SmallCount(of, min, max) => {
                 *of(into) = value.count(u64::from(min), u64::from(max))? as u32;
             }
-            Place::Addresses(of) => *of(into) = addresses(value)?,
+            Place::Addresses(of) => *of(into) = each(value, parse_address)?,
+            Place::Listeners(of) => *of(into) = each(value, str::parse)?,
             Place::Text(of, check) => {
                 let text = value.text()?;
                 check(text)?;
@@ -114,6 +118,7 @@ impl<T> Key<T> {
             Place::Count(of, ..) => of(from).to_string(),
             Place::SmallCount(of, ..) => of(from).to_string(),
             Place::Addresses(of) => list(of(from).iter().map(ToString::to_string)),
+            Place::Listeners(of) => list(of(from).iter().map(ToString::to_string)),
             Place::Text(of, _) => quoted(of(from)),
             Place::Texts(of, _) => list(of(from).iter().cloned()),
             Place::Token(_) => quoted(""),
@@ -143,12 +148,7 @@ impl<T> Key<T> {
     }
 }
 
-fn addresses(value: &Value) -> Result<Vec<SocketAddr>, String> {
-    let parse = |text: &str| {
-        text.parse().map_err(|_| {
-            format!("{text:?} is not an address with a port, as \"127.0.0.1:8080\" or \"[::1]:0\"")
-        })
-    };
+fn each<T>(value: &Value, parse: impl FnMut(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     value.texts()?.into_iter().map(parse).collect()
 }
 

@@ -19,6 +19,7 @@ pub struct Draft {
 
 const MS: Span = Span::from_millis(1);
 const SECOND: Span = Span::from_secs(1);
+const MINUTE: Span = Span::from_secs(60);
 const HOUR: Span = Span::from_secs(3600);
 const DAY: Span = Span::from_secs(24 * 3600);
 const KIB: usize = 1 << 10;
@@ -26,11 +27,11 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 40] = [
+pub static KEYS: [Key<Config>; 42] = [
     Key {
         path: "listen",
-        place: Place::Addresses(|c| &mut c.listen),
-        meaning: "Where clients connect; port 0 takes a free one",
+        place: Place::Listeners(|c| &mut c.listen),
+        meaning: "Where clients connect: 0.0.0.0:80, [::]:81:flush=20ms; port 0 takes a free one",
     },
     Key {
         path: "shards",
@@ -106,6 +107,16 @@ pub static KEYS: [Key<Config>; 40] = [
         path: "protocol.heartbeat_max",
         place: Place::Span(|c| &mut c.protocol.heartbeat_max, MS.times(100), HOUR),
         meaning: "The longest heartbeat interval a client may ask for",
+    },
+    Key {
+        path: "protocol.flush",
+        place: Place::Span(|c| &mut c.protocol.flush, Span::ZERO, MINUTE),
+        meaning: "How long messages wait for more unless client or listener say otherwise",
+    },
+    Key {
+        path: "protocol.flush_max",
+        place: Place::Span(|c| &mut c.protocol.flush_max, Span::ZERO, MINUTE),
+        meaning: "The longest such wait, whatever a client asks for; 0s: nothing waits",
     },
     Key {
         path: "protocol.refresh",

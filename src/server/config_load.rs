@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::base::time::Span;
 use crate::server::config::{Config, ResourceConfig, ResourceKind};
 use crate::server::config_file::{self, Given, GivenResource};
 use crate::server::config_key::Key;
 use crate::server::config_keys::{Draft, KEYS, RESOURCE_KEYS};
 use crate::server::config_print::print;
 use crate::server::config_problem::{Origin, Problem, Problems, nearest};
-use crate::server::config_value::Value;
+use crate::server::config_value::{Value, show_span};
 
 /// Variables that begin with `AHM_` and are read elsewhere.
 const VARIABLES_ELSEWHERE: [&str; 1] = ["AHM_CONFIG"];
@@ -172,6 +173,7 @@ impl Loader {
             self.config.resources = self.read_resources(given);
         }
         self.check_relations();
+        self.check_flush();
         self.check_addresses();
         if self.problems.is_empty() { Ok(self.config) } else { Err(Problems(self.problems)) }
     }
@@ -230,6 +232,7 @@ impl Loader {
         let relations = [
             (protocol.heartbeat_min <= protocol.heartbeat, "heartbeat_min", "heartbeat"),
             (protocol.heartbeat <= protocol.heartbeat_max, "heartbeat", "heartbeat_max"),
+            (protocol.flush <= protocol.flush_max, "flush", "flush_max"),
             (
                 protocol.warn_intervals <= protocol.drop_intervals,
                 "warn_intervals",
@@ -260,6 +263,34 @@ impl Loader {
         }
     }
 
+    /// What a listener lays down is within what is allowed, and the clock can count each span.
+    fn check_flush(&mut self) {
+        let flush_max = self.config.protocol.flush_max;
+        let is_whole = |span: Span| span == Span::from_millis(span.as_millis());
+        for (path, span) in
+            [("protocol.flush", self.config.protocol.flush), ("protocol.flush_max", flush_max)]
+        {
+            if !is_whole(span) {
+                let what =
+                    format!("{path}: {} is no whole number of milliseconds", show_span(span));
+                self.problem(self.origin(&[path]), what);
+            }
+        }
+        let own: Vec<_> = self.config.listen.iter().filter_map(|listen| listen.flush).collect();
+        for span in own {
+            let shown = format!("listen: flush={}", show_span(span));
+            let what = if !is_whole(span) {
+                format!("{shown} is no whole number of milliseconds")
+            } else if span > flush_max {
+                let most = show_span(flush_max);
+                format!("{shown} must not be above protocol.flush_max ({most})")
+            } else {
+                continue;
+            };
+            self.problem(self.origin(&["listen", "protocol.flush_max"]), what);
+        }
+    }
+
     fn check_addresses(&mut self) {
         let config = &self.config;
         if config.listen.is_empty() {
@@ -276,7 +307,8 @@ impl Loader {
             );
             self.problem(origin, what);
         }
-        let all: Vec<_> = self.config.listen.iter().chain(&self.config.private_listen).collect();
+        let public = self.config.listen.iter().map(|listen| &listen.address);
+        let all: Vec<_> = public.chain(&self.config.private_listen).collect();
         let twice = |(at, address): &(usize, &&std::net::SocketAddr)| {
             address.port() != 0 && all[..*at].contains(*address)
         };

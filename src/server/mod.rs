@@ -5,6 +5,7 @@ pub mod config;
 pub mod config_file;
 pub mod config_key;
 pub mod config_keys;
+pub mod config_listen;
 pub mod config_load;
 pub mod config_print;
 pub mod config_problem;

@@ -8,7 +8,7 @@ use mio::Token;
 use crate::base::id::ConnKey;
 use crate::base::limits;
 use crate::base::time::{Instant, Span};
-use crate::proto::connection::Door;
+use crate::proto::connection::Gate;
 use crate::proto::hub::Hub;
 use crate::proto::output::Traveller;
 use crate::proto::stats::Stats;
@@ -85,7 +85,7 @@ pub struct Shard {
 pub(crate) struct Entrance {
     /// `None` once it is closed; the place stays, because a token names it.
     pub(crate) listener: Option<Listener>,
-    pub(crate) door: Door,
+    pub(crate) gate: Gate,
     /// Whether connections may wait that no edge will tell of.
     pub(crate) waiting: bool,
     /// Whether it is closed as soon as no connection waits.
@@ -112,7 +112,7 @@ pub struct Parts {
     /// The mailboxes of all shards, its own included.
     pub peers: Vec<Sender<Mail>>,
     /// What it listens on.
-    pub listeners: Vec<(Listener, Door)>,
+    pub listeners: Vec<(Listener, Gate)>,
     /// What TCP's patience is with the connections that the public listeners accept.
     pub patience: Span,
     /// Common to all shards.
@@ -127,10 +127,10 @@ impl Shard {
     /// When a listener cannot be registered.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let mut doors = Vec::new();
-        for (index, (mut listener, door)) in parts.listeners.into_iter().enumerate() {
+        for (index, (mut listener, gate)) in parts.listeners.into_iter().enumerate() {
             listener.register(parts.poller.registry(), Token(MAIL.0 - 1 - index))?;
             let listener = Some(listener);
-            doors.push(Entrance { listener, door, waiting: true, closing: false });
+            doors.push(Entrance { listener, gate, waiting: true, closing: false });
         }
         Ok(Self {
             first_patience: parts.patience,
@@ -300,9 +300,9 @@ impl Shard {
             };
             match listener.accept() {
                 Ok(Some((transport, peer))) => {
-                    let door = entrance.door;
-                    if let Some(conn) = self.hub.handle_accepted(peer, door, self.now) {
-                        self.keep(conn, transport, door, true);
+                    let gate = entrance.gate;
+                    if let Some(conn) = self.hub.handle_accepted(peer, gate, self.now) {
+                        self.keep(conn, transport, gate.door, true);
                         self.try_to_read(conn);
                     }
                 }

@@ -212,6 +212,8 @@ fn own(frame: Frame<'_>) -> Result<Seen, Span> {
             Seen::Message(c.0, n.0, snapshot, payload.into_owned())
         }
         Frame::Identity { identity, .. } => {
+            let bound = identity.heartbeat.fraction(1, 2);
+            assert!(identity.flush <= bound, "a message waits longer than half an interval");
             let key = identity.key.map(str::to_string);
             Seen::Identity(identity.mid, identity.d, identity.heartbeat, key)
         }

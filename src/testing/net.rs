@@ -5,7 +5,15 @@ use std::collections::VecDeque;
 use crate::base::id::ConnKey;
 use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
+use crate::proto::connection::{Door, Gate};
 use crate::proto::output::Written;
+
+/// One of the server's listeners: some have a flush span of their own.
+pub fn gate(door: Door, rough: bool, random: &mut Random) -> Gate {
+    let own = rough && door == Door::Public && random.below(4) == 0;
+    let flush = own.then(|| Span::from_millis([0, 20, 400][random.below(3) as usize]).into());
+    Gate { door, flush }
+}
 
 /// Bytes of one write of the server.
 #[derive(Debug)]
@@ -83,6 +91,12 @@ impl Wire {
             held_up: false,
             writable_at: Instant::ZERO,
         }
+    }
+
+    /// The socket takes little at a time.
+    pub fn roughen(&mut self, random: &mut Random) {
+        self.window = [200, 2_000, 20_000, 200_000][random.below(4) as usize];
+        self.grain = [1, 10, 100, usize::MAX, usize::MAX, usize::MAX][random.below(6) as usize];
     }
 
     /// The server offers `total` bytes; says what the socket takes of them.

@@ -182,6 +182,8 @@ fn site(index: usize, long: bool, random: &mut Random) -> SitePlan {
         heartbeat: Span::from_millis(pick(random, &[300, 600, 1_000])),
         heartbeat_min: Span::from_millis(200),
         heartbeat_max: Span::from_millis(1_500),
+        flush: Span::from_millis(pick(random, &[0, 0, 0, 10, 200])),
+        flush_max: Span::from_millis(pick(random, &[0, 100, 1_000])),
         refresh: Span::from_millis(pick(random, &[1_500, 4_000, 10_000])),
         linger: Span::from_millis(pick(random, &[1_000, 3_000, 6_000])),
         topic_grace: Span::from_millis(pick(random, &[1_000, 60_000])),

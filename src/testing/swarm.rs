@@ -268,6 +268,8 @@ fn settings(plan: &mut crate::base::random::Random) -> Settings {
         heartbeat: Span::from_millis(pick(&[300, 800, 1_500])),
         heartbeat_min: Span::from_millis(300),
         heartbeat_max: Span::from_millis(1_500),
+        flush: Span::from_millis(pick(&[0, 0, 0, 10, 200])),
+        flush_max: Span::from_millis(pick(&[0, 100, 1_000])),
         linger: Span::from_millis(pick(&[2_000, 4_000])),
         topic_grace: Span::from_millis(pick(&[1_200, 3_000, 60_000])),
         idle_timeout: Span::from_millis(pick(&[3_000, 8_000])),

@@ -12,7 +12,7 @@ use crate::proto::hub::{Hub, Setup};
 use crate::proto::output::{Output, Traveller};
 use crate::proto::parcel::{Content, Parcel};
 use crate::proto::settings::Settings;
-use crate::testing::net::{Segment, Side, Wire};
+use crate::testing::net::{Segment, Side, Wire, gate};
 use crate::testing::trace::Trace;
 
 /// Parcels under way from one shard before it reports pressure.
@@ -156,12 +156,11 @@ impl World {
         let shard = self.random.below(self.hubs.len() as u64) as usize;
         let id = self.wires.len();
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1 + (id % 60_000) as u16));
-        let conn = self.hubs[shard].handle_accepted(peer, door, self.now)?;
+        let gate = gate(door, self.rough, &mut self.random);
+        let conn = self.hubs[shard].handle_accepted(peer, gate, self.now)?;
         let mut wire = Wire::new((shard, conn), self.now);
         if self.rough {
-            wire.window = [200, 2_000, 20_000, 200_000][self.random.below(4) as usize];
-            wire.grain =
-                [1, 10, 100, usize::MAX, usize::MAX, usize::MAX][self.random.below(6) as usize];
+            wire.roughen(&mut self.random);
         }
         self.wires.push(wire);
         self.index.insert((shard, conn), id);

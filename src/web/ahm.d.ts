@@ -52,7 +52,7 @@ export interface ClientOptions {
   url?: string | URL;
   /** The heartbeat interval to ask for, in milliseconds. */
   heartbeat?: number;
-  /** Let the server gather messages for up to so many milliseconds. */
+  /** How long messages may wait at the server for more, in milliseconds; default: as it likes. */
   flush?: number;
   /** Intervals of silence before the state is `silent`; default 2. */
   warn?: number;
@@ -126,6 +126,8 @@ export declare class Client {
   readonly beatAt: number;
   readonly serverMicros: number;
   readonly interval: number;
+  /** How long a message may wait at the server for more, in milliseconds, as the server says. */
+  readonly flush: number;
   readonly scs: string;
   readonly mid: string;
   onstate?: ClientOptions['onstate'];

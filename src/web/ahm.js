@@ -174,6 +174,8 @@ export class Client {
   serverMicros = 0;
   /** The heartbeat interval in milliseconds. */
   interval = 15_000;
+  /** How long a message may wait at the server for more, in milliseconds, as the server says. */
+  flush = 0;
   /** The session's public part. */
   scs = '';
   mid = '0';
@@ -356,7 +358,8 @@ export class Client {
     const query = [];
     const init = { headers: {}, cache: 'no-store' };
     if (this.#options.heartbeat) query.push(`h=${this.#options.heartbeat}`);
-    if (this.#options.flush) query.push(`flush=${this.#options.flush}`);
+    const { flush } = this.#options;
+    if (flush !== undefined) query.push(`flush=${flush}`);
     if (this.mid !== '0' && !doc.elsewhere) {
       query.unshift(`scs=${this.scs}`, `mid=${this.mid}`);
       init.headers['AHM-Key'] = this.#key;
@@ -535,7 +538,7 @@ export class Client {
     }
   }
 
-  #begun(doc, { scs, mid, k, h, r, hc }) {
+  #begun(doc, { scs, mid, k, h, r, f, hc }) {
     const isNew = doc.elsewhere || this.mid !== mid;
     if (doc.elsewhere) {
       // The old documents go on until this one carries everything; sends go to the new session.
@@ -546,6 +549,7 @@ export class Client {
     Object.assign(this, { scs, mid });
     if (k) this.#key = k;
     this.interval = Number(h) || this.interval;
+    this.flush = Number(f ?? 0);
     doc.begun = true;
     this.#watch(doc);
     if (hc !== undefined) this.#beat(doc);

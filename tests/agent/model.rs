@@ -212,6 +212,7 @@ impl Server {
             key: new.then_some(KEY),
             heartbeat: BEAT,
             refresh: Span::from_secs(8),
+            flush: Span::ZERO,
             client_heartbeat: false,
         };
         frame::identity(&mut document.bytes, &identity);

@@ -390,6 +390,23 @@ fn an_answer_that_cannot_change_stops_the_agent() {
 }
 
 #[test]
+fn how_long_messages_may_wait_is_asked_for_on_every_document() {
+    for (flush, asked) in [(None, ""), (Some(0), "&flush=0"), (Some(20), "&flush=20")] {
+        let settings = Settings { flush: flush.map(Span::from_millis), ..Settings::default() };
+        let mut desk = Desk::with(settings, true);
+        desk.subscribe("a/b", Mode::Queue);
+        let (stream, request) = desk.stream();
+        assert_eq!(request.target, format!("mux.html?mid=0&scs=0{asked}&open=a/b"));
+        desk.begin(stream, "<p i scs=a mid=7 d=1 k=s3cret h=1000 r=60000 v=1 f=20 hc>\n");
+        desk.feed(stream, "<p o c=9 u=a/b ep=e1 n=3 head=3>\n");
+        desk.agent.refresh(desk.now);
+        desk.drain();
+        let (_, request) = desk.stream();
+        assert_eq!(request.target, format!("refresh.html?scs=a&mid=7&last=9:e1:3{asked}"));
+    }
+}
+
+#[test]
 fn a_server_that_demands_it_hears_of_the_client_in_every_interval() {
     let mut desk = Desk::new(true);
     desk.subscribe("a/b", Mode::Queue);

@@ -18,7 +18,7 @@ use ahm::wire::command::{OpenRequest, Position};
 
 fn serve(public: SocketAddr) -> builder::Server {
     let config = Config {
-        listen: vec![public],
+        listen: vec![public.into()],
         private_listen: vec!["127.0.0.1:0".parse().unwrap()],
         shards: 2,
         resources: vec![

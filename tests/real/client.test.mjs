@@ -437,6 +437,28 @@ test('a server that demands it hears of the client in every interval', async () 
   assert.equal(world.named('ping').length, 2);
 });
 
+test('a flush span is asked for on every document, and the server\'s word is told', async () => {
+  for (const [options, asked, f, told] of [
+    [{}, undefined, '', 0],
+    [{}, undefined, ' f=20', 20],
+    [{ flush: 0 }, '0', '', 0],
+    [{ flush: 5_000 }, '5000', ' f=500', 500],
+  ]) {
+    const world = new World(options);
+    world.open('fx/EURUSD');
+    const first = await world.begin();
+    assert.equal(first.value('flush'), asked);
+    assert.equal(world.client.flush, 0);
+    await first.fail();
+    await world.advance(10_000);
+    await world.last.begin();
+    await world.last.write(identity(2).replace(' v=1', ` v=1${f}`));
+    assert.equal(world.last.value('flush'), asked);
+    assert.equal(world.client.flush, told);
+    world.client.close();
+  }
+});
+
 /** A session whose successor has begun with a gap that the old document may fill. */
 async function heldGap() {
   const world = new World();

@@ -81,7 +81,7 @@ fn a_new_server_takes_the_port_while_old_streams_go_on() {
         assert!(begun.elapsed() < PATIENCE, "the old server still lets clients in");
     }
     let new = loop {
-        match try_server(2, |config| config.listen = vec![address]) {
+        match try_server(2, |config| config.listen = vec![address.into()]) {
             Ok(new) => break new,
             // A client of somebody else may have come by the port.
             Err(error) if error.kind() == ErrorKind::AddrInUse => {

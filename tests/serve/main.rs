@@ -4,6 +4,7 @@
 
 mod documents;
 mod drain;
+mod flush;
 mod requests;
 mod slow;
 mod support;

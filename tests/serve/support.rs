@@ -21,7 +21,7 @@ pub fn try_server(shards: usize, change: impl FnOnce(&mut Config)) -> std::io::R
     let mut feed = ResourceConfig::new("fx", ResourceKind::Feed);
     feed.state = true;
     let mut config = Config {
-        listen: vec![any, "[::1]:0".parse().unwrap()],
+        listen: vec![any.into(), "[::1]:0".parse().unwrap()],
         private_listen: vec![any],
         shards,
         resources: vec![

@@ -85,7 +85,7 @@ pub struct Plan {
     pub drain: Span,
     /// What is asked of the server for readers that are behind.
     pub mode: Mode,
-    /// Milliseconds that the server may gather frames.
+    /// Milliseconds that messages may wait at the server.
     pub flush: Option<u64>,
     /// Nothing is published; only memory is measured.
     pub idle: bool,

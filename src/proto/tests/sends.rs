@@ -11,7 +11,7 @@ use crate::proto::tests::{Once, Pack, frames};
 
 /// Writes down what reaches it.
 #[derive(Debug, Default)]
-struct Desk {
+pub(super) struct Desk {
     heard: Mutex<Vec<String>>,
 }
 
