@@ -31,6 +31,9 @@ struct Submission {
     topic: String,
     numbered: Option<At>,
     snapshot: bool,
+    /// The life of the server that it was last given to.
+    life: u32,
+    /// When it was given to that for the first time.
     at: Instant,
     place: Option<At>,
 }
@@ -91,11 +94,14 @@ impl Model {
         let track = self.tracks.entry((topic.to_string(), self.life)).or_default();
         track.submitted += 1;
         track.bytes += payload.len() as u64 + 400;
+        let (life, at) = (self.life, self.now);
         let submission =
-            Submission { topic: topic.to_string(), numbered, snapshot, at: self.now, place: None };
+            Submission { topic: topic.to_string(), numbered, snapshot, life, at, place: None };
         let known = self.submissions.entry(payload.to_vec()).or_insert(submission);
         assert_eq!(known.numbered, numbered, "a payload was used twice");
-        known.at = self.now;
+        if known.life != life {
+            (known.life, known.at) = (life, at);
+        }
     }
 
     /// Somebody says that a message has this place: a publish answer (without `snapshot`) or a
