@@ -131,13 +131,14 @@ impl Hub {
             return false;
         }
         let scratch = &mut self.scratch;
-        match self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take()) {
-            Some(exchanges) => scratch.begin(exchanges.unsent()),
-            None if document.coding == Coding::Fresh => {
-                document.coding = Coding::Chunked;
-                scratch.begin(self.common_head.at(unix_micros / 1_000_000));
-            }
-            None => scratch.begin(&[]),
+        let exchanges = self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take());
+        let head = match document.coding {
+            Coding::Fresh => self.common_head.at(unix_micros / 1_000_000),
+            Coding::Chunked | Coding::Large => &[],
+        };
+        scratch.begin(exchanges.as_ref().map_or(&[], |exchanges| exchanges.unsent()), head);
+        if document.coding == Coding::Fresh {
+            document.coding = Coding::Chunked;
         }
         if !document.notes.is_empty() {
             self.stalled.note(std::mem::take(&mut document.noted), 0);

@@ -36,15 +36,17 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Begins a write with `prefix` before the chunk.
-    pub fn begin(&mut self, prefix: &[u8]) {
+    /// Begins a write with what stands before the chunk: answers that were not sent yet, and the
+    /// document's head.
+    pub fn begin(&mut self, answers: &[u8], head: &[u8]) {
         self.bytes.clear();
         self.parts.clear();
         self.noted = 0;
         self.shared = 0;
-        self.prefix = prefix.len();
-        self.bytes.extend_from_slice(prefix);
-        self.bytes.resize(prefix.len() + HEADER_ROOM, 0);
+        self.prefix = answers.len() + head.len();
+        self.bytes.extend_from_slice(answers);
+        self.bytes.extend_from_slice(head);
+        self.bytes.resize(self.prefix + HEADER_ROOM, 0);
         self.content = self.bytes.len();
     }
 

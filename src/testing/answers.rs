@@ -105,6 +105,8 @@ impl Peer {
             return;
         }
         match asked.what {
+            // Of a channel that is over; its successor was asked for by itself.
+            What::Open(channel) if self.channels[channel].over_at > asked.at => {}
             What::Open(channel) => self.open_answered(channel, &error, &value, world),
             What::Send(cid, n) => self.send_answered(cid, n, &error, &value, &asked),
             What::Close(channel) => {
