@@ -247,22 +247,6 @@ impl Hub {
         self.close(conn, CloseReason::TimedOut);
     }
 
-    /// The socket takes bytes again.
-    pub fn handle_writable(&mut self, conn: ConnKey, now: Instant) {
-        self.now = now;
-        let Some(connection) = self.conns.get_mut(conn) else { return };
-        // The first edge of every connection says so too, and more than one may.
-        let mut blocked = std::mem::take(&mut connection.blocked);
-        if let Phase::Stream(slot) = connection.phase
-            && let Some(document) = self.documents.at_mut(slot)
-        {
-            blocked |= std::mem::take(&mut document.blocked);
-        }
-        if blocked {
-            self.name(conn);
-        }
-    }
-
     /// Another shard, or another thread, has sent something.
     pub fn handle_parcel(&mut self, parcel: Parcel, now: Instant) {
         self.now = now;

@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::base::id::Key;
+use crate::base::id::{ConnKey, Key};
 use crate::base::reason::CloseReason;
+use crate::base::time::Instant;
+use crate::proto::connection::Phase;
 use crate::proto::document::{Piece, Unfinished};
 use crate::proto::hub::Hub;
 use crate::proto::run::Run;
@@ -72,6 +74,22 @@ fn address(run: &Arc<Run>) -> usize {
 }
 
 impl Hub {
+    /// The socket takes bytes again. Edges come unasked too, one with every document that begins:
+    /// they must not take out what waits for more.
+    pub fn handle_writable(&mut self, conn: ConnKey, now: Instant) {
+        self.now = now;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let mut blocked = std::mem::take(&mut connection.blocked);
+        if let Phase::Stream(slot) = connection.phase
+            && let Some(document) = self.documents.at_mut(slot)
+        {
+            blocked |= std::mem::take(&mut document.blocked);
+        }
+        if blocked {
+            self.name(conn);
+        }
+    }
+
     /// What documents hold whose sockets take nothing, in bytes.
     pub fn stalled_bytes(&self) -> usize {
         self.stalled.bytes()

@@ -50,7 +50,8 @@ fn two_listeners_of_one_server_have_spans_of_their_own() {
     // What concerns the document alone does not wait, and takes along what does.
     let opened = Peer::connect(prompt).get(&format!("/ahm/open?{me}&resource=board&subject=b"));
     assert_eq!(opened.status, 200, "{opened:?}");
-    assert!(patient.frame().contains(" u=board/b "));
+    let first = patient.frame();
+    assert!(first.contains(" u=board/b "), "{first}");
     take(&mut patient, 50);
     assert!(begun.elapsed() < Duration::from_secs(7), "nobody has waited for the long span");
     // A session that has named none has that of the listener through which it comes back.
