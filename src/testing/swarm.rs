@@ -86,6 +86,10 @@ impl Swarm {
 
     fn restart(&mut self) {
         self.calm_for(Span::from_millis(900), false);
+        // What was given up for lost a moment ago may have let others go.
+        while self.world.delivers() {
+            self.step(false);
+        }
         self.model.lock().check_life();
         let graceful = self.world.chance(2);
         self.world.restart(graceful);

@@ -113,6 +113,12 @@ impl World {
         from + self.random.below(to - from + 1)
     }
 
+    /// Whether something is on its way to a resource.
+    pub fn delivers(&self) -> bool {
+        let mut loads = self.mail.iter().flatten().map(|(_, load)| load);
+        loads.any(|load| matches!(load, Load::Parcel(Parcel::Delivery(_))))
+    }
+
     /// The server stops and starts anew; every connection is lost, and every parcel.
     pub fn restart(&mut self, graceful: bool) {
         self.note(|| format!("RESTART graceful={graceful}"));
@@ -254,11 +260,8 @@ impl World {
     /// One turn of a shard's shell.
     fn turn(&mut self, shard: usize) {
         self.take_mail(shard);
-        let keys: Vec<(Key, usize)> = self
-            .index
-            .range((shard, Key::default())..(shard + 1, Key::default()))
-            .map(|(&(_, key), &id)| (key, id))
-            .collect();
+        let its = self.index.range((shard, Key::default())..(shard + 1, Key::default()));
+        let keys: Vec<(Key, usize)> = its.map(|(&(_, key), &id)| (key, id)).collect();
         for (key, id) in keys {
             self.take_wire(shard, key, id);
         }
@@ -368,10 +371,7 @@ impl World {
             delay += self.random.below(400_000);
         }
         self.note(|| match &load {
-            Load::Parcel(parcel) => {
-                let text: String = format!("{parcel:?}").chars().take(160).collect();
-                format!("shard {from} posts to {to}, {delay} us: {text}")
-            }
+            Load::Parcel(parcel) => format!("shard {from} posts to {to}, {delay} us: {parcel:?}"),
             Load::Connection(id, _) => format!("wire {id} moves from shard {from} to {to}"),
         });
         let queue = &mut self.mail[from * self.hubs.len() + to];
