@@ -52,7 +52,11 @@ impl Mid {
 
     /// Reads the decimal form; `None` for zero, 2^53 and above, or anything but digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let number = parse_decimal(text)?;
+        Self::from_number(parse_decimal(text)?)
+    }
+
+    /// The session of that number; `None` for zero, and for 2^53 and above.
+    pub fn from_number(number: u64) -> Option<Self> {
         NonZeroU64::new(number).filter(|number| number.get() < 1 << 53).map(Self)
     }
 

@@ -42,6 +42,38 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 17] = [
+        Self::BadRequest,
+        Self::AuthRequired,
+        Self::Forbidden,
+        Self::NoSession,
+        Self::NoChannel,
+        Self::NoResource,
+        Self::NoCommand,
+        Self::BadMethod,
+        Self::OutOfWindow,
+        Self::Conflict,
+        Self::Skipped,
+        Self::TooLarge,
+        Self::WrongServer,
+        Self::TooMany,
+        Self::NoInstance,
+        Self::Draining,
+        Self::Busy,
+    ];
+
+    /// The code of that word.
+    ///
+    /// ```
+    /// use ahm::base::reason::ErrorCode;
+    /// assert_eq!(ErrorCode::from_word("busy"), Some(ErrorCode::Busy));
+    /// assert_eq!(ErrorCode::from_word("tired"), None);
+    /// ```
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.word() == word)
+    }
+
     /// The word on the wire.
     pub const fn word(self) -> &'static str {
         match self {
@@ -105,6 +137,15 @@ pub enum ChannelEnd {
 }
 
 impl ChannelEnd {
+    /// Every end.
+    pub const ALL: [Self; 5] =
+        [Self::Closed, Self::Gone, Self::Denied, Self::Overrun, Self::Expired];
+
+    /// The end of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|end| end.word() == word)
+    }
+
     /// The word on the wire.
     pub const fn word(self) -> &'static str {
         match self {

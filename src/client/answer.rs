@@ -8,31 +8,6 @@ use crate::client::channel::Which;
 use crate::client::event::Failure;
 use crate::wire::command::Position;
 
-const CODES: [ErrorCode; 17] = [
-    ErrorCode::BadRequest,
-    ErrorCode::AuthRequired,
-    ErrorCode::Forbidden,
-    ErrorCode::NoSession,
-    ErrorCode::NoChannel,
-    ErrorCode::NoResource,
-    ErrorCode::NoCommand,
-    ErrorCode::BadMethod,
-    ErrorCode::OutOfWindow,
-    ErrorCode::Conflict,
-    ErrorCode::Skipped,
-    ErrorCode::TooLarge,
-    ErrorCode::WrongServer,
-    ErrorCode::TooMany,
-    ErrorCode::NoInstance,
-    ErrorCode::Draining,
-    ErrorCode::Busy,
-];
-
-/// The code that `word` stands for.
-pub fn error_code(word: &str) -> Option<ErrorCode> {
-    CODES.into_iter().find(|code| code.word() == word)
-}
-
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -89,7 +64,7 @@ impl Answer {
         if (status == 200 || status == 202) && value.get("ok") == Some(&Value::Bool(true)) {
             return Ok(Self(value));
         }
-        let code = word("error").and_then(error_code);
+        let code = word("error").and_then(ErrorCode::from_word);
         let said = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         let detail = word("detail").map_or_else(said, str::to_owned);
         let expected = Self(value).number("sn");
@@ -148,6 +123,8 @@ mod tests {
 
     #[test]
     fn every_code_has_its_word() {
-        assert!(CODES.into_iter().all(|code| error_code(code.word()) == Some(code)));
+        assert!(
+            ErrorCode::ALL.into_iter().all(|code| ErrorCode::from_word(code.word()) == Some(code))
+        );
     }
 }

@@ -162,7 +162,7 @@ pub fn parse_line(line: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
         "x" => Frame::Closed {
             c: tag.value("c", Cid::parse)?,
             life: tag.optional("l", small)?,
-            e: tag.value("e", channel_end)?,
+            e: tag.value("e", ChannelEnd::from_word)?,
         },
         "g" => Frame::Gap {
             c: tag.value("c", Cid::parse)?,
@@ -229,7 +229,7 @@ fn refused(tag: Tag<'_>) -> Result<Frame<'_>, FrameError> {
     Ok(Frame::Refused {
         c: tag.optional("c", Cid::parse)?,
         name: topic_name(&tag)?,
-        e: tag.value("e", channel_end)?,
+        e: tag.value("e", ChannelEnd::from_word)?,
     })
 }
 
@@ -258,11 +258,6 @@ fn small(text: &str) -> Option<u32> {
 
 fn message_offset(text: &str) -> Option<Offset> {
     Offset::parse(text).filter(|n| n.0 > 0)
-}
-
-fn channel_end(word: &str) -> Option<ChannelEnd> {
-    use ChannelEnd::{Closed, Denied, Expired, Gone, Overrun};
-    [Closed, Gone, Denied, Overrun, Expired].into_iter().find(|end| end.word() == word)
 }
 
 fn send_outcome(word: &str) -> Option<SendOutcome> {
