@@ -7,13 +7,12 @@
 
 use crate::base::id::{ConnKey, Key};
 use crate::base::time::{Instant, Millis, Span};
-use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
 use crate::proto::document::Document;
 use crate::proto::hub::Hub;
+use crate::proto::log::Log;
 use crate::proto::settings::{History, Settings};
 use crate::proto::timer::Packed;
-use crate::proto::topic::{Subscriber, Topic};
 
 impl Hub {
     /// The flush span of a document that begins: what its request says, else what its session has
@@ -66,31 +65,34 @@ impl Held {
     }
 }
 
-/// Whether the messages that a reader with a flush span has before it wait for more; its timer is
-/// set then. `brink` is that of the topic's log, once it is known.
-pub(crate) fn waits(
-    topic: &mut Topic,
-    subscriber: Subscriber,
-    documents: &mut Slots<Document>,
-    wheel: &mut Wheel<Packed>,
-    (history, now): (&History, Instant),
-    brink: &mut Option<Option<u64>>,
-) -> bool {
-    let Some(key) = documents.key_at(subscriber.document) else { return false };
-    let Some(document) = documents.get_mut(key) else { return false };
-    let cursor = &document.cursors[subscriber.cursor as usize];
-    let brink = *brink.get_or_insert_with(|| topic.log.brink(history));
-    let full = brink.is_some_and(|brink| cursor.place <= brink) && !cursor.folds();
-    if !cursor.folds() {
-        topic.held.add(cursor.place);
+/// What decides whether readers of a topic wait for more.
+pub(crate) struct Pause<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) held: &'a mut Held,
+    pub(crate) history: History,
+    /// The brink of the log, once it is known.
+    pub(crate) brink: Option<Option<u64>>,
+    pub(crate) now: Instant,
+    pub(crate) wheel: &'a mut Wheel<Packed>,
+}
+
+impl Pause<'_> {
+    /// Whether the messages that this reader has before it wait; its timer is set then.
+    pub(crate) fn begin(&mut self, document: &mut Document, key: Key, cursor: u32) -> bool {
+        let cursor = &document.cursors[cursor as usize];
+        let brink = *self.brink.get_or_insert_with(|| self.log.brink(&self.history));
+        let full = brink.is_some_and(|brink| cursor.place <= brink) && !cursor.folds();
+        if !cursor.folds() {
+            self.held.add(cursor.place);
+        }
+        // Age is the one bound that a log reaches without growing.
+        let wait = document.patience().min(self.history.age_max.fraction(1, 2));
+        if full || wait == Span::ZERO {
+            return false;
+        }
+        document.wake_at(self.now + wait, key, self.wheel);
+        true
     }
-    // Age is the one bound that a log reaches without growing.
-    let wait = document.patience().min(history.age_max.fraction(1, 2));
-    if full || wait == Span::ZERO {
-        return false;
-    }
-    document.wake_at(now + wait, key, wheel);
-    true
 }
 
 impl Document {

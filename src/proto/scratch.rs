@@ -44,8 +44,10 @@ impl Scratch {
         self.noted = 0;
         self.shared = 0;
         self.prefix = answers.len() + head.len();
-        self.bytes.extend_from_slice(answers);
-        self.bytes.extend_from_slice(head);
+        if self.prefix > 0 {
+            self.bytes.extend_from_slice(answers);
+            self.bytes.extend_from_slice(head);
+        }
         self.bytes.resize(self.prefix + HEADER_ROOM, 0);
         self.content = self.bytes.len();
     }
@@ -103,6 +105,7 @@ impl Scratch {
     }
 
     /// Calls `write` with the slices of the write.
+    #[inline]
     pub fn with_slices<R>(&self, topics: &Topics, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         let mut slices = [IoSlice::new(&[]); limits::SLICES_MAX];
         let mut count = 0;

@@ -87,7 +87,9 @@ pub(crate) fn arm_document(
         document.timer_at = at;
         wheel.insert(at, Timer::Document(key).pack());
     }
-    document.wake_at(document.next_due(now), key, wheel);
+    if document.rated {
+        document.wake_at(document.next_due(now), key, wheel);
+    }
 }
 
 /// Spreads heartbeats of documents that began together.
@@ -312,9 +314,6 @@ impl Document {
 
     /// The next moment after `now` at which a cursor's rate lets something out.
     fn next_due(&self, now: Instant) -> Instant {
-        if !self.rated {
-            return Instant::NEVER;
-        }
         let dues = self.cursors.iter().filter(|cursor| cursor.rate > 0).map(|cursor| cursor.due);
         dues.filter(|&due| due > now).fold(Instant::NEVER, Instant::min)
     }

@@ -6,12 +6,17 @@
 //! is.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::base::id::Key;
 use crate::base::time::Millis;
-use crate::proto::flushing::{self, Held};
+use crate::mem::slab::Slots;
+use crate::proto::connection::Connection;
+use crate::proto::document::Document;
+use crate::proto::flushing::{Held, Pause};
 use crate::proto::hub::Hub;
 use crate::proto::output::Output;
+use crate::proto::topic::Topic;
 
 /// Readers that are told in one go.
 const STRIDE: u32 = 64;
@@ -56,10 +61,7 @@ impl Hub {
         let count = topic.subscribers.len() as u32;
         let end = left.min(count);
         let from = end.saturating_sub(STRIDE);
-        let mut brink = None;
-        for index in (from..end).rev() {
-            self.tell(key, index as usize, &mut brink);
-        }
+        self.tell(key, from as usize..end as usize);
         if from > 0 {
             self.waking.push_front((key, from));
         } else if let Some(topic) = self.topics.slots.get_mut(key) {
@@ -76,28 +78,36 @@ impl Hub {
         true
     }
 
-    /// Marks the cursor and names its document, unless it is named or blocked already. Where its
-    /// messages may wait for more, it is named when they have waited.
-    fn tell(&mut self, key: Key, index: usize, brink: &mut Option<Option<u64>>) {
+    /// Marks the cursors of these readers, and names their documents, unless they are named or
+    /// blocked already. Where messages may wait for more, that is when they have waited.
+    fn tell(&mut self, key: Key, readers: Range<usize>) {
         let Self { topics, documents, conns, outputs, now, wheel, settings, .. } = self;
         let Some(topic) = topics.slots.get_mut(key) else { return };
-        let Some(&subscriber) = topic.subscribers.get(index) else { return };
-        let Some(document) = documents.at_mut(subscriber.document) else { return };
-        document.ready.set(subscriber.cursor);
-        if document.named || document.blocked {
-            return;
-        }
-        if document.flush != Millis::ZERO {
-            let history = topic.options.history.unwrap_or(settings.history);
-            if flushing::waits(topic, subscriber, documents, wheel, (&history, *now), brink) {
-                return;
+        let history = topic.options.history.unwrap_or(settings.history);
+        let Topic { subscribers, log, held, .. } = topic;
+        let mut pause = Pause { log, held, history, brink: None, now: *now, wheel };
+        for subscriber in subscribers[readers].iter().rev() {
+            let Some(document) = documents.at_mut(subscriber.document) else { continue };
+            document.ready.set(subscriber.cursor);
+            if document.named || document.blocked {
+                continue;
+            }
+            if document.flush == Millis::ZERO {
+                name(document, conns, outputs);
+            } else if let Some(key) = documents.key_at(subscriber.document)
+                && let Some(document) = documents.get_mut(key)
+                && !pause.begin(document, key, subscriber.cursor)
+            {
+                name(document, conns, outputs);
             }
         }
-        let Some(document) = documents.at_mut(subscriber.document) else { return };
-        document.named = true;
-        if let Some(connection) = conns.get_mut(document.conn) {
-            connection.named = true;
-        }
-        outputs.push_back(Output::Send(document.conn));
     }
+}
+
+fn name(document: &mut Document, conns: &mut Slots<Connection>, outputs: &mut VecDeque<Output>) {
+    document.named = true;
+    if let Some(connection) = conns.get_mut(document.conn) {
+        connection.named = true;
+    }
+    outputs.push_back(Output::Send(document.conn));
 }
