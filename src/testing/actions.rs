@@ -222,6 +222,9 @@ impl Peer {
             if let Some(cid) = state.cid {
                 doc.told_ended.remove(&cid);
             }
+            if state.asks == 0 {
+                doc.opens.remove(&channel);
+            }
         }
         if state.asks == 0 {
             state.asked_at = world.now;

@@ -49,7 +49,7 @@ pub struct Doc {
     pub told_ended: BTreeSet<u32>,
     /// What `last` named.
     pub named: BTreeMap<u32, At>,
-    /// Channels that its own request opens.
+    /// Channels that its own request opens, unless they were refused or asked for anew since.
     pub opens: BTreeSet<usize>,
     /// Whether it is a lasting duplicate.
     pub dup: bool,

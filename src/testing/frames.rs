@@ -29,7 +29,7 @@ impl Peer {
                 self.opened(index, c, &topic, (ep, n), head, world)
             }
             Seen::Closed(c, end) => self.closed(index, c, end, world),
-            Seen::Refused(cid, topic, end) => self.refused(cid, &topic, end),
+            Seen::Refused(cid, topic, end) => self.refused(index, cid, &topic, end),
             Seen::Gap(c, ep, n, missing) => {
                 let model = self.model.lock();
                 self.docs[index].reader(c).gap(ep, n, missing, &model);
@@ -140,14 +140,17 @@ impl Peer {
         channel.stop(world.now, world.life);
     }
 
-    fn refused(&mut self, cid: Option<u32>, topic: &str, end: ChannelEnd) {
-        let found = self.channels.iter_mut().find(|channel| {
+    fn refused(&mut self, doc: usize, cid: Option<u32>, topic: &str, end: ChannelEnd) {
+        let found = self.channels.iter().position(|channel| {
             channel.topic == topic && cid.is_none_or(|cid| channel.chosen == Some(cid))
         });
-        let Some(channel) = found else { panic!("{topic} was refused to nobody") };
+        let Some(index) = found else { panic!("{topic} was refused to nobody") };
         let known = topic.starts_with("raw/");
         assert!(known && end == ChannelEnd::Gone, "peer {}: {topic} was refused {end:?}", self.id);
-        if channel.state == State::Asked {
+        // Every document tells it, and early or late: it counts once, on the one that asked.
+        let asked_here = self.docs[doc].opens.remove(&index);
+        let channel = &mut self.channels[index];
+        if asked_here && channel.state == State::Asked {
             channel.asks -= 1;
             if channel.asks == 0 {
                 channel.state = State::Idle;

@@ -40,3 +40,10 @@ fn nothing_is_lost_repeated_or_out_of_order() {
     }
     assert!(failed.is_empty(), "replay with AHM_SIM_SEED=n; seeds that failed: {failed:?}");
 }
+
+/// The world's own mistake: a document tells of what another one asked for and was refused; come
+/// late, it was taken for the refusal of what had been asked for since.
+#[test]
+fn a_refusal_counts_on_the_document_that_asked() {
+    assert_eq!(run(6_763, false), Ok(()));
+}
