@@ -100,9 +100,14 @@ const TICKS: [&[Column]; 3] = [
     &[column("server, cores", "cores", 3), DRIVER],
 ];
 
-const STALLED: [&[Column]; 3] = [
+const STALLED: [&[Column]; 4] = [
     &[DELIVERIES],
     &DELIVERY,
+    &[
+        ratio("CPU to ahm-alone", "cpu", "ahm-alone"),
+        ratio("p50 to it", "p50", "ahm-alone"),
+        ratio("p99 to it", "p99", "ahm-alone"),
+    ],
     &[sum("stalled streams", "stalled"), sum("of those dropped", "stalled_dropped"), BYTES_AFTER],
 ];
 
