@@ -523,6 +523,8 @@ fn stalled(record: &Record) -> Stalled {
 fn memory_is_watched_while_streams_stall() {
     let record = run(Fault::None, |args| {
         (args.stalled, args.receive_buffer) = (5, Some(4096));
+        // Also where other tests keep the server's threads waiting for a tenth of a second.
+        args.warmup = 0.5;
         args.pid = Some(std::process::id());
     });
     let (first, last) = (record.samples[0], record.samples.last().unwrap());

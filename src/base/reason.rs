@@ -174,6 +174,14 @@ pub enum SendOutcome {
 }
 
 impl SendOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Held, Self::Dup, Self::Skipped, Self::Unknown];
+
+    /// The outcome of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.word() == word)
+    }
+
     /// The word on the wire.
     pub const fn word(self) -> &'static str {
         match self {

@@ -93,13 +93,8 @@ impl Answer {
 
     /// What became of a send: the one value that is an outcome's word.
     pub fn outcome(&self) -> Option<SendOutcome> {
-        use SendOutcome::{Dup, Held, Skipped, Taken, Unknown};
         let words = self.0.as_object()?.values().filter_map(Value::as_str);
-        words
-            .filter_map(|word| {
-                [Taken, Held, Dup, Skipped, Unknown].into_iter().find(|out| out.word() == word)
-            })
-            .next()
+        words.filter_map(SendOutcome::from_word).next()
     }
 }
 

@@ -173,7 +173,7 @@ pub fn parse_line(line: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
         "a" => Frame::Outcome {
             c: tag.value("c", Cid::parse)?,
             n: tag.value("n", |text| message_offset(text).map(|n| n.0))?,
-            e: tag.value("e", send_outcome)?,
+            e: tag.value("e", SendOutcome::from_word)?,
         },
         "m" => Frame::Move { e: tag.text("e")?, within: tag.optional("w", millis)? },
         "z" => Frame::End { e: tag.value("e", document_end)?, spread: tag.optional("w", millis)? },
@@ -258,11 +258,6 @@ fn small(text: &str) -> Option<u32> {
 
 fn message_offset(text: &str) -> Option<Offset> {
     Offset::parse(text).filter(|n| n.0 > 0)
-}
-
-fn send_outcome(word: &str) -> Option<SendOutcome> {
-    use SendOutcome::{Dup, Held, Skipped, Taken, Unknown};
-    [Taken, Held, Dup, Skipped, Unknown].into_iter().find(|outcome| outcome.word() == word)
 }
 
 fn document_end(word: &str) -> Option<DocumentEnd> {

@@ -310,7 +310,7 @@ impl Hub {
         let overrun = session.channels[index].strict == Strict::Overrun;
         if overrun && session.document_slots().next().is_some() {
             self.stats.overruns += 1;
-            self.vacate(session_key, index);
+            self.vacate(session_key, index, false);
         }
     }
 

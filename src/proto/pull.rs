@@ -133,13 +133,13 @@ impl Hub {
         let scratch = &mut self.scratch;
         let exchanges = self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take());
         let head = match document.coding {
-            Coding::Fresh => self.common_head.at(unix_micros / 1_000_000),
+            Coding::Fresh => {
+                document.coding = Coding::Chunked;
+                self.common_head.at(unix_micros / 1_000_000)
+            }
             Coding::Chunked | Coding::Large => &[],
         };
         scratch.begin(exchanges.as_ref().map_or(&[], |exchanges| exchanges.unsent()), head);
-        if document.coding == Coding::Fresh {
-            document.coding = Coding::Chunked;
-        }
         if !document.notes.is_empty() {
             self.stalled.note(std::mem::take(&mut document.noted), 0);
             scratch.bytes.extend_from_slice(&document.notes.take());

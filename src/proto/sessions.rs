@@ -29,7 +29,7 @@ impl Hub {
         let Some(document) = self.documents.at(slot) else { return };
         let Some(session_key) = self.sessions.key_at(document.session) else { return };
         if !self.is_read_beside(session_key, slot, index, |_| true) {
-            self.vacate(session_key, index);
+            self.vacate(session_key, index, false);
         }
     }
 
@@ -87,11 +87,11 @@ impl Hub {
                 self.name_document(slot);
             }
         }
-        self.vacate(session_key, index);
+        self.vacate(session_key, index, false);
     }
 
-    /// Frees a channel that no document reads any more.
-    pub(crate) fn vacate(&mut self, session_key: Key, index: usize) {
+    /// Frees a channel that no document reads any more; `leaving`: its session ends.
+    pub(crate) fn vacate(&mut self, session_key: Key, index: usize, leaving: bool) {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let channel = &mut session.channels[index];
         let state = std::mem::replace(&mut channel.state, ChannelState::Vacant);
@@ -101,7 +101,7 @@ impl Hub {
         self.forget_held(session_key, cid);
         match state {
             ChannelState::Open(topic) => self.release_topic(topic),
-            ChannelState::Opening(ask) => self.call_off(ask, false),
+            ChannelState::Opening(ask) => self.call_off(ask, leaving),
             ChannelState::Vacant => {}
         }
     }
@@ -138,12 +138,7 @@ impl Hub {
         }
         let channels = self.sessions.get(session_key).map_or(0, |session| session.channels.len());
         for index in 0..channels {
-            let channel =
-                self.sessions.get(session_key).map(|session| session.channels[index].state);
-            if let Some(ChannelState::Opening(ask)) = channel {
-                self.call_off(ask, true);
-            }
-            self.vacate(session_key, index);
+            self.vacate(session_key, index, true);
         }
         for &slot in &slots {
             if let Some(document) = self.documents.at_mut(slot) {
