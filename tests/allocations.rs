@@ -69,7 +69,7 @@ impl World {
         while let Some(output) = self.hub.poll_output() {
             let Output::Send(conn) = output else { continue };
             let delivered = &mut self.delivered;
-            self.hub.transmit(conn, self.now, |slices| {
+            self.hub.transmit(&[conn], self.now, |_, slices| {
                 *delivered += 1;
                 let bytes = slices.iter().map(|slice| slice.len()).sum();
                 Written { bytes, blocked: false }

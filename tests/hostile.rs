@@ -140,7 +140,7 @@ impl World {
         let mut text = Vec::new();
         while let Some(output) = self.hub.poll_output() {
             let Output::Send(conn) = output else { continue };
-            self.hub.transmit(conn, self.now, |slices| {
+            self.hub.transmit(&[conn], self.now, |_, slices| {
                 if conn == wanted {
                     slices.iter().for_each(|slice| text.extend_from_slice(slice));
                 }

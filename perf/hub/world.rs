@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ahm::base::id::{ConnKey, ShardId};
+use ahm::base::limits::WRITES_AT_ONCE;
 use ahm::base::time::{Instant, Span};
 use ahm::proto::connection::Door;
 use ahm::proto::directory::Directory;
@@ -141,21 +142,18 @@ impl World {
         }
     }
 
-    /// One write for each connection that was named.
+    /// One write for each connection that was named, as many gathered at once as a shard does.
     pub fn write_named(&mut self) {
-        while let Some(conn) = self.named.pop_front() {
-            self.write(conn);
+        let Self { hub, now, named, writes, bytes, .. } = self;
+        while !named.is_empty() {
+            let round: Vec<ConnKey> = named.drain(..named.len().min(WRITES_AT_ONCE)).collect();
+            hub.transmit(&round, *now, |_, slices| {
+                let count = slices.iter().map(|slice| slice.len()).sum();
+                *writes += 1;
+                *bytes += count as u64;
+                Written { bytes: count, blocked: false }
+            });
         }
-    }
-
-    fn write(&mut self, conn: ConnKey) {
-        let Self { hub, now, writes, bytes, .. } = self;
-        hub.transmit(conn, *now, |slices| {
-            let count = slices.iter().map(|slice| slice.len()).sum();
-            *writes += 1;
-            *bytes += count as u64;
-            Written { bytes: count, blocked: false }
-        });
     }
 }
 

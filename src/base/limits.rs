@@ -39,6 +39,12 @@ pub const SLICES_MAX: usize = 64;
 /// and from 16 KiB on with one, because one piece of memory is a cheaper system call than three.
 /// More would save little, and what a stalled reader has not taken it then holds alone.
 pub const COPY_BYTES_MAX: usize = 2 * 1024;
+/// Documents whose writes are gathered before the first of them goes out. The kernel's own work for
+/// a write takes most of the nearest cache: what all of them read, the hub and the logs, is fetched
+/// once for so many.
+pub const WRITES_AT_ONCE: usize = 32;
+/// Once so many bytes were copied for them, they go out, however few they are.
+pub const SCRATCH_BYTES: usize = 16 * 1024;
 /// Shards of one process: the width of the shard in a `mid`.
 pub const SHARDS_MAX: usize = 64;
 /// Parcels of runs that a follower shard may have on the way at once.

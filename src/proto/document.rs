@@ -37,6 +37,12 @@ impl Cursor {
         self.latest || self.rate > 0
     }
 
+    /// Whether it reads messages as they are in the log, with the topic's own number, and as fast
+    /// as the socket takes them.
+    pub const fn is_common(&self) -> bool {
+        self.cid.0 == 0 && self.rate == 0
+    }
+
     /// A cursor that reads nothing.
     pub const VACANT: Self = Self {
         topic: NONE,
@@ -87,6 +93,11 @@ impl Ready {
     /// Whether no bit is set.
     pub fn is_empty(&self) -> bool {
         self.first == 0 && self.rest().iter().all(|&word| word == 0)
+    }
+
+    /// The one bit that is set, if it is the only one, and among the first.
+    pub fn only(&self) -> Option<u32> {
+        (self.first.is_power_of_two() && self.rest.is_none()).then(|| self.first.trailing_zeros())
     }
 
     /// The first set bit at or after `from`, else the first set bit of all.
@@ -251,6 +262,14 @@ impl Document {
         self.unfinished.is_some() || (more && !self.ended)
     }
 
+    /// Whether what it has to send, itself not being heard, are messages and nothing else.
+    pub fn has_messages_alone(&self) -> bool {
+        self.notes.is_empty()
+            && self.ending.is_none()
+            && !self.ended
+            && self.coding != Coding::Fresh
+    }
+
     /// When the next heartbeat is due if nothing else is sent: between 0.75 and 1.0 intervals after
     /// the last bytes, by the document's own phase.
     pub fn heartbeat_at(&self, phase: u8) -> Instant {
@@ -305,6 +324,9 @@ mod tests {
             let expected = plain.range(from..).next().or_else(|| plain.first());
             assert_eq!(ready.next(from), expected.copied());
             assert_eq!(ready.is_empty(), plain.is_empty());
+            if let Some(only) = ready.only() {
+                assert_eq!(plain.iter().collect::<Vec<_>>(), [&only]);
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ pub struct Setup {
 /// hub.handle_received(conn, request, Instant::ZERO);
 /// assert!(matches!(hub.poll_output(), Some(Output::Send(named)) if named == conn));
 /// let mut answer = Vec::new();
-/// hub.transmit(conn, Instant::ZERO, |slices| {
+/// hub.transmit(&[conn], Instant::ZERO, |_, slices| {
 ///     slices.iter().for_each(|slice| answer.extend_from_slice(slice));
 ///     Written { bytes: answer.len(), blocked: false }
 /// });

@@ -2,9 +2,9 @@
 //!
 //! [`hub`] is the way in. A message's way: [`publishing`] takes it, [`topic`] holds its [`log`] of
 //! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
-//! a document is to be written, [`pull`] writes it. A command's way: [`intake`] finds the request,
-//! [`routes`] says where it goes, [`commands`] carries it out, [`exchange`] gives out the answer in
-//! its turn.
+//! a document is to be written, [`pull`] gathers it for a document, [`transmit`] writes it. A
+//! command's way: [`intake`] finds the request, [`routes`] says where it goes, [`commands`] carries
+//! it out, [`exchange`] gives out the answer in its turn.
 
 pub mod answer;
 pub mod beating;
@@ -45,6 +45,7 @@ pub mod streaming;
 pub mod timer;
 pub mod token;
 pub mod topic;
+pub mod transmit;
 pub mod waking;
 
 #[cfg(test)]

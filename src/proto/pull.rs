@@ -1,20 +1,16 @@
-//! The pull: a document gathers what lies between its cursors and the heads of their logs, and
-//! hands it to the socket in one vectored write.
+//! The pull: a document gathers what lies between its cursors and the heads of their logs.
 
-use std::io::{IoSlice, Write as _};
+use std::io::Write as _;
 
-use crate::base::id::{Cid, ConnKey};
+use crate::base::id::{Cid, ConnKey, Key};
 use crate::base::limits;
-use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
-use crate::proto::connection::Phase;
 use crate::proto::document::{Coding, Cursor};
 use crate::proto::hub::Hub;
 use crate::proto::log::Missed;
-use crate::proto::output::Written;
 use crate::proto::run::{Kind, Mark, Run, put_mark};
-use crate::proto::scratch::Scratch;
+use crate::proto::scratch::{Common, Scratch};
 use crate::proto::stats::Stats;
 use crate::proto::topic::Topic;
 
@@ -33,105 +29,71 @@ enum Turn {
     Overrun,
 }
 
+/// What came of gathering for a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gathered {
+    /// It is among those to be written, unless it has nothing to send.
+    Goes,
+    /// The same; a channel of it is over, or itself, which must be looked after before anything
+    /// else is gathered.
+    GoesLast,
+    /// Those that were gathered must go out first; it is as it was.
+    Waits,
+}
+
 impl Hub {
-    /// Gathers what `conn` has to send and calls `write` with it, at most once.
-    pub fn transmit(
-        &mut self,
-        conn: ConnKey,
-        now: Instant,
-        write: impl FnOnce(&[IoSlice<'_>]) -> Written,
-    ) {
-        self.now = now;
-        let Some(connection) = self.conns.get_mut(conn) else { return };
-        connection.named = false;
-        if connection.blocked {
-            return;
-        }
-        if let Phase::Stream(slot) = connection.phase {
-            self.transmit_document(conn, slot, write);
-            return;
-        }
-        let Some(exchanges) = connection.exchanges.as_mut() else { return };
-        if !exchanges.unsent().is_empty() {
-            let written = write(&[IoSlice::new(exchanges.unsent())]);
-            exchanges.advance_sent(written.bytes);
-            connection.blocked = written.blocked;
-        }
-        self.after_answers(conn);
-    }
-
-    fn transmit_document(
-        &mut self,
-        conn: ConnKey,
-        slot: u32,
-        write: impl FnOnce(&[IoSlice<'_>]) -> Written,
-    ) {
-        let now = self.now;
-        let Some(document) = self.documents.at_mut(slot) else { return };
-        document.named = false;
-        if document.blocked {
-            return;
-        }
-        let written = if let Some(unfinished) = document.unfinished.as_mut() {
-            let written = unfinished.with_slices(write);
-            let stalled = &mut self.stalled;
-            if unfinished.advance(written.bytes, |piece| stalled.let_go(piece)) {
-                stalled.release(unfinished);
-                document.unfinished = None;
-            }
-            written
-        } else {
-            if !self.gather(conn, slot) {
-                self.after_reading(slot);
-                self.arm_document(slot);
-                return;
-            }
-            let written = self.scratch.with_slices(&self.topics, write);
-            if written.bytes < self.scratch.total() {
-                let left = self.scratch.leave(&self.topics, written.bytes);
-                self.stalled.hold(&left);
-                if let Some(document) = self.documents.at_mut(slot) {
-                    document.unfinished = Some(Box::new(left));
+    /// Puts into the scratch what the document has to send, if there is anything.
+    pub(crate) fn gather(&mut self, conn: ConnKey, key: Key) -> Gathered {
+        let Some(document) = self.documents.get_mut(key) else { return Gathered::Goes };
+        // Whoever is always behind finds every chunk full, and needs the clock no less for it.
+        let beats = document.heartbeat_due || document.stamp_at() <= self.now;
+        let answers = self.conns.get(conn).is_some_and(|connection| connection.exchanges.is_some());
+        let alone = !answers && !beats && document.has_messages_alone();
+        let only = if alone { document.ready.only() } else { None };
+        let mut wanted = None;
+        if let Some(index) = only {
+            let cursor = &mut document.cursors[index as usize];
+            let common = self.scratch.common();
+            if let Some(common) = common.filter(|common| common.serves(cursor, document.coding)) {
+                cursor.place = common.to;
+                self.stats.delivered += common.messages;
+                if common.all {
+                    document.ready.clear(index);
                 }
+                document.turn = index + 1;
+                self.scratch.repeat(key, conn);
+                return Gathered::Goes;
             }
-            self.after_reading(slot);
-            written
-        };
-        let Some(document) = self.documents.at_mut(slot) else { return };
-        document.blocked = written.blocked;
-        if written.bytes > 0 {
-            document.sent_at = now;
+            wanted = cursor.is_common().then_some((cursor.topic, cursor.place));
         }
-        if document.ended && document.unfinished.is_none() {
-            self.stream_over(conn, slot);
-        } else if document.has_output() && !document.blocked {
-            self.name_document(slot);
+        if self.scratch.is_laden() {
+            return Gathered::Waits;
         }
-        self.arm_document(slot);
-    }
-
-    /// Looks after channels that are over for the document: at once, before another document may
-    /// take the slot.
-    fn after_reading(&mut self, slot: u32) {
-        while let Some((cursor, overrun)) = self.read_out.pop() {
-            if overrun {
-                self.after_overrun(slot, cursor);
-            } else {
-                self.after_end(slot, cursor);
+        let Stats { delivered, gaps, .. } = self.stats;
+        if !self.fill(conn, key, beats) {
+            return Gathered::GoesLast;
+        }
+        if let Some((topic, from)) = wanted
+            && gaps == self.stats.gaps
+            && let Some(document) = self.documents.get(key)
+        {
+            let cursor = &document.cursors[document.turn as usize - 1];
+            let (to, all, coding) = (cursor.place, document.ready.is_empty(), document.coding);
+            let messages = self.stats.delivered - delivered;
+            let common = Common { topic, from, to, messages, all, coding };
+            if common.is_one() || !cursor.latest {
+                self.scratch.share(common);
             }
         }
+        Gathered::Goes
     }
 
-    /// Fills the scratch with what the document has to send; says whether there is anything.
-    fn gather(&mut self, conn: ConnKey, slot: u32) -> bool {
-        let now = self.now;
-        let unix_micros = self.unix_micros();
-        let Some(document) = self.documents.at_mut(slot) else { return false };
-        if document.ended {
-            return false;
-        }
+    /// Gathers everything, in its order: answers and the document's head, notes, messages, a
+    /// heartbeat, the end. Says whether it goes on as it is: it is not over, nor a channel of it.
+    fn fill(&mut self, conn: ConnKey, key: Key, beats: bool) -> bool {
+        let (now, unix_micros) = (self.now, self.unix_micros());
+        let Some(document) = self.documents.get_mut(key) else { return true };
         let scratch = &mut self.scratch;
-        let exchanges = self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take());
         let head = match document.coding {
             Coding::Fresh => {
                 document.coding = Coding::Chunked;
@@ -139,6 +101,7 @@ impl Hub {
             }
             Coding::Chunked | Coding::Large => &[],
         };
+        let exchanges = self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take());
         scratch.begin(exchanges.as_ref().map_or(&[], |exchanges| exchanges.unsent()), head);
         if !document.notes.is_empty() {
             self.stalled.note(std::mem::take(&mut document.noted), 0);
@@ -162,51 +125,20 @@ impl Hub {
             }
             document.turn = index + 1;
         }
-        let caught_up = document.ready.is_empty();
-        // Whoever is always behind finds every chunk full, and needs the clock no less for it.
-        if document.heartbeat_due || document.stamp_at() <= now {
+        if beats {
             frame::heartbeat(&mut scratch.bytes, document.heartbeat.span(), unix_micros);
             document.heartbeat_due = false;
             document.stamped_at = now;
         }
-        if caught_up && let Some(end) = document.ending {
-            let spread = self.settings.return_spread;
-            let asks_back = self.stopping.then_some(spread);
+        if document.ready.is_empty()
+            && let Some(end) = document.ending
+        {
+            let asks_back = self.stopping.then_some(self.settings.return_spread);
             frame::end(&mut scratch.bytes, end, asks_back);
             document.ended = true;
         }
-        scratch.finish(document.coding == Coding::Chunked, document.ended);
-        scratch.total() > 0
-    }
-
-    /// After answers were written: closes, or goes on with requests that had to wait.
-    pub(crate) fn after_answers(&mut self, conn: ConnKey) {
-        let Some(connection) = self.conns.get_mut(conn) else { return };
-        let Some(exchanges) = connection.exchanges.as_ref() else { return };
-        let all_sent = exchanges.unsent().is_empty();
-        if exchanges.is_closing() && all_sent {
-            self.finish(conn, CloseReason::Finished);
-            return;
-        }
-        if !all_sent {
-            if !connection.blocked {
-                self.name(conn);
-            }
-            return;
-        }
-        if connection.is_idle() {
-            // Buffers are lent only while bytes are in them.
-            connection.exchanges = None;
-            if let Phase::Drain(reason) = connection.phase {
-                self.finish(conn, reason);
-                return;
-            }
-            if connection.eof {
-                self.close(conn, CloseReason::PeerClosed);
-                return;
-            }
-        }
-        self.resume_intake(conn);
+        scratch.finish(key, conn, document.coding == Coding::Chunked, document.ended);
+        !document.ended && self.read_out.is_empty()
     }
 }
 

@@ -1,11 +1,12 @@
-//! What one write is gathered from: own bytes and slices of shared runs, in order.
+//! What writes are gathered from: own bytes and slices of shared runs, in order.
 
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::base::id::{ConnKey, Key};
 use crate::base::limits;
 use crate::http::chunk;
-use crate::proto::document::{Piece, Unfinished};
+use crate::proto::document::{Coding, Cursor, Piece, Unfinished};
 use crate::proto::topic::Topics;
 
 /// Room for a chunk's header before its content, filled in from the right.
@@ -20,35 +21,100 @@ enum Part {
     Shared { topic: u32, run: u32, from: usize, to: usize },
 }
 
-/// One per shard, used for every write, empty between two.
+impl Part {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Own(from, to) | Self::Shared { from, to, .. } => *to - *from,
+        }
+    }
+}
+
+/// The write of one document, among those that go out together.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    /// The document.
+    pub document: Key,
+    /// Its connection.
+    pub conn: ConnKey,
+    /// Bytes of it; none where the document only goes on with what was left over.
+    pub total: usize,
+    /// Its parts, as a range of all of them.
+    parts: (u32, u32),
+}
+
+/// A write that serves every document with a common cursor at the same place and nothing else to
+/// send: its bytes are the same for all of them, from the chunk's header to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Common {
+    /// The slot of the topic.
+    pub topic: u32,
+    /// Where the cursor stood before.
+    pub from: u64,
+    /// Where it stands afterwards.
+    pub to: u64,
+    /// Whether that is the end of the log.
+    pub all: bool,
+    /// Messages in it.
+    pub messages: u64,
+    /// How the document is framed.
+    pub coding: Coding,
+}
+
+impl Common {
+    /// Whether the write is also that of a document, framed like this, with this cursor.
+    pub fn serves(&self, cursor: &Cursor, coding: Coding) -> bool {
+        (self.topic, self.from, self.coding) == (cursor.topic, cursor.place, coding)
+            && cursor.is_common()
+            && (self.is_one() || !cursor.latest)
+    }
+
+    /// Whether it is a single message, over which no reader passes.
+    pub const fn is_one(&self) -> bool {
+        self.messages == 1 && self.to == self.from + 1
+    }
+}
+
+/// One per shard, used for all writes, empty between two rounds of them.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Own bytes: append to them freely between [`Scratch::begin`] and [`Scratch::finish`].
     pub bytes: Vec<u8>,
     parts: Vec<Part>,
-    /// Own bytes before this are in `parts`.
+    writes: Vec<Write>,
+    /// What the last write has in common with others.
+    common: Option<(Common, Write)>,
+    /// Own bytes before this are in `parts`, or belong to no write.
     noted: usize,
     /// Bytes of what stands before the chunk.
     prefix: usize,
     /// Where the content of the chunk begins among the own bytes.
     content: usize,
     shared: usize,
+    /// Parts before this are those of other writes.
+    first_part: usize,
 }
 
 impl Scratch {
+    /// Forgets all writes.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.parts.clear();
+        self.writes.clear();
+        self.common = None;
+    }
+
     /// Begins a write with what stands before the chunk: answers that were not sent yet, and the
     /// document's head.
     pub fn begin(&mut self, answers: &[u8], head: &[u8]) {
-        self.bytes.clear();
-        self.parts.clear();
-        self.noted = 0;
+        self.noted = self.bytes.len();
+        self.first_part = self.parts.len();
         self.shared = 0;
         self.prefix = answers.len() + head.len();
         if self.prefix > 0 {
             self.bytes.extend_from_slice(answers);
             self.bytes.extend_from_slice(head);
         }
-        self.bytes.resize(self.prefix + HEADER_ROOM, 0);
+        self.bytes.resize(self.noted + self.prefix + HEADER_ROOM, 0);
         self.content = self.bytes.len();
     }
 
@@ -62,9 +128,16 @@ impl Scratch {
         self.len() == 0
     }
 
-    /// Whether no further slice should be added.
+    /// Whether no further slice should be added to the write.
     pub fn is_full(&self) -> bool {
-        self.len() >= limits::CHUNK_BYTES_MAX || self.parts.len() + 3 >= limits::SLICES_MAX
+        let parts = self.parts.len() - self.first_part;
+        self.len() >= limits::CHUNK_BYTES_MAX || parts + 3 >= limits::SLICES_MAX
+    }
+
+    /// Whether the writes should go out before another is gathered: while what was copied is still
+    /// near the processor.
+    pub fn is_laden(&self) -> bool {
+        self.bytes.len() >= limits::SCRATCH_BYTES
     }
 
     /// Points at a range of a run.
@@ -72,7 +145,8 @@ impl Scratch {
         self.note();
         self.shared += to - from;
         let run = run as u32;
-        if let Some(Part::Shared { topic: t, run: r, to: end, .. }) = self.parts.last_mut()
+        if let Some(Part::Shared { topic: t, run: r, to: end, .. }) =
+            self.parts[self.first_part..].last_mut()
             && (*t, *r, *end) == (topic, run, from)
         {
             *end = to;
@@ -82,8 +156,9 @@ impl Scratch {
     }
 
     /// Completes the write: header and end of the chunk, and of the whole body where `last`.
-    pub fn finish(&mut self, chunked: bool, last: bool) {
+    pub fn finish(&mut self, document: Key, conn: ConnKey, chunked: bool, last: bool) {
         let length = self.len();
+        let begin = self.content - HEADER_ROOM - self.prefix;
         let mut start = self.content;
         if chunked && length > 0 {
             let mut header = [0u8; HEADER_ROOM];
@@ -97,39 +172,69 @@ impl Scratch {
         }
         // What stands before the chunk is moved up to it, so that both are one slice.
         start -= self.prefix;
-        self.bytes.copy_within(..self.prefix, start);
+        self.bytes.copy_within(begin..begin + self.prefix, start);
         self.note();
-        if let Some(Part::Own(from, _)) = self.parts.first_mut() {
+        if let Some(Part::Own(from, _)) = self.parts.get_mut(self.first_part) {
             *from = start;
+        }
+        let parts = (self.first_part as u32, self.parts.len() as u32);
+        let total = self.parts[self.first_part..].iter().map(Part::len).sum();
+        self.writes.push(Write { document, conn, total, parts });
+    }
+
+    /// Adds a document that has nothing new to write, but goes on with what was left over.
+    pub fn go_on(&mut self, document: Key, conn: ConnKey) {
+        self.writes.push(Write { document, conn, total: 0, parts: (0, 0) });
+    }
+
+    /// Says that the last write serves others as well.
+    pub fn share(&mut self, common: Common) {
+        self.common = self.writes.last().map(|&write| (common, write));
+    }
+
+    /// What the last write has in common with others.
+    pub fn common(&self) -> Option<&Common> {
+        self.common.as_ref().map(|(common, _)| common)
+    }
+
+    /// Adds for this document the write that it has in common with another.
+    pub fn repeat(&mut self, document: Key, conn: ConnKey) {
+        if let Some((_, write)) = self.common {
+            self.writes.push(Write { document, conn, ..write });
         }
     }
 
-    /// Calls `write` with the slices of the write.
+    /// The writes, in order.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Calls `send` with the slices of a write.
     #[inline]
-    pub fn with_slices<R>(&self, topics: &Topics, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+    pub fn with_slices<R>(
+        &self,
+        write: &Write,
+        topics: &Topics,
+        send: impl FnOnce(&[IoSlice<'_>]) -> R,
+    ) -> R {
+        let parts = self.parts_of(write);
+        if let [part] = parts {
+            return send(&[IoSlice::new(self.resolve(topics, part))]);
+        }
         let mut slices = [IoSlice::new(&[]); limits::SLICES_MAX];
         let mut count = 0;
-        for (slice, part) in slices.iter_mut().zip(&self.parts) {
+        for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = IoSlice::new(self.resolve(topics, part));
             count += 1;
         }
-        write(&slices[..count])
+        send(&slices[..count])
     }
 
-    /// Bytes of the whole write.
-    pub fn total(&self) -> usize {
-        let own = self.parts.iter().map(|part| match part {
-            Part::Own(from, to) => to - from,
-            Part::Shared { from, to, .. } => to - from,
-        });
-        own.sum()
-    }
-
-    /// What is left of the write after its first `written` bytes.
-    pub fn leave(&self, topics: &Topics, written: usize) -> Unfinished {
+    /// What is left of a write after its first `written` bytes.
+    pub fn leave(&self, write: &Write, topics: &Topics, written: usize) -> Unfinished {
         let mut left = Unfinished { bytes: Vec::new(), pieces: Vec::new(), own: 0 };
         let mut skip = written;
-        for part in &self.parts {
+        for part in self.parts_of(write) {
             let (from, to) = match *part {
                 Part::Own(from, to) | Part::Shared { from, to, .. } => (from, to),
             };
@@ -154,6 +259,10 @@ impl Scratch {
         }
         left.own = left.bytes.len() + left.pieces.len() * size_of::<Piece>();
         left
+    }
+
+    fn parts_of(&self, write: &Write) -> &[Part] {
+        &self.parts[write.parts.0 as usize..write.parts.1 as usize]
     }
 
     fn resolve<'a>(&'a self, topics: &'a Topics, part: &Part) -> &'a [u8] {

@@ -18,6 +18,8 @@ use crate::proto::stats::Stats;
 #[cfg(test)]
 mod beating;
 #[cfg(test)]
+mod common;
+#[cfg(test)]
 mod corners;
 #[cfg(test)]
 mod flushing;
@@ -178,13 +180,18 @@ impl Pack {
         while any {
             any = false;
             for shard in 0..self.hubs.len() {
+                let mut named = Vec::new();
                 while let Some(output) = self.poll_output(shard) {
                     any = true;
-                    self.obey(shard, output);
-                    let until = self.drains_until.map(|peer| &self.received[peer]);
-                    if until.is_some_and(|received| !received.is_empty()) {
-                        return;
+                    match output {
+                        Output::Send(conn) => named.push(conn),
+                        other => self.obey(shard, other),
                     }
+                }
+                self.write(shard, &named);
+                let until = self.drains_until.map(|peer| &self.received[peer]);
+                if until.is_some_and(|received| !received.is_empty()) {
+                    return;
                 }
             }
         }
@@ -199,22 +206,25 @@ impl Pack {
         })
     }
 
+    fn write(&mut self, shard: usize, named: &[ConnKey]) {
+        let Self { hubs, conns, received, rooms, .. } = self;
+        hubs[shard].transmit(named, self.now, |conn, slices| {
+            let peer = conns.iter().position(|at| *at == Some((shard, conn)));
+            let Some(peer) = peer else { return Written { bytes: 0, blocked: true } };
+            let (received, room) = (&mut received[peer], &mut rooms[peer]);
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            let taken = room.map_or(bytes.len(), |room| room.min(bytes.len()));
+            received.extend_from_slice(&bytes[..taken]);
+            *room = room.map(|room| room - taken);
+            Written { bytes: taken, blocked: taken < bytes.len() }
+        });
+    }
+
     fn obey(&mut self, shard: usize, output: Output) {
         let peer_of = |conns: &[Option<(usize, ConnKey)>], conn| {
             conns.iter().position(|at| *at == Some((shard, conn)))
         };
         match output {
-            Output::Send(conn) => {
-                let Some(peer) = peer_of(&self.conns, conn) else { return };
-                let (received, room) = (&mut self.received[peer], &mut self.rooms[peer]);
-                self.hubs[shard].transmit(conn, self.now, |slices| {
-                    let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-                    let taken = room.map_or(bytes.len(), |room| room.min(bytes.len()));
-                    received.extend_from_slice(&bytes[..taken]);
-                    *room = room.map(|room| room - taken);
-                    Written { bytes: taken, blocked: taken < bytes.len() }
-                });
-            }
             Output::Close(conn, reason) => {
                 if let Some(peer) = peer_of(&self.conns, conn) {
                     self.conns[peer] = None;
@@ -233,7 +243,7 @@ impl Pack {
                     self.patience.push((peer, millis));
                 }
             }
-            Output::Receive(_) | Output::Finish(_) => {}
+            Output::Send(_) | Output::Receive(_) | Output::Finish(_) => {}
         }
     }
 }

@@ -85,9 +85,15 @@ impl Hub {
         let Some(topic) = topics.slots.get_mut(key) else { return };
         let history = topic.options.history.unwrap_or(settings.history);
         let Topic { subscribers, log, held, .. } = topic;
+        let end = log.end().place;
         let mut pause = Pause { log, held, history, brink: None, now: *now, wheel };
         for subscriber in subscribers[readers].iter().rev() {
             let Some(document) = documents.at_mut(subscriber.document) else { continue };
+            // Also brings the cursor near: the memory of many readers is waited for together.
+            let cursor = document.cursors.get(subscriber.cursor as usize);
+            if cursor.is_none_or(|cursor| cursor.place >= end) {
+                continue;
+            }
             document.ready.set(subscriber.cursor);
             if document.named || document.blocked {
                 continue;

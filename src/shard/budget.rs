@@ -44,9 +44,14 @@ impl Budget {
         look && now() >= self.end
     }
 
+    /// So many pieces were done at once.
+    pub fn charge(&mut self, pieces: usize) {
+        self.until_look = self.until_look.saturating_sub(pieces as u32);
+    }
+
     /// The piece of work that was just done took in so many bytes, which may be as much as many.
     pub fn weigh(&mut self, bytes: usize) {
-        self.until_look = self.until_look.saturating_sub((bytes / PIECE_BYTES) as u32);
+        self.charge(bytes / PIECE_BYTES);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Doing what the core asks for.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use crate::base::id::{ConnKey, ShardId};
+use crate::base::limits;
 use crate::base::reason::CloseReason;
 use crate::base::time::Span;
 use crate::proto::connection::Door;
@@ -47,24 +48,41 @@ impl Shard {
         }
     }
 
-    /// Writes what one connection has to send, in one system call.
-    pub(crate) fn write(&mut self, conn: ConnKey) {
-        let Some(wire) = self.wires.get(conn) else { return };
-        let mut failed = None;
-        self.hub.transmit(conn, self.now, |slices| {
-            let total: usize = slices.iter().map(|slice| slice.len()).sum();
-            write_all(&mut wire.transport, slices, total, &mut failed)
+    /// Step 6 of a turn: writes what named connections have to send, one system call each; first
+    /// come, first served across turns.
+    pub(crate) fn write_named(&mut self, span: Span) {
+        let mut budget = self.budget(span);
+        let mut left = limits::WRITES_PER_TURN;
+        while left > 0 && !self.to_write.is_empty() && !budget.is_spent(|| self.clock.now()) {
+            let count = self.to_write.len().min(left).min(limits::WRITES_AT_ONCE);
+            self.write_some(count);
+            budget.charge(count);
+            left -= count;
+        }
+    }
+
+    fn write_some(&mut self, count: usize) {
+        let Self { hub, wires, to_write, writing, .. } = self;
+        writing.extend(to_write.drain(..count));
+        let mut failed = Vec::new();
+        hub.transmit(writing, self.now, |conn, slices| match wires.get(conn) {
+            Some(wire) => write_all(&mut wire.transport, slices).unwrap_or_else(|error| {
+                failed.push((conn, error));
+                Written { bytes: 0, blocked: true }
+            }),
+            None => Written { bytes: 0, blocked: true },
         });
-        if let Some(error) = failed {
+        writing.clear();
+        for (conn, error) in failed {
             self.fail(conn, "write", &error);
         }
     }
 
     /// A system call on the connection has failed.
-    pub(crate) fn fail(&mut self, conn: ConnKey, call: &str, error: &std::io::Error) {
+    pub(crate) fn fail(&mut self, conn: ConnKey, call: &str, error: &io::Error) {
         log::debug!("{call}: {error}");
         match error.kind() {
-            std::io::ErrorKind::TimedOut => self.hub.handle_timed_out(conn, self.now),
+            io::ErrorKind::TimedOut => self.hub.handle_timed_out(conn, self.now),
             _ => self.hub.handle_failed(conn, self.now),
         }
     }
@@ -134,23 +152,16 @@ impl Shard {
     }
 }
 
-fn write_all(
-    transport: &mut Transport,
-    slices: &[IoSlice<'_>],
-    total: usize,
-    failed: &mut Option<std::io::Error>,
-) -> Written {
+/// Fails when the connection is lost.
+fn write_all(transport: &mut Transport, slices: &[IoSlice<'_>]) -> io::Result<Written> {
     match transport.write_vectored(slices) {
         // Less than all means that the socket is full; an edge tells when it is not.
-        Io::Bytes(bytes) => Written { bytes, blocked: bytes < total },
-        Io::Blocked => Written { bytes: 0, blocked: true },
-        Io::Closed => {
-            *failed = Some(std::io::ErrorKind::WriteZero.into());
-            Written { bytes: 0, blocked: true }
+        Io::Bytes(bytes) => {
+            let total = slices.iter().map(|slice| slice.len()).sum();
+            Ok(Written { bytes, blocked: bytes < total })
         }
-        Io::Failed(error) => {
-            *failed = Some(error);
-            Written { bytes: 0, blocked: true }
-        }
+        Io::Blocked => Ok(Written { bytes: 0, blocked: true }),
+        Io::Closed => Err(io::ErrorKind::WriteZero.into()),
+        Io::Failed(error) => Err(error),
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use mio::Token;
 
 use crate::base::id::ConnKey;
-use crate::base::limits;
+use crate::base::limits::WRITES_AT_ONCE;
 use crate::base::time::{Instant, Span};
 use crate::proto::connection::Gate;
 use crate::proto::hub::Hub;
@@ -63,6 +63,8 @@ pub struct Shard {
     /// Mail for shards whose mailbox was full, in order.
     pub(crate) outbox: Vec<VecDeque<Mail>>,
     pub(crate) to_write: VecDeque<ConnKey>,
+    /// Those of them that are being written; empty between two rounds.
+    pub(crate) writing: Vec<ConnKey>,
     pub(crate) to_read: ReadQueue,
     /// Connections that other shards have sent here.
     arrivals: VecDeque<Box<(Transport, Traveller)>>,
@@ -140,6 +142,7 @@ impl Shard {
             outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
             peers: parts.peers,
             to_write: VecDeque::new(),
+            writing: Vec::with_capacity(WRITES_AT_ONCE),
             to_read: ReadQueue::default(),
             arrivals: VecDeque::new(),
             closed: VecDeque::new(),
@@ -170,7 +173,7 @@ impl Shard {
             self.fire_timers();
             self.end_drain();
             self.drain(WAKE_SPAN);
-            self.write_named();
+            self.write_named(WRITE_SPAN);
             self.drain(Span::ZERO);
             self.close_some();
             self.watch_drain();
@@ -315,18 +318,6 @@ impl Shard {
                     return;
                 }
             }
-        }
-    }
-
-    /// 6. Documents and answers that were named: first come, first served across turns.
-    fn write_named(&mut self) {
-        let mut budget = self.budget(WRITE_SPAN);
-        for _ in 0..limits::WRITES_PER_TURN {
-            if budget.is_spent(|| self.clock.now()) {
-                return;
-            }
-            let Some(conn) = self.to_write.pop_front() else { return };
-            self.write(conn);
         }
     }
 

@@ -41,3 +41,4 @@ pub mod swarm;
 pub mod tamper;
 pub mod trace;
 pub mod world;
+mod writing;

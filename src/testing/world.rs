@@ -29,6 +29,8 @@ enum Load {
 pub struct World {
     /// The one source of chance.
     pub random: Random,
+    /// How many connections are written together.
+    pub(super) rounds: Random,
     /// Now.
     pub now: Instant,
     /// The shards.
@@ -40,10 +42,10 @@ pub struct World {
     /// Whether parcels are held up at times, and writes cut short.
     pub rough: bool,
     directory: Arc<Directory>,
-    wires: Vec<Wire>,
-    index: BTreeMap<(usize, Key), usize>,
+    pub(super) wires: Vec<Wire>,
+    pub(super) index: BTreeMap<(usize, Key), usize>,
     mail: Vec<VecDeque<(Instant, Load)>>,
-    named: Vec<VecDeque<ConnKey>>,
+    pub(super) named: Vec<VecDeque<ConnKey>>,
     lost: Vec<Vec<u8>>,
     trace: Trace,
 }
@@ -53,6 +55,7 @@ impl World {
     pub fn new(seed: u64, shards: u8, settings: Settings, directory: Directory) -> Self {
         let mut world = Self {
             random: Random::from_number(seed),
+            rounds: Random::from_number(!seed),
             now: Instant::from_nanos(1),
             hubs: Vec::new(),
             life: 0,
@@ -269,10 +272,7 @@ impl World {
         self.drain(shard);
         let waiting = self.named[shard].len() as u64;
         let budget = if self.rough { 1 + self.random.below(waiting + 1) } else { waiting };
-        for _ in 0..budget {
-            let Some(conn) = self.named[shard].pop_front() else { break };
-            self.transmit(shard, conn);
-        }
+        self.write_named(shard, budget as usize);
         let shards = self.hubs.len();
         let most = (0..shards).map(|to| self.mail[shard * shards + to].len()).max();
         self.hubs[shard].handle_pressure(most.unwrap_or_default() > PRESSURE);
@@ -378,22 +378,5 @@ impl World {
         let before = queue.back().map_or(Instant::ZERO, |(due, _)| *due);
         let due = before.max(self.now + Span::from_micros(delay));
         queue.push_back((due, load));
-    }
-
-    fn transmit(&mut self, shard: usize, conn: ConnKey) {
-        let Self { hubs, wires, index, random, now, .. } = self;
-        let Some(&id) = index.get(&(shard, conn)) else { return };
-        let wire = &mut wires[id];
-        hubs[shard].transmit(conn, *now, |slices| {
-            let total = slices.iter().map(|slice| slice.len()).sum();
-            let written = wire.offer(total, *now, random);
-            let mut bytes = Vec::with_capacity(written.bytes);
-            for slice in slices {
-                let count = slice.len().min(written.bytes - bytes.len());
-                bytes.extend_from_slice(&slice[..count]);
-            }
-            wire.put(bytes, *now);
-            written
-        });
     }
 }

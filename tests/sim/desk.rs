@@ -132,7 +132,7 @@ impl Desk {
                 let Output::Send(conn) = output else { continue };
                 let Some(received) = self.received.get_mut(&conn) else { continue };
                 let (write_max, blocks) = (self.write_max, self.blocks);
-                self.hub.transmit(conn, self.now, |slices| {
+                self.hub.transmit(&[conn], self.now, |_, slices| {
                     let total: usize = slices.iter().map(|slice| slice.len()).sum();
                     let mut left = total.min(write_max);
                     let bytes = left;

@@ -20,7 +20,7 @@ fn gate(flush: u64) -> Gate {
 
 /// Is read as its readers like.
 #[derive(Debug)]
-struct Quotes;
+pub struct Quotes;
 
 impl Resource for Quotes {
     fn open(&self, subject: &str, _: &Consumer) -> Decision {
