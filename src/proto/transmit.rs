@@ -42,6 +42,9 @@ impl Hub {
         for (count, &conn) in conns.iter().enumerate() {
             let Some(connection) = self.conns.get_mut(conn) else { continue };
             let Phase::Stream(slot) = connection.phase else { return count };
+            if !connection.named {
+                continue; // It was given twice, and has had its turn.
+            }
             if connection.blocked {
                 connection.named = false;
                 continue;

@@ -112,8 +112,9 @@ impl Hub {
 
 fn name(document: &mut Document, conns: &mut Slots<Connection>, outputs: &mut VecDeque<Output>) {
     document.named = true;
-    if let Some(connection) = conns.get_mut(document.conn) {
+    // A socket that has just become writable has named it already.
+    if let Some(connection) = conns.get_mut(document.conn).filter(|connection| !connection.named) {
         connection.named = true;
+        outputs.push_back(Output::Send(document.conn));
     }
-    outputs.push_back(Output::Send(document.conn));
 }

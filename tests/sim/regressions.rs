@@ -129,6 +129,15 @@ fn a_gap_frame_that_was_kept_is_told_by_its_place() {
     }
 }
 
+/// Its socket took bytes again and a message came, within one turn: it was gathered twice before it
+/// was written, and what came second took the place of what was left of the first.
+#[test]
+fn a_document_that_is_named_twice_is_gathered_once() {
+    for seed in [401, 516, 1_131] {
+        Plan::new(seed).holds();
+    }
+}
+
 /// Others led the consumer to a new epoch and back: what a document that was late had brought of
 /// the old one meanwhile was dropped, and told as missing.
 #[test]

@@ -96,6 +96,40 @@ fn every_reader_gets_its_own_messages_whoever_stands_beside_it() {
     }
 }
 
+#[test]
+fn who_is_named_twice_is_written_once() {
+    let mut pack = Pack::new(1, Settings::default(), Directory::default());
+    let publisher = pack.connect(0, Door::Private);
+    pack.post(publisher, "/publish/fx/A", "0");
+    let (reader, ..) = pack.document(0, "open=fx/A");
+    pack.received[reader].clear();
+    // More than a chunk takes, for a socket that is just full.
+    pack.rooms[reader] = Some(0);
+    let lines = |from: usize| -> String {
+        (from..from + 60).map(|at| format!("A\t{at}{}\n", ".".repeat(1_000))).collect()
+    };
+    pack.post(publisher, "/publish?resource=fx", &lines(0));
+    let (shard, conn) = pack.conns[reader].unwrap();
+    for from in [60, 120] {
+        pack.post(publisher, "/publish?resource=fx", &lines(from));
+        for room in [100, 50_000, 1_000] {
+            pack.rooms[reader] = Some(room);
+            pack.hubs[shard].handle_writable(conn, pack.now);
+            while pack.poll_output(shard).is_some() {}
+            pack.write(shard, &[conn, conn, conn]);
+        }
+    }
+    pack.rooms[reader] = None;
+    pack.hubs[shard].handle_writable(conn, pack.now);
+    pack.drain();
+    let seen = content(&pack.received[reader]);
+    let seen: Vec<usize> = seen
+        .lines()
+        .map(|line| line.split_once('>').unwrap().1.trim_matches('.').parse().unwrap())
+        .collect();
+    assert_eq!(seen, (0..180).collect::<Vec<_>>());
+}
+
 /// What the chunks of a body hold; each must be as long as it says.
 fn content(mut bytes: &[u8]) -> String {
     let mut text = String::new();
