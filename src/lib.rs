@@ -24,6 +24,7 @@ pub mod cli;
 pub mod client;
 pub mod html;
 pub mod http;
+pub mod link;
 pub mod manual;
 pub mod mem;
 pub mod proto;

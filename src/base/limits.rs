@@ -1,6 +1,8 @@
 //! Every fixed limit of the server, with the relations between them checked at compile time.
 //! What an operator may change is in `proto::settings`; these are its defaults and outer bounds.
 
+use crate::base::time::Span;
+
 /// Bytes of a request head; beyond: 431.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a request target; beyond: 414.
@@ -45,6 +47,8 @@ pub const COPY_BYTES_MAX: usize = 2 * 1024;
 pub const WRITES_AT_ONCE: usize = 32;
 /// Once so many bytes were copied for them, they go out, however few they are.
 pub const SCRATCH_BYTES: usize = 16 * 1024;
+/// No heartbeat of the resource protocol counts as shorter, whatever the other end says.
+pub const LINK_HEARTBEAT_MIN: Span = Span::from_millis(10);
 /// Shards of one process: the width of the shard in a `mid`.
 pub const SHARDS_MAX: usize = 64;
 /// Parcels of runs that a follower shard may have on the way at once.

@@ -38,6 +38,7 @@ pub mod shrink;
 pub mod site;
 pub mod source;
 pub mod swarm;
+pub mod switchboard;
 pub mod tamper;
 pub mod trace;
 pub mod world;

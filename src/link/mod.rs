@@ -1,0 +1,10 @@
+//! The resource protocol's connections and what sits at their ends, without sockets, clock and
+//! threads: resource servers, registries, and the servers that consume.
+//!
+//! [`links`] keeps the connections of one process, [`peer`] is one of them; [`station`] is what
+//! every end of them has in common, and what drives it.
+
+pub mod address;
+pub mod links;
+pub mod peer;
+pub mod station;
