@@ -15,6 +15,7 @@ use crate::cli::serve::{addresses, wait};
 use crate::cli::terminal::{complain, fail, say, start_log};
 use crate::proto::settings::History;
 use crate::reactor::signals::Signals;
+use crate::resource::deal::Deal;
 use crate::server::builder::{Builder, Server};
 use crate::server::config::{Config, Level, Log, ResourceConfig, ResourceKind};
 use crate::server::config_load::{Flag, Sources, load_over};
@@ -27,7 +28,8 @@ Examples:
   ahm demo --listen 127.0.0.1:0 --private 127.0.0.1:0 --shards 1
 
 Resources: fx and crypto (recorded prices in an endless loop), board (what anybody sends reaches
-all), echo (sends back). The environment (AHM_PROTOCOL_HEARTBEAT=5s) counts as for `ahm serve`.";
+all), echo (sends back), deal (a desk on which pages trade with each other). The environment
+(AHM_PROTOCOL_HEARTBEAT=5s) counts as for `ahm serve`.";
 
 /// Runs a server with recorded prices and a page that shows them.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,6 +91,9 @@ pub fn run(args: &Args) -> ExitCode {
     let mut builder = Builder::new(config);
     builder.pages([pages::CLIENT]);
     builder.pages(pages::DEMO);
+    if let Err(error) = builder.resource("deal", Arc::new(Deal::default())) {
+        return fail("demo", &error);
+    }
     match Signals::new().and_then(|signals| Ok((signals, builder.start()?))) {
         Ok((signals, server)) => play(server, signals, &prefix),
         Err(error) => fail("demo", &error),

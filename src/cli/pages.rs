@@ -11,8 +11,9 @@ pub const CLIENT: Page =
     Page { path: "client.js", content_type: SCRIPT, bytes: include_bytes!("../web/ahm.js") };
 
 /// The page of the demonstration.
-pub const DEMO: [Page; 3] = [
+pub const DEMO: [Page; 4] = [
     Page { path: "/", content_type: HTML, bytes: include_bytes!("../web/index.html") },
     Page { path: "/demo.css", content_type: CSS, bytes: include_bytes!("../web/demo.css") },
+    Page { path: "/deal.js", content_type: SCRIPT, bytes: include_bytes!("../web/deal.js") },
     Page { path: "/demo.js", content_type: SCRIPT, bytes: include_bytes!("../web/demo.js") },
 ];

@@ -5,6 +5,10 @@
 //! every end of them has in common, and what drives it.
 
 pub mod address;
+mod instances;
 pub mod links;
+pub mod news;
 pub mod peer;
+mod seeking;
 pub mod station;
+pub mod upstream;

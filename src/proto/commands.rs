@@ -292,11 +292,9 @@ impl Hub {
         if sent.payload.len() > self.settings.payload_bytes_max {
             return Answer::error(ErrorCode::TooLarge, "the payload is larger than allowed");
         }
-        let resource = match self.resource_of_channel(session_key, cid) {
-            Ok(resource) => resource,
-            Err((code, detail)) => return Answer::error(code, detail),
-        };
-        debug_assert!(resource.takes_messages());
+        if let Err((code, detail)) = self.check_takes_messages(session_key, cid) {
+            return Answer::error(code, detail);
+        }
         let bounds = Bounds {
             count_max: self.settings.send_window,
             bytes_max: self.settings.send_window_bytes,
@@ -315,6 +313,8 @@ impl Hub {
             return answer;
         };
         let outcome = match offer {
+            // Whether it was taken, its resource will say.
+            Offer::Taken if self.is_remote_channel(session_key, cid) => SendOutcome::Held,
             Offer::Taken => SendOutcome::Taken,
             Offer::Held => SendOutcome::Held,
             Offer::Dup => SendOutcome::Dup,

@@ -1,24 +1,23 @@
 //! From a consumer's numbered send to its resource, in order and once.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use crate::base::id::{Cid, Key};
+use crate::base::id::{Cid, Key, Mid};
 use crate::base::name::TopicName;
 use crate::base::reason::{ErrorCode, SendOutcome};
 use crate::proto::hub::Hub;
 use crate::proto::inbox::Sent;
 use crate::proto::parcel::{Content, Delivery, Parcel, Publication};
-use crate::proto::resource::{Actions, Consumer, Message, Resource};
+use crate::proto::resource::{Actions, Consumer, Message};
 use crate::proto::topic::Role;
 
 impl Hub {
-    /// The resource behind a channel, if it takes messages.
-    pub(crate) fn resource_of_channel(
+    /// Whether the resource behind a channel takes messages; why not.
+    pub(crate) fn check_takes_messages(
         &self,
         session: Key,
         cid: Cid,
-    ) -> Result<Arc<dyn Resource>, (ErrorCode, &'static str)> {
+    ) -> Result<(), (ErrorCode, &'static str)> {
         let no_channel = (ErrorCode::NoChannel, "no such channel");
         let session = self.sessions.get(session).ok_or(no_channel)?;
         let index = session.find_channel(cid).ok_or(no_channel)?;
@@ -27,11 +26,21 @@ impl Hub {
         if topic.log.ended() {
             return Err((ErrorCode::NoChannel, "the channel has ended"));
         }
-        let resource = self.directory.resource(topic.name.resource());
-        match resource {
-            Some(resource) if resource.takes_messages() => Ok(Arc::clone(resource)),
-            _ => Err((ErrorCode::Forbidden, "this resource takes no messages")),
-        }
+        let takes = match self.directory.resource(topic.name.resource()) {
+            Some(resource) => resource.takes_messages(),
+            None => topic.options.takes_messages,
+        };
+        if takes { Ok(()) } else { Err((ErrorCode::Forbidden, "this resource takes no messages")) }
+    }
+
+    /// Whether a resource in another process is behind the channel: what became of a send is told
+    /// when that has said so.
+    pub(crate) fn is_remote_channel(&self, session: Key, cid: Cid) -> bool {
+        let Some(session) = self.sessions.get(session) else { return false };
+        let index = session.find_channel(cid);
+        let slot = index.and_then(|index| session.channels[index].topic());
+        let topic = slot.and_then(|slot| self.topics.slots.at(slot));
+        topic.is_some_and(|topic| self.directory.resource(topic.name.resource()).is_none())
     }
 
     /// Passes on what stood behind a number that has now been taken.
@@ -41,7 +50,9 @@ impl Hub {
             && let Some((n, sent)) = inboxes.next_ready(cid)
         {
             self.deliver(session_key, cid, n, sent, address);
-            self.tell_outcome(session_key, cid, n, SendOutcome::Taken);
+            if !self.is_remote_channel(session_key, cid) {
+                self.tell_outcome(session_key, cid, n, SendOutcome::Taken);
+            }
         }
     }
 
@@ -66,8 +77,12 @@ impl Hub {
         let Some(slot) = session.channels[index].topic() else { return };
         let Some(topic) = self.topics.slots.at(slot) else { return };
         let consumer = Consumer { session: mid, cid, address };
-        let delivery = Delivery { name: topic.name.clone(), consumer, content };
-        if topic.role == Role::Private {
+        let (name, source) = (topic.name.clone(), topic.source);
+        let want = source.map(|(_, want)| want);
+        let delivery = Delivery { name, consumer, want, content };
+        if let Some((home, _)) = source {
+            self.post(home, Parcel::Delivery(Box::new(delivery)));
+        } else if topic.role == Role::Private {
             let actions = self.ask_resource(&delivery);
             self.carry_out(&delivery.name, actions, Some(slot));
             if self.topics.slots.at(slot).is_some_and(|topic| topic.log.ended()) {
@@ -82,6 +97,7 @@ impl Hub {
 
     /// At the home of a subject: something for its resource.
     pub(crate) fn take_delivery(&mut self, delivery: Delivery) {
+        let Some(delivery) = self.deliver_remote(delivery) else { return };
         let actions = self.ask_resource(&delivery);
         self.carry_out(&delivery.name, actions, None);
     }
@@ -113,6 +129,10 @@ impl Hub {
             let item = Publication { line: 0, name, position: None, snapshot: false, payload };
             self.post(home, Parcel::Publish(None, vec![item]));
         }
+        for (session, cid, payload) in actions.tells {
+            let said = Box::new((name.clone(), payload));
+            self.post(session.shard(), Parcel::Tell(session, cid, said));
+        }
         match private {
             Some(slot) => {
                 for reply in actions.replies {
@@ -123,6 +143,26 @@ impl Hub {
                 }
             }
             None => self.stats.replies_dropped += actions.replies.len() as u64,
+        }
+    }
+
+    /// At a session's shard: a resource of this process says something on a private channel, which
+    /// must be one of its own.
+    pub(crate) fn take_tell(&mut self, session: Mid, cid: Cid, from: &TopicName, payload: &[u8]) {
+        let found = self.sessions.get(session.key());
+        let channel = found.and_then(|session| session.channels.get(session.find_channel(cid)?));
+        let slot = channel.and_then(|channel| channel.topic());
+        let topic = slot.and_then(|slot| self.topics.slots.at(slot));
+        let fits = topic.is_some_and(|topic| {
+            topic.role == Role::Private
+                && topic.name.resource() == from.resource()
+                && !topic.log.ended()
+        });
+        match slot {
+            Some(slot) if fits => {
+                self.add_message(slot, false, payload);
+            }
+            _ => self.stats.replies_dropped += 1,
         }
     }
 

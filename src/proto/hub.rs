@@ -25,6 +25,7 @@ use crate::proto::home::Homes;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
 use crate::proto::parcel::Parcel;
+use crate::proto::remote::Remote;
 use crate::proto::scratch::Scratch;
 use crate::proto::session::{NONE, Session};
 use crate::proto::settings::Settings;
@@ -111,6 +112,8 @@ pub struct Hub {
     pub(crate) read_out: Vec<(u32, bool)>,
     pub(crate) scratch: Scratch,
     pub(crate) common_head: CommonHead,
+    /// What resources in other processes serve.
+    pub(crate) remote: Remote,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
@@ -160,6 +163,7 @@ impl Hub {
             read_out: Vec::new(),
             scratch: Scratch::default(),
             common_head: CommonHead::default(),
+            remote: Remote::default(),
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,

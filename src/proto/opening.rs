@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::base::id::{Cid, Epoch, Key, Offset};
+use crate::base::id::{Cid, Key, Mid};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::html::frame;
@@ -10,9 +10,8 @@ use crate::proto::answer::Answer;
 use crate::proto::document::Cursor;
 use crate::proto::hub::Hub;
 use crate::proto::log::{Located, Missed};
-use crate::proto::parcel::{Ask, Parcel, ReplyTo, Ruling};
+use crate::proto::parcel::{Ask, Parcel, ReplyTo};
 use crate::proto::resource::Consumer;
-use crate::proto::run::Place;
 use crate::proto::session::{Channel, ChannelState, Strict};
 use crate::proto::topic::{Role, Subscriber};
 use crate::wire::open::{Mode, OpenRequest};
@@ -21,12 +20,15 @@ use crate::wire::position::Position;
 /// An open that waits for the topic's home.
 #[derive(Debug)]
 pub struct Opening {
-    session: Key,
+    pub(crate) session: Key,
     /// The channel's index in its session.
     channel: usize,
     chosen: Option<Cid>,
-    name: TopicName,
+    pub(crate) name: TopicName,
     since: Option<Position>,
+    pub(crate) consumer: Consumer,
+    /// How often the resource has named another subject.
+    pub(crate) hops: u8,
     /// Whether a document's `open=` asked for it, whose failure is told in the documents.
     in_document: bool,
     /// The commands that wait for it.
@@ -42,7 +44,6 @@ impl Hub {
         reply: Option<ReplyTo>,
         address: SocketAddr,
     ) {
-        let channels_max = self.settings.channels_max;
         let fail = |hub: &mut Self, code, detail: &str| {
             hub.open_failed(session_key, request.cid, &request.name, code, detail, reply);
         };
@@ -65,15 +66,19 @@ impl Hub {
         if request.cid.is_some_and(|cid| session.find_channel(cid).is_some()) {
             return fail(self, ErrorCode::Conflict, "this cid is another channel's");
         }
-        if session.channel_count() >= channels_max {
+        if session.channel_count() >= self.settings.channels_max {
             return fail(self, ErrorCode::TooMany, "too many channels in this session");
         }
+        let Some(mid) = Mid::new(self.shard, session_key) else { return };
+        let consumer = Consumer { session: mid, cid: request.cid.unwrap_or(Cid(0)), address };
         let ask = self.openings.insert(Opening {
             session: session_key,
             channel: 0,
             chosen: request.cid,
             name: request.name.clone(),
             since: request.since,
+            consumer,
+            hops: 0,
             in_document: reply.is_none(),
             replies: reply.into_iter().collect(),
         });
@@ -90,7 +95,7 @@ impl Hub {
         if let Some(opening) = self.openings.get_mut(ask) {
             opening.channel = index;
         }
-        self.ask_home(ask, session_key, request, address);
+        self.ask_home(ask, request, consumer);
     }
 
     /// The channel that an open without a new `cid` means, where it exists already.
@@ -139,7 +144,7 @@ impl Hub {
         }
     }
 
-    fn ask_home(&mut self, ask: Key, session: Key, request: &OpenRequest, address: SocketAddr) {
+    fn ask_home(&mut self, ask: Key, request: &OpenRequest, consumer: Consumer) {
         let found = self.topics.find(&request.name);
         if let Some(slot) = found
             && let Some(topic) = self.topics.slots.at(slot)
@@ -148,63 +153,14 @@ impl Hub {
         {
             return self.settle_opening(ask, Ok(slot));
         }
-        let Some(mid) = self.mid_of(session) else { return };
-        let cid = request.cid.unwrap_or(Cid(0));
-        let consumer = Consumer { session: mid, cid, address };
         let home = self.home_of(&request.name);
         *self.asks.entry(request.name.clone()).or_default() += 1;
         let ask = Ask { shard: self.shard, ask, name: request.name.clone(), consumer };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 
-    /// At the asking shard: the home has ruled.
-    pub(crate) fn take_ruling(&mut self, ask: Key, name: &TopicName, ruling: Ruling) {
-        if let Some(count) = self.asks.get_mut(name) {
-            *count -= 1;
-            if *count == 0 {
-                self.asks.remove(name);
-            }
-        }
-        match ruling {
-            Ruling::Denied(code, detail) => self.settle_opening(ask, Err((code, detail))),
-            Ruling::Private(options) => {
-                let Some(number) = self.number_private(ask) else { return };
-                let end = Place { place: 0, epoch: Epoch(self.random.next()), offset: Offset(1) };
-                let slot = self.add_topic(name.clone(), number, options, Role::Private, end);
-                self.settle_opening(ask, Ok(slot));
-            }
-            Ruling::Shared { number, options, end, runs } => {
-                let slot = self.topics.find(name).unwrap_or_else(|| {
-                    let home = self.home_of(name);
-                    let first = runs.first().map_or(end, |run| Place {
-                        place: run.first_place,
-                        epoch: run.epoch,
-                        offset: run.first_offset,
-                    });
-                    let role = Role::Follower(home);
-                    self.add_topic(name.clone(), number, options, role, first)
-                });
-                for run in runs {
-                    let Some(topic) = self.topics.slots.at(slot) else { break };
-                    if run.first_place >= topic.log.end().place {
-                        self.append(slot, run);
-                    }
-                }
-                self.settle_opening(ask, Ok(slot));
-            }
-        }
-    }
-
-    /// The number of a private topic, which only its session needs to tell from others.
-    fn number_private(&mut self, ask: Key) -> Option<Cid> {
-        let session = self.sessions.get_mut(self.openings.get(ask)?.session)?;
-        let number = Cid::PRIVATE_FIRST.checked_add(session.privates)?;
-        session.privates += 1;
-        Some(Cid(number))
-    }
-
     /// The channel's topic is known, or why it has none.
-    fn settle_opening(&mut self, ask: Key, outcome: Result<u32, (ErrorCode, String)>) {
+    pub(crate) fn settle_opening(&mut self, ask: Key, outcome: Result<u32, (ErrorCode, String)>) {
         let Some(opening) = self.openings.remove(ask) else { return };
         let Some(session) = self.sessions.get_mut(opening.session) else {
             return self.discard_private(outcome.ok());

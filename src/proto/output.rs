@@ -23,6 +23,8 @@ pub enum Output {
     Post(ShardId, Parcel),
     /// Take the connection out with `Hub::depart` and hand it to another shard.
     Move(ConnKey, ShardId),
+    /// Something about a connection to a registry or a resource server.
+    Link(crate::link::links::Output),
 }
 
 /// What became of one vectored write.

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::id::{Cid, Epoch, Key, Offset, ShardId};
+use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::TopicName;
-use crate::base::reason::ErrorCode;
+use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::proto::answer::Answer;
 use crate::proto::resource::{Consumer, TopicOptions};
 use crate::proto::run::{Place, Run};
@@ -68,8 +68,11 @@ pub enum Ruling {
         /// What the log holds.
         runs: Vec<Arc<Run>>,
     },
-    /// The channel gets a topic of its own.
-    Private(TopicOptions),
+    /// The channel gets a topic of its own; with the home and its want where a resource in another
+    /// process serves it.
+    Private(TopicOptions, Option<(ShardId, Key)>),
+    /// The channel reads another subject of the same resource.
+    Elsewhere(TopicName),
     /// The channel is refused.
     Denied(ErrorCode, String),
 }
@@ -107,6 +110,8 @@ pub struct Delivery {
     pub name: TopicName,
     /// Who sent it.
     pub consumer: Consumer,
+    /// The want of a private channel that a resource in another process serves.
+    pub want: Option<Key>,
     /// What it is.
     pub content: Content,
 }
@@ -125,6 +130,15 @@ pub enum Content {
     },
     /// These numbers were given up.
     Skipped(u64, u64),
+}
+
+/// What a resource in another process says to one private channel.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A message.
+    Message(Vec<u8>),
+    /// It is over.
+    End(ChannelEnd),
 }
 
 /// A question for what a log holds.
@@ -163,6 +177,17 @@ pub enum Parcel {
     Published(ReplyTo, Vec<(u32, Published)>),
     /// To a topic's home: something for the resource.
     Delivery(Box<Delivery>),
+    /// To the home: the private topic on that shard which belongs to this want.
+    Joined(Key, ShardId, Key),
+    /// To the home: nobody reads the private topic of this want any more.
+    Release(Key),
+    /// To a private topic's shard: what its resource says.
+    Reply(Key, Reply),
+    /// To a session's shard: what a resource of this process says on a private channel; the topic
+    /// from which it does, and the payload.
+    Tell(Mid, Cid, Box<(TopicName, Vec<u8>)>),
+    /// To a session's shard: what became of a send that went to a resource in another process.
+    Outcome(Mid, Cid, u64, SendOutcome),
     /// To a topic's home: what does its log hold?
     History(Box<HistoryAsk>),
 }

@@ -2,6 +2,7 @@
 //! is time for.
 
 use crate::base::time::Instant;
+use crate::link::station::Station as _;
 use crate::proto::hub::Hub;
 use crate::proto::output::Output;
 
@@ -20,11 +21,17 @@ impl Hub {
         {
             self.fire(timer.unpack());
         }
+        self.with_upstream(|upstream| {
+            if upstream.next_due().is_some_and(|due| due <= now) {
+                upstream.handle_timeout(now);
+            }
+        });
     }
 
     /// When [`Hub::handle_timeout`] is due at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        let links = self.remote.upstream.as_ref().and_then(|upstream| upstream.next_due());
+        [self.wheel.next(), links].into_iter().flatten().min()
     }
 
     /// What the shell does next; drained to `None` after each input.
@@ -43,7 +50,12 @@ impl Hub {
                 self.take_parcel(parcel);
                 continue;
             }
-            let more = self.settle() || (self.is_waking() && goes_on() && self.wake_some());
+            if let Some(output) = self.poll_link() {
+                return Some(Output::Link(output));
+            }
+            let more = self.take_news()
+                || self.settle()
+                || (self.is_waking() && goes_on() && self.wake_some());
             if !more {
                 return None;
             }

@@ -174,6 +174,18 @@ impl Hub {
         let Some(slot) = self.home_topic(name, options) else {
             return refused(ErrorCode::TooMany, "too many topics");
         };
+        self.publish_at(slot, position, snapshot, payload)
+    }
+
+    /// Publishes one message on a topic of this home.
+    pub(crate) fn publish_at(
+        &mut self,
+        slot: u32,
+        position: Option<Position>,
+        snapshot: bool,
+        payload: &[u8],
+    ) -> Published {
+        let refused = |code, detail: &str| Published::Refused(code, detail.to_string(), None);
         let ended = self.topics.slots.at(slot).is_some_and(|topic| topic.log.ended());
         if ended {
             return refused(ErrorCode::NoResource, "this topic has ended");
@@ -207,7 +219,11 @@ impl Hub {
     }
 
     /// Settles who numbers the next message, and writes the marks that its number demands.
-    fn number(&mut self, slot: u32, position: Option<Position>) -> Result<(), Published> {
+    pub(crate) fn number(
+        &mut self,
+        slot: u32,
+        position: Option<Position>,
+    ) -> Result<(), Published> {
         let Some(topic) = self.topics.slots.at_mut(slot) else { return Ok(()) };
         let end = *topic.log.end();
         let next = Offset(end.offset.0 + topic.builder.len());

@@ -30,6 +30,9 @@ pub struct TopicOptions {
     pub latest: bool,
     /// Whether the resource is asked about every open, not only about a subject's first.
     pub ask_each: bool,
+    /// Whether a resource in another process takes what consumers send; one in this process says so
+    /// by [`Resource::takes_messages`].
+    pub takes_messages: bool,
 }
 
 /// A resource's answer to an open.
@@ -63,6 +66,7 @@ pub struct Message<'a> {
 pub struct Actions {
     pub(crate) publications: Vec<(String, Vec<u8>)>,
     pub(crate) replies: Vec<Vec<u8>>,
+    pub(crate) tells: Vec<(Mid, Cid, Vec<u8>)>,
     pub(crate) end: Option<ChannelEnd>,
 }
 
@@ -76,6 +80,12 @@ impl Actions {
     /// it is dropped and counted.
     pub fn reply(&mut self, payload: impl Into<Vec<u8>>) {
         self.replies.push(payload.into());
+    }
+
+    /// Sends `payload` to another consumer of this resource, on its private channel `cid`. Where
+    /// that is over, or is none, it is dropped and counted.
+    pub fn tell(&mut self, session: Mid, cid: Cid, payload: impl Into<Vec<u8>>) {
+        self.tells.push((session, cid, payload.into()));
     }
 
     /// Ends the consumer's private channel, after the replies.

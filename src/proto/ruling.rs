@@ -15,31 +15,51 @@ use crate::proto::waking::Round;
 impl Hub {
     /// At the home: decides, and lets the asking shard follow.
     pub(crate) fn take_ask(&mut self, ask: Ask) {
-        let ruling = self.rule(&ask);
-        self.post(ask.shard, Parcel::Ruling(ask.ask, ask.name, Box::new(ruling)));
+        match self.rule(&ask) {
+            Some(ruling) => {
+                self.post(ask.shard, Parcel::Ruling(ask.ask, ask.name, Box::new(ruling)));
+            }
+            None => self.seek(ask, false),
+        }
     }
 
-    fn rule(&mut self, ask: &Ask) -> Ruling {
-        let existing = self.topics.find(&ask.name);
+    /// The ruling; `None` if a resource in another process must be asked.
+    fn rule(&mut self, ask: &Ask) -> Option<Ruling> {
+        let mut existing = self.topics.find(&ask.name);
+        let elsewhere = self.remote.upstream.is_some();
+        if let Some(slot) = existing
+            && elsewhere
+            && self
+                .topics
+                .slots
+                .at(slot)
+                .is_some_and(|topic| topic.log.ended() && !topic.is_wanted() && !topic.touched)
+        {
+            // Its resource was gone; it may be there again.
+            self.remove_topic(slot);
+            existing = None;
+        }
         let resource = self.directory.resource(ask.name.resource()).cloned();
         let known = existing.and_then(|slot| self.topics.slots.at(slot));
         let decision = match (&resource, known) {
             (_, Some(topic)) if !topic.options.ask_each => Decision::Shared(topic.options),
             (Some(resource), _) => resource.open(ask.name.subject(), &ask.consumer),
+            (None, Some(_)) if self.remote.serves(&ask.name) => return None,
             (None, Some(topic)) => Decision::Shared(topic.options),
+            (None, None) if elsewhere => return None,
             (None, None) => {
                 let detail = format!("nothing is known of {}", ask.name);
-                return Ruling::Denied(ErrorCode::NoResource, detail);
+                return Some(Ruling::Denied(ErrorCode::NoResource, detail));
             }
         };
-        match decision {
+        Some(match decision {
             Decision::Deny(detail) => Ruling::Denied(ErrorCode::Forbidden, detail),
-            Decision::Private(options) => Ruling::Private(options),
+            Decision::Private(options) => Ruling::Private(options, None),
             Decision::Shared(options) => match self.home_topic(&ask.name, options) {
                 Some(slot) => self.follow(slot, ask),
                 None => Ruling::Denied(ErrorCode::TooMany, "too many topics".into()),
             },
-        }
+        })
     }
 
     /// The slot of the topic of that name at this home, made if need be; `None` if there is no
@@ -79,12 +99,14 @@ impl Hub {
             held: Held::default(),
             channels: 0,
             quiet_since: self.now,
+            source: None,
         });
         self.start_sweep();
         key.slot
     }
 
-    fn follow(&mut self, slot: u32, ask: &Ask) -> Ruling {
+    /// Lets the asking shard follow a topic of this home.
+    pub(crate) fn follow(&mut self, slot: u32, ask: &Ask) -> Ruling {
         // What is in the builder must be in the log before its end is told.
         self.seal(slot);
         let own = self.shard;

@@ -5,6 +5,7 @@ use crate::base::reason::{ChannelEnd, DocumentEnd, ErrorCode};
 use crate::html::frame;
 use crate::proto::document::Document;
 use crate::proto::hub::Hub;
+use crate::proto::parcel::Parcel;
 use crate::proto::session::{ChannelState, NONE, Session};
 use crate::proto::topic::Role;
 
@@ -123,6 +124,9 @@ impl Hub {
         let Some(topic) = self.topics.remove(key) else { return };
         if !matches!(topic.role, Role::Follower(_)) {
             self.history_bytes -= topic.log.bytes();
+        }
+        if let Some((home, want)) = topic.source {
+            self.post(home, Parcel::Release(want));
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Stats {
     pub histories_cut: u64,
     /// Numbered sends passed to resources.
     pub sends_taken: u64,
+    /// Numbered sends that no instance of a resource was there to take.
+    pub sends_lost: u64,
     /// Numbers of sends that were given up.
     pub sends_skipped: u64,
     /// Replies of a resource that no private channel could carry.

@@ -243,7 +243,7 @@ impl Pack {
                     self.patience.push((peer, millis));
                 }
             }
-            Output::Send(_) | Output::Receive(_) | Output::Finish(_) => {}
+            Output::Send(_) | Output::Receive(_) | Output::Finish(_) | Output::Link(_) => {}
         }
     }
 }

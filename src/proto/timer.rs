@@ -291,8 +291,13 @@ impl Hub {
             Role::Follower(_) => {}
             Role::Home { .. } | Role::Private => {
                 self.history_bytes -= trimmed;
-                if idle && matches!(topic.role, Role::Home { .. }) && topic.log.is_empty() {
-                    self.topics.remove(key);
+                if !idle || topic.role == Role::Private {
+                    return self.tell_consumers(slot);
+                }
+                let (name, empty) = (topic.name.clone(), topic.log.is_empty());
+                // What a resource elsewhere no longer sends is not kept: it would look like news.
+                if self.release_topic_want(&name) || empty {
+                    self.remove_topic(slot);
                 }
             }
         }

@@ -94,6 +94,8 @@ pub struct Topic {
     pub channels: u32,
     /// Since when it has had no subscriber.
     pub quiet_since: Instant,
+    /// Of a private topic that a resource in another process serves: the home, and its want.
+    pub source: Option<(ShardId, Key)>,
 }
 
 impl Topic {

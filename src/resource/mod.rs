@@ -3,8 +3,10 @@
 pub mod batch;
 pub mod board;
 pub mod caller;
+pub mod deal;
 pub mod echo;
 pub mod feed;
+pub mod inbox;
 pub mod outcome;
 pub mod post;
 pub mod single;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
@@ -14,6 +15,7 @@ use crate::proto::home::Homes;
 use crate::proto::hub::{Hub, Setup};
 use crate::proto::resource::{Resource, TopicOptions};
 use crate::proto::settings::Settings;
+use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
@@ -24,12 +26,13 @@ use crate::resource::feed::Feed;
 use crate::server::config::{Config, Listen, ResourceConfig, ResourceKind};
 use crate::server::handle::Handle;
 pub use crate::server::running::Server;
-use crate::server::running::{ENDED, Running};
+use crate::server::running::{ENDED, Running, RunningOne};
 use crate::shard::affinity;
 use crate::shard::leaving::Occupied;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender, mailbox};
 use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
+use crate::wire::resource::InstanceId;
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 4_096;
@@ -100,6 +103,7 @@ impl Builder {
         prepare_descriptors(self.config.protocol.connections_max, shards);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(no_entropy)?;
+        let instance = InstanceId(getrandom::u64().map_err(no_entropy)?);
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
@@ -127,7 +131,7 @@ impl Builder {
         };
         let listeners = listeners_by_shard(public.by_shard, private.by_shard, &gates);
         for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
-            let hub = Hub::new(Setup {
+            let mut hub = Hub::new(Setup {
                 settings: Arc::clone(&settings),
                 directory: Arc::clone(&directory),
                 shard: ShardId(index),
@@ -136,20 +140,15 @@ impl Builder {
                 unix_micros_at_zero: clock.unix_micros_at_start(),
                 now: Instant::ZERO,
             });
+            if let Some((me, seek)) = self.config.upstream(instance) {
+                hub.look_for_resources(me, seek, Instant::ZERO);
+            }
             let peers = senders.clone();
             let occupied = occupied.clone();
             let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
             let shard = Shard::new(parts)?;
             let running = running.one();
-            let pinned = self.config.pin;
-            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
-            server.threads.push(thread.spawn(move || {
-                let _running = running;
-                if pinned {
-                    pin(usize::from(index));
-                }
-                shard.run()
-            })?);
+            server.threads.push(spawn(shard, index, self.config.pin, running)?);
         }
         Ok(server)
     }
@@ -163,6 +162,22 @@ impl Builder {
         settings.private_token.clone_from(&self.config.token);
         Ok(settings)
     }
+}
+
+/// Runs a shard on a thread of its own, on a core of its own if `pinned`.
+fn spawn(
+    shard: Shard,
+    index: u8,
+    pinned: bool,
+    running: RunningOne,
+) -> io::Result<JoinHandle<io::Result<Stats>>> {
+    std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+        let _running = running;
+        if pinned {
+            pin(usize::from(index));
+        }
+        shard.run()
+    })
 }
 
 /// What a shard waits on: its poller, and the mailbox that wakes it.
@@ -260,6 +275,7 @@ fn make_resource(config: &ResourceConfig) -> Arc<dyn Resource> {
         state: config.state,
         latest: config.latest,
         ask_each: false,
+        takes_messages: false,
     };
     match config.kind {
         ResourceKind::Echo => Arc::new(Echo { options }),

@@ -4,6 +4,7 @@ use crate::base::id::Mid;
 use crate::base::limits;
 use crate::base::name::check_resource;
 use crate::base::time::Span;
+use crate::link::address::Address;
 use crate::proto::settings::History;
 use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_key::{Key, Place};
@@ -27,7 +28,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 42] = [
+pub static KEYS: [Key<Config>; 46] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -238,6 +239,26 @@ pub static KEYS: [Key<Config>; 42] = [
         place: Place::Span(|c| &mut c.protocol.history.age_max, Span::ZERO, DAY.times(30)),
         meaning: "How long a message is kept; the newest always stays",
     },
+    Key {
+        path: "registry.ask",
+        place: Place::Texts(|c| &mut c.registries.ask, check_address),
+        meaning: "Registries that know resources of other processes: IP:PORT, unix:/PATH",
+    },
+    Key {
+        path: "registry.retry",
+        place: Place::Span(|c| &mut c.registries.retry, MS.times(10), HOUR),
+        meaning: "How long a lost registry, or a subject without an instance, is left alone",
+    },
+    Key {
+        path: "registry.patience",
+        place: Place::Span(|c| &mut c.registries.patience, Span::ZERO, HOUR),
+        meaning: "How long a subject may be without an instance before its channels end",
+    },
+    Key {
+        path: "registry.heartbeat",
+        place: Place::Span(|c| &mut c.registries.heartbeat, MS.times(10), HOUR),
+        meaning: "How often this server lets itself be heard by registries and resources",
+    },
 ];
 
 /// The keys of a `[[resource]]`. `kind` decides the default of `latest`.
@@ -300,6 +321,11 @@ fn check_origin(text: &str) -> Result<(), String> {
     fits.then_some(()).ok_or_else(|| {
         format!("{text:?} is not \"*\" or an origin such as \"https://example.org\" (no path)")
     })
+}
+
+/// An address of a registry.
+fn check_address(text: &str) -> Result<(), String> {
+    text.parse::<Address>().map(drop).map_err(|error| error.to_string())
 }
 
 fn check_host(text: &str) -> Result<(), String> {

@@ -9,6 +9,7 @@ pub mod config_listen;
 pub mod config_load;
 pub mod config_print;
 pub mod config_problem;
+pub mod config_seek;
 pub mod config_value;
 pub mod handle;
 pub mod running;

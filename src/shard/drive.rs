@@ -44,6 +44,7 @@ impl Shard {
                 }
                 Output::Post(shard, parcel) => self.post(shard, Mail::Parcel(parcel)),
                 Output::Move(conn, shard) => self.send_away(conn, shard),
+                Output::Link(output) => self.link(output),
             }
         }
     }

@@ -7,6 +7,7 @@ pub mod affinity;
 pub mod budget;
 pub mod drive;
 pub mod leaving;
+mod linking;
 pub mod mail;
 pub mod mailbox;
 pub mod reading;

@@ -5,7 +5,7 @@ use std::io;
 
 use mio::Token;
 
-use crate::base::id::ConnKey;
+use crate::base::id::{ConnKey, Key};
 use crate::base::limits::WRITES_AT_ONCE;
 use crate::base::time::{Instant, Span};
 use crate::proto::connection::Gate;
@@ -14,10 +14,11 @@ use crate::proto::output::Traveller;
 use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
 use crate::reactor::listener::Listener;
-use crate::reactor::poller::Poller;
+use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
 use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
+use crate::shard::linking::{Lines, link_of};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender};
 use crate::shard::turns::Turns;
@@ -59,6 +60,9 @@ pub struct Shard {
     pub(crate) hub: Hub,
     pub(crate) poller: Poller,
     pub(crate) wires: Wires,
+    pub(crate) lines: Lines,
+    /// Edges of those lines that were not looked at yet.
+    links_ready: Vec<(Key, Ready)>,
     pub(crate) peers: Vec<Sender<Mail>>,
     /// Mail for shards whose mailbox was full, in order.
     pub(crate) outbox: Vec<VecDeque<Mail>>,
@@ -139,6 +143,8 @@ impl Shard {
             hub: parts.hub,
             poller: parts.poller,
             wires: Wires::default(),
+            lines: Lines::default(),
+            links_ready: Vec::new(),
             outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
             peers: parts.peers,
             to_write: VecDeque::new(),
@@ -192,6 +198,7 @@ impl Shard {
     fn wait(&mut self) -> io::Result<()> {
         let busy = !self.to_write.is_empty()
             || !self.to_read.is_empty()
+            || self.lines.has_work()
             || !self.closed.is_empty()
             || self.hub.is_waking()
             || !self.arrivals.is_empty()
@@ -232,8 +239,12 @@ impl Shard {
     fn take_readiness(&mut self) {
         let pressed = self.outbox.iter().map(VecDeque::len).sum::<usize>() > OUTBOX_MAX;
         self.hub.handle_pressure(pressed);
-        let Self { poller, doors, wires, to_read, hub, now, .. } = self;
+        let Self { poller, doors, wires, to_read, hub, now, links_ready, .. } = self;
         for ready in poller.events() {
+            if let Some(link) = link_of(ready.token) {
+                links_ready.push((link, ready));
+                continue;
+            }
             if ready.token == MAIL {
                 continue;
             }
@@ -254,6 +265,7 @@ impl Shard {
                 }
             }
         }
+        self.take_links();
         if pressed {
             return;
         }
@@ -282,6 +294,15 @@ impl Shard {
             let Some(conn) = self.to_read.pop() else { return };
             self.read(conn, &mut budget);
         }
+    }
+
+    /// What resources send: like what publishers send, before anything of clients.
+    fn take_links(&mut self) {
+        for (link, ready) in std::mem::take(&mut self.links_ready) {
+            self.link_ready(link, ready);
+        }
+        let mut budget = self.budget(READ_SPAN);
+        self.read_links(&mut budget);
     }
 
     /// 4. Timers: heartbeats, and what has waited too long.

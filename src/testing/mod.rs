@@ -13,6 +13,7 @@ pub mod decode;
 pub mod deed;
 pub mod document;
 pub mod frames;
+pub mod gateway;
 pub mod inbound;
 pub mod ledger;
 pub mod lines;

@@ -1,6 +1,7 @@
 // The page of `ahm demo`: a live price board and a message board over one document.
 
 import { Client, Decoder, unescape } from '/ahm/client.js';
+import { deal } from '/deal.js';
 
 const $ = (id) => document.getElementById(id);
 const motion = matchMedia('(prefers-reduced-motion: reduce)');
@@ -372,6 +373,40 @@ for (const set of ['crypto', 'fx']) {
   };
   client.open(`replay/${set}`, { onmessage, onopen: caughtUp });
 }
+
+// --- the tabs; the ticket's channel is opened when somebody looks at it
+
+let dealing = false;
+
+function priceOf(pair, side) {
+  const row = rows.find(({ topic }) => topic === `fx/${pair}`);
+  return row?.quote ? row.quote.split(' ')[side === 'buy' ? 1 : 0] : '';
+}
+
+function select(name) {
+  for (const tab of ['prices', 'deal']) {
+    const chosen = tab === name;
+    $(`tab-${tab}`).setAttribute('aria-selected', String(chosen));
+    $(`tab-${tab}`).tabIndex = chosen ? 0 : -1;
+    $(`panel-${tab}`).hidden = !chosen;
+  }
+  history.replaceState(null, '', name === 'deal' ? '#deal' : location.pathname);
+  if (name !== 'deal' || dealing) return;
+  dealing = true;
+  deal(client, { onmessage: countOffset, onopen: caughtUp, priceOf });
+}
+
+for (const tab of ['prices', 'deal']) {
+  $(`tab-${tab}`).addEventListener('click', () => select(tab));
+  $(`tab-${tab}`).addEventListener('keydown', ({ key }) => {
+    if (key !== 'ArrowLeft' && key !== 'ArrowRight') return;
+    const other = tab === 'deal' ? 'prices' : 'deal';
+    select(other);
+    $(`tab-${other}`).focus();
+  });
+}
+
+if (location.hash === '#deal') select('deal');
 
 // --- what is shown once a second or so
 

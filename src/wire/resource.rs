@@ -30,7 +30,7 @@ pub struct Alias(pub u32);
 /// How an instance of a resource is reached, and how much it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handle<'a> {
-    /// `HOST:PORT` or `unix:PATH`; the first that answers counts. Empty where the instance dials.
+    /// `IP:PORT` or `unix:/PATH`; the first that answers counts. Empty where the instance dials.
     pub addresses: Vec<&'a str>,
     /// Consumers at a time at most; 0 for no bound.
     pub capacity: u64,

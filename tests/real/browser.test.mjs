@@ -95,6 +95,37 @@ test('the button cuts, and the page tells what it cost', async (t) => {
   faultless();
 });
 
+test('two pages trade, and a cut between accept and done leaves no doubt', async (t) => {
+  const { listen } = await demo(t);
+  const proxy = await cutter(t, listen);
+  const { open, faultless } = await browser(t);
+  const [maker, taker] = [await open(listen), await open(proxy.address)];
+  await Promise.all([live(maker), live(taker)]);
+  for (const page of [maker, taker]) await page.click('#tab-deal');
+  await maker.check('#deal-making');
+  for (let trade = 1; trade <= 4; trade += 1) {
+    await taker.click(trade % 2 ? '#deal-buy' : '#deal-sell');
+    await maker.fill('#deal-requests input', `1.08${trade}`);
+    await maker.click('#deal-requests button');
+    await taker.locator('#deal-orders .offer').waitFor();
+    // Every connection of the taker goes, while the line may be on its way there or back.
+    const [, count] = await Promise.all([taker.click('#deal-orders .offer'), proxy.cut()]);
+    assert.ok(count > 0, 'there was something to cut');
+    for (const page of [maker, taker]) await page.waitForSelector(`[data-trade="${trade}"]`);
+  }
+  const trades = (page) => page.$$eval('#deal-trades tr', (rows) => rows.map((row) => (
+    Array.from(row.children, (cell) => cell.textContent))));
+  const [made, taken] = [await trades(maker), await trades(taker)];
+  assert.equal(taken.length, 4);
+  for (const [at, [number, you, amount, pair, price, as]] of taken.entries()) {
+    const opposite = { bought: 'sold', sold: 'bought' };
+    assert.deepEqual(made[at], [number, opposite[you], amount, pair, price, 'maker']);
+    assert.equal(as, 'taker');
+  }
+  withoutLoss(await counters(taker));
+  faultless();
+});
+
 test('what one page writes is on the board of another and in ahm subscribe', async (t) => {
   const { listen } = await demo(t);
   const { open, faultless } = await browser(t);

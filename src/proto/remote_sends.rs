@@ -1,0 +1,95 @@
+//! From consumers to resources in other processes: messages, and how many read.
+
+use crate::base::id::{Cid, Key, Mid};
+use crate::base::reason::SendOutcome;
+use crate::base::time::Span;
+use crate::link::upstream::Upstream;
+use crate::proto::hub::Hub;
+use crate::proto::parcel::{Content, Delivery, Parcel};
+use crate::proto::topic::Role;
+
+/// Messages of consumers that may wait while a subject moves to another instance.
+const HELD_MAX: usize = 1_024;
+
+impl Hub {
+    /// What became of a send, told where its session lives.
+    pub(crate) fn post_outcome(&mut self, session: Mid, cid: Cid, n: u64, taken: bool) {
+        let outcome = if taken {
+            SendOutcome::Taken
+        } else {
+            self.stats.sends_lost += 1;
+            SendOutcome::Unknown
+        };
+        self.post(session.shard(), Parcel::Outcome(session, cid, n, outcome));
+    }
+
+    /// It was for a resource that is there no longer.
+    pub(crate) fn lose(&mut self, delivery: &Delivery) {
+        if let Content::Message { n, .. } = delivery.content {
+            self.post_outcome(delivery.consumer.session, delivery.consumer.cid, n, false);
+        }
+    }
+
+    /// Passes a consumer's message to a resource in another process; gives it back if it is not
+    /// for one.
+    pub(crate) fn deliver_remote(&mut self, delivery: Delivery) -> Option<Delivery> {
+        let want = delivery.want.or_else(|| self.remote.by_name.get(&delivery.name).copied());
+        let Some(want) = want else {
+            if self.remote.upstream.is_some()
+                && self.directory.resource(delivery.name.resource()).is_none()
+            {
+                self.lose(&delivery);
+                return None;
+            }
+            return Some(delivery);
+        };
+        let Some(upstream) = &mut self.remote.upstream else { return Some(delivery) };
+        if upstream.is_served(want) {
+            send(upstream, want, &delivery);
+        } else if let Some(served) = self.remote.served.get_mut(&want)
+            && served.held.len() < HELD_MAX
+        {
+            served.held.push_back(delivery);
+        } else {
+            self.lose(&delivery);
+        }
+        None
+    }
+
+    pub(crate) fn send_held(&mut self, want: Key, upstream: &mut Upstream) {
+        let Some(served) = self.remote.served.get_mut(&want) else { return };
+        for delivery in std::mem::take(&mut served.held) {
+            send(upstream, want, &delivery);
+        }
+    }
+
+    /// Tells the resource behind a topic how many read it, where that has changed: channels of this
+    /// shard, and other shards that follow.
+    pub(crate) fn tell_consumers(&mut self, slot: u32) {
+        let Some(topic) = self.topics.slots.at(slot) else { return };
+        let Some(want) = self.remote.by_name.get(&topic.name) else { return };
+        let followers = match &topic.role {
+            Role::Home { followers, .. } => followers.len() as u64,
+            Role::Follower(_) | Role::Private => 0,
+        };
+        let consumers = u64::from(topic.channels) + followers;
+        if let Some(served) = self.remote.served.get_mut(want)
+            && let Some(upstream) = &mut self.remote.upstream
+            && upstream.is_served(*want)
+            && served.told != consumers
+        {
+            served.told = consumers;
+            upstream.metrics(*want, consumers, Span::ZERO, 0);
+        }
+    }
+}
+
+fn send(upstream: &mut Upstream, want: Key, delivery: &Delivery) {
+    let (session, cid) = (delivery.consumer.session, delivery.consumer.cid);
+    match &delivery.content {
+        Content::Message { n, id, payload } => {
+            upstream.send(want, (session, cid, *n), id.as_deref(), payload);
+        }
+        Content::Skipped(from, to) => upstream.skipped(want, (session, cid), *from, *to),
+    }
+}

@@ -1,0 +1,179 @@
+//! Connections to registries and resource servers: the same poller, a table of their own.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use mio::Token;
+
+use crate::base::id::Key;
+use crate::link::address::Address;
+use crate::link::links::Output;
+use crate::reactor::dialer;
+use crate::reactor::poller::Ready;
+use crate::reactor::transport::{Io, Transport};
+use crate::shard::budget::Budget;
+use crate::shard::turn::Shard;
+use crate::shard::wires::{conn_of, token_of};
+
+/// Set in the tokens of these connections, and in no other's: generations have 24 bits, and the
+/// tokens of listeners have the bit above as well.
+const LINK_BIT: usize = 1 << 62;
+/// Reads of one connection in one turn.
+const READS_PER_TURN: usize = 8;
+
+/// One connection.
+#[derive(Debug)]
+struct Line {
+    transport: Transport,
+    /// Whether its connect is still under way.
+    dialing: bool,
+    /// Whether bytes may wait that no edge will tell of.
+    queued: bool,
+}
+
+/// A shard's connections to registries and resource servers.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: HashMap<Key, Line>,
+    to_read: VecDeque<Key>,
+}
+
+impl Lines {
+    /// Whether work is left over for the next turn.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.to_read.is_empty()
+    }
+}
+
+/// The connection of a token, if it is one of these.
+pub(crate) fn link_of(token: Token) -> Option<Key> {
+    (token.0 >> 62 == 1).then(|| conn_of(Token(token.0 & !LINK_BIT)))
+}
+
+impl Shard {
+    /// Does what the hub wants with its connections to registries and resource servers.
+    pub(crate) fn link(&mut self, output: Output) {
+        match output {
+            Output::Dial(link, address) => self.dial(link, &address),
+            Output::Send(link) => self.send(link),
+            Output::Close(link) => drop(self.lines.lines.remove(&link)),
+        }
+    }
+
+    fn dial(&mut self, link: Key, address: &Address) {
+        self.lines.lines.remove(&link);
+        let dialed = match address {
+            Address::Tcp(address) => dialer::dial(*address),
+            Address::Unix(path) => dialer::dial_unix(path),
+        };
+        let registry = self.poller.registry();
+        let token = Token(token_of(link).0 | LINK_BIT);
+        let registered = dialed.and_then(|mut transport| {
+            transport.register(registry, token)?;
+            Ok(transport)
+        });
+        match registered {
+            Ok(transport) => {
+                let line = Line { transport, dialing: true, queued: false };
+                self.lines.lines.insert(link, line);
+            }
+            Err(error) => {
+                log::debug!("dial {address}: {error}");
+                self.hub.handle_link_failed(link, self.now);
+            }
+        }
+    }
+
+    /// An edge of one of these connections.
+    pub(crate) fn link_ready(&mut self, link: Key, ready: Ready) {
+        let Some(line) = self.lines.lines.get_mut(&link) else { return };
+        if line.dialing {
+            if !ready.writable {
+                return;
+            }
+            match dialer::finish(&line.transport) {
+                Ok(false) => return,
+                Ok(true) => {
+                    line.dialing = false;
+                    self.hub.handle_link_connected(link, self.now);
+                }
+                Err(error) => {
+                    log::debug!("dial: {error}");
+                    return self.lose_link(link);
+                }
+            }
+        } else if ready.writable {
+            self.hub.handle_link_writable(link, self.now);
+        }
+        if ready.readable
+            && let Some(line) = self.lines.lines.get_mut(&link)
+            && !line.queued
+        {
+            line.queued = true;
+            self.lines.to_read.push_back(link);
+        }
+    }
+
+    /// Reads these connections, within bounds.
+    pub(crate) fn read_links(&mut self, budget: &mut Budget) {
+        for _ in 0..self.lines.to_read.len() {
+            if budget.is_spent(|| self.clock.now()) {
+                return;
+            }
+            let Some(link) = self.lines.to_read.pop_front() else { return };
+            if let Some(line) = self.lines.lines.get_mut(&link) {
+                line.queued = false;
+                self.read_link(link, budget);
+            }
+        }
+    }
+
+    fn read_link(&mut self, link: Key, budget: &mut Budget) {
+        for _ in 0..READS_PER_TURN {
+            let Some(line) = self.lines.lines.get_mut(&link) else { return };
+            match line.transport.read(&mut self.buffer) {
+                Io::Bytes(count) => {
+                    self.hub.handle_link_received(link, &self.buffer[..count], self.now);
+                    budget.weigh(count);
+                    if budget.is_spent(|| self.clock.now()) {
+                        break;
+                    }
+                }
+                Io::Blocked => return,
+                Io::Closed => return self.lose_link(link),
+                Io::Failed(error) => {
+                    log::debug!("read: {error}");
+                    return self.lose_link(link);
+                }
+            }
+        }
+        if let Some(line) = self.lines.lines.get_mut(&link) {
+            line.queued = true;
+            self.lines.to_read.push_back(link);
+        }
+    }
+
+    fn send(&mut self, link: Key) {
+        let Some(line) = self.lines.lines.get_mut(&link) else { return };
+        let mut lost = false;
+        self.hub.transmit_link(link, self.now, &mut |bytes| match line
+            .transport
+            .write_vectored(&[std::io::IoSlice::new(bytes)])
+        {
+            Io::Bytes(count) => (count, count < bytes.len()),
+            Io::Blocked => (0, true),
+            Io::Closed | Io::Failed(_) => {
+                lost = true;
+                (0, true)
+            }
+        });
+        if lost {
+            self.lose_link(link);
+        }
+    }
+
+    fn lose_link(&mut self, link: Key) {
+        self.lines.lines.remove(&link);
+        self.hub.handle_link_failed(link, self.now);
+    }
+}
