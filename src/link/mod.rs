@@ -2,13 +2,18 @@
 //! threads: resource servers, registries, and the servers that consume.
 //!
 //! [`links`] keeps the connections of one process, [`peer`] is one of them; [`station`] is what
-//! every end of them has in common, and what drives it.
+//! every end of them has in common, and what drives it. [`registry`] is where instances of
+//! resources are found, [`balance`] how one of them is chosen.
 
 pub mod address;
+pub mod balance;
+pub mod handle;
 mod instances;
 pub mod links;
 pub mod news;
 pub mod peer;
+pub mod registry;
+pub mod registry_book;
 mod seeking;
 pub mod station;
 pub mod upstream;

@@ -32,7 +32,6 @@ use crate::shard::leaving::Occupied;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender, mailbox};
 use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
-use crate::wire::resource::InstanceId;
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 4_096;
@@ -45,10 +44,11 @@ const BESIDE: usize = 64;
 /// ```
 /// use std::sync::Arc;
 /// use ahm::resource::echo::Echo;
-/// use ahm::server::{builder::Builder, config::Config};
+/// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
 /// let config = Config {
 ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
 ///     private_listen: vec![],
+///     registry: RegistryConfig::off(),
 ///     ..Config::default()
 /// };
 /// let mut builder = Builder::new(config);
@@ -93,7 +93,7 @@ impl Builder {
         self
     }
 
-    /// Binds the listeners and starts a thread for each shard.
+    /// Binds the listeners and starts a thread for each shard, and one for the registry.
     ///
     /// # Errors
     ///
@@ -103,7 +103,6 @@ impl Builder {
         prepare_descriptors(self.config.protocol.connections_max, shards);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(no_entropy)?;
-        let instance = InstanceId(getrandom::u64().map_err(no_entropy)?);
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
@@ -119,12 +118,16 @@ impl Builder {
         let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
         let running = Running::new(poller.waker(ENDED)?);
+        let registry = self.config.registry.start_beside(&settings.scs)?;
+        let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
+        let seek = self.config.registry.seek(&settings.scs, own)?;
         let occupied = Occupied::new(shards);
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
             handle: Handle { homes: Homes::new(seed, shards), shards: senders.clone() },
             drain: self.config.drain,
+            registry,
             poller,
             running: running.clone(),
             threads: Vec::new(),
@@ -140,7 +143,7 @@ impl Builder {
                 unix_micros_at_zero: clock.unix_micros_at_start(),
                 now: Instant::ZERO,
             });
-            if let Some((me, seek)) = self.config.upstream(instance) {
+            if let Some((me, seek)) = seek.clone() {
                 hub.look_for_resources(me, seek, Instant::ZERO);
             }
             let peers = senders.clone();

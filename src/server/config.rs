@@ -9,7 +9,7 @@ use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
 pub use crate::server::config_listen::Listen;
-pub use crate::server::config_seek::Registries;
+pub use crate::server::registry::RegistryConfig;
 
 /// Everything that an operator decides.
 ///
@@ -37,8 +37,8 @@ pub struct Config {
     pub pin: bool,
     /// How long clients have to go elsewhere when the server is asked to stop; zero: no time.
     pub drain: Span,
-    /// How resources of other processes are found.
-    pub registries: Registries,
+    /// The registry in which resources are found, and how they are.
+    pub registry: RegistryConfig,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
@@ -59,7 +59,7 @@ impl Default for Config {
             shards: 0,
             pin: false,
             drain: Span::from_secs(5),
-            registries: Registries::default(),
+            registry: RegistryConfig::default(),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![

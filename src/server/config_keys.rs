@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 46] = [
+pub static KEYS: [Key<Config>; 48] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -240,24 +240,34 @@ pub static KEYS: [Key<Config>; 46] = [
         meaning: "How long a message is kept; the newest always stays",
     },
     Key {
+        path: "registry.listen",
+        place: Place::Doors(|c| &mut c.registry.listen),
+        meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
+    },
+    Key {
+        path: "registry.key_file",
+        place: Place::Text(|c| &mut c.registry.key_file, check_path),
+        meaning: "The file with the key that all must show there; empty: loopback needs none",
+    },
+    Key {
         path: "registry.ask",
-        place: Place::Texts(|c| &mut c.registries.ask, check_address),
-        meaning: "Registries that know resources of other processes: IP:PORT, unix:/PATH",
+        place: Place::Texts(|c| &mut c.registry.ask, check_address),
+        meaning: "Registries that are asked for resources, IP:PORT or unix:/PATH; none: the own one",
+    },
+    Key {
+        path: "registry.heartbeat",
+        place: Place::Span(|c| &mut c.registry.heartbeat, MS.times(100), HOUR),
+        meaning: "How often registry and server let themselves be heard; thrice that is silence",
     },
     Key {
         path: "registry.retry",
-        place: Place::Span(|c| &mut c.registries.retry, MS.times(10), HOUR),
+        place: Place::Span(|c| &mut c.registry.retry, MS.times(10), HOUR),
         meaning: "How long a lost registry, or a subject without an instance, is left alone",
     },
     Key {
         path: "registry.patience",
-        place: Place::Span(|c| &mut c.registries.patience, Span::ZERO, HOUR),
+        place: Place::Span(|c| &mut c.registry.patience, Span::ZERO, HOUR),
         meaning: "How long a subject may be without an instance before its channels end",
-    },
-    Key {
-        path: "registry.heartbeat",
-        place: Place::Span(|c| &mut c.registries.heartbeat, MS.times(10), HOUR),
-        meaning: "How often this server lets itself be heard by registries and resources",
     },
 ];
 
@@ -332,6 +342,11 @@ fn check_host(text: &str) -> Result<(), String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     let fits = !text.is_empty() && text.bytes().all(legal);
     fits.then_some(()).ok_or_else(|| format!("{text:?} is not a host name"))
+}
+
+fn check_path(text: &str) -> Result<(), String> {
+    let legal = !text.chars().any(char::is_control);
+    legal.then_some(()).ok_or_else(|| format!("{text:?} is no path of a file"))
 }
 
 fn check_name(text: &str) -> Result<(), String> {

@@ -12,4 +12,5 @@ pub mod config_problem;
 pub mod config_seek;
 pub mod config_value;
 pub mod handle;
+pub mod registry;
 pub mod running;
