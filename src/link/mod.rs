@@ -2,9 +2,20 @@
 //! threads: resource servers, registries, and the servers that consume.
 //!
 //! [`links`] keeps the connections of one process, [`peer`] is one of them; [`station`] is what
-//! every end of them has in common, and what drives it.
+//! every end of them has in common, and what drives it. [`source`] is a resource server, for which
+//! a [`handler`] decides.
 
 pub mod address;
+pub mod handler;
 pub mod links;
 pub mod peer;
+pub mod source;
+mod source_dial;
+pub mod source_error;
+mod source_lane;
+pub mod source_log;
+mod source_open;
+mod source_pull;
+pub mod source_settings;
+pub mod source_topic;
 pub mod station;
