@@ -624,6 +624,7 @@ impl Real {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ahm"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"]);
         command.args(["--shards", "1", "--log-level", "error"]);
+        command.args(["--set", "registry.listen=off"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut url = |name| lines.next().unwrap().strip_prefix(name).unwrap().to_owned();

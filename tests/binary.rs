@@ -26,6 +26,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ahm"))
             .args([subcommand, "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"])
             .env("AHM_DRAIN", drain)
+            .env("AHM_REGISTRY_LISTEN", "off")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

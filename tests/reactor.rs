@@ -67,9 +67,13 @@ fn accepted(
     (server, client)
 }
 
+fn tcp(transport: &Transport) -> &mio::net::TcpStream {
+    let Transport::Plain(stream) = transport else { panic!("a Unix socket") };
+    stream
+}
+
 fn nodelay(transport: &Transport) -> bool {
-    let Transport::Plain(stream) = transport;
-    stream.nodelay().unwrap()
+    tcp(transport).nodelay().unwrap()
 }
 
 #[test]
@@ -139,13 +143,10 @@ fn a_document_is_blocked_early_and_an_edge_tells_of_room() {
     let listener = registered(&poller, listener);
     let (mut server, mut client) = accepted(&mut poller, listener);
     let seconds = |server: &Transport| {
-        let Transport::Plain(stream) = server;
-        SockRef::from(stream).tcp_user_timeout().unwrap().unwrap().as_secs()
+        SockRef::from(tcp(server)).tcp_user_timeout().unwrap().unwrap().as_secs()
     };
-    {
-        let Transport::Plain(stream) = &server;
-        assert_eq!(SockRef::from(stream).tcp_notsent_lowat().unwrap(), DOCUMENT_UNSENT_BYTES);
-    }
+    let unsent = SockRef::from(tcp(&server)).tcp_notsent_lowat().unwrap();
+    assert_eq!(unsent, DOCUMENT_UNSENT_BYTES);
     assert_eq!((seconds(&server), nodelay(&server)), (60, true));
     server.set_user_timeout(Span::from_secs(7)).unwrap();
     assert_eq!(seconds(&server), 7);

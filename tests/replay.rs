@@ -20,7 +20,7 @@ use ahm::cli::replay::{PostSink, WallPacer, play};
 use ahm::html::scan::{Frame, Scanner};
 use ahm::proto::settings::History;
 use ahm::server::builder::{Builder, Server};
-use ahm::server::config::{Config, ResourceConfig, ResourceKind};
+use ahm::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
 use flate2::read::MultiGzDecoder;
 
 /// Nothing in these tests takes so long unless it is stuck.
@@ -50,6 +50,7 @@ fn server() -> Server {
     let mut config = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         private_listen: vec!["127.0.0.1:0".parse().unwrap()],
+        registry: RegistryConfig::off(),
         shards: 2,
         resources: vec![feed("crypto"), feed("fx")],
         ..Config::default()
@@ -213,6 +214,7 @@ fn ahm_subscribe_prints_every_row_that_ahm_replay_publishes() {
     let feed = "feed:history.messages=1000000:history.bytes=512MiB:history.age=10m";
     let mut serve = ahm(&["serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"]);
     serve.args(["--shards", "2", "--set", "protocol.history_bytes_max=1GiB"]);
+    serve.args(["--set", "registry.listen=off"]);
     serve.args(["--resource", &format!("crypto:{feed}"), "--resource", &format!("fx:{feed}")]);
     let mut serve = Child(serve.spawn().unwrap());
     let mut lines = BufReader::new(serve.0.stdout.take().unwrap()).lines();

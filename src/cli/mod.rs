@@ -10,6 +10,9 @@ pub mod packed;
 pub mod pages;
 pub mod print;
 pub mod publish;
+pub mod registry;
+pub mod registry_list;
+pub mod registry_table;
 pub mod replay;
 pub mod serve;
 pub mod subscribe;
@@ -29,6 +32,7 @@ Examples:
   ahm serve --config ahm.toml                 the server
   ahm check-config --print-defaults           every key of the configuration, explained
   ahm replay --url http://127.0.0.1:8081 FILE...
+  ahm registry list                           resources that have registered, and where they are
 
 `ahm SUBCOMMAND --help` has more of them.";
 
@@ -48,6 +52,7 @@ enum Command {
     Subscribe(subscribe::Args),
     Publish(publish::Args),
     Replay(replay::Replay),
+    Registry(registry::Args),
     Bench(Box<bench::Args>),
     CheckConfig(Box<check_config::Args>),
 }
@@ -70,6 +75,7 @@ pub fn run<I: IntoIterator<Item = OsString>>(args: I) -> ExitCode {
         Command::Subscribe(args) => subscribe::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Registry(args) => registry::run(&args),
         Command::Bench(args) => {
             bench::run(&args).map_or_else(|error| fail("bench", &error), |()| ExitCode::SUCCESS)
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::cli::config_args::ConfigArgs;
 use crate::cli::pages;
 use crate::cli::terminal::{complain, fail, say, start_log};
+use crate::link::address::Address;
 use crate::reactor::signals::Signals;
 use crate::server::builder::{Builder, Server};
 use crate::server::config_print::key_list;
@@ -24,10 +25,12 @@ Then, in other terminals:
   ahm subscribe http://127.0.0.1:8080 board/lobby
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
-Prints `listening http://ADDRESS` and `private http://ADDRESS` when it is ready. SIGTERM
-drains it: clients go elsewhere while their streams go on, and it stops when none is left or after
-the span of the key `drain`. SIGINT, or a second signal, stops it at once; clients are told to come
-back. A wrong configuration ends with exit code 2.
+Prints `listening http://ADDRESS`, `private http://ADDRESS` and, for the registry that it runs,
+`registry ADDRESS` when it is ready; `--set registry.listen=off` is for no registry, and
+`ahm registry --help` tells more of it. SIGTERM drains the server: clients go elsewhere while their
+streams go on, and it stops when none is left or after the span of the key `drain`. SIGINT, or a
+second signal, stops it at once; clients are told to come back. A wrong configuration ends with exit
+code 2.
 --help lists every key of the file, -h does not.";
 
 /// Runs the server.
@@ -72,7 +75,12 @@ pub fn addresses(server: &Server) -> String {
             let _ = writeln!(out, "{name} http://{address}");
         }
     }
-    out
+    out + &registry_lines(server.registry_addrs())
+}
+
+/// The lines that tell where a registry is.
+pub fn registry_lines(addresses: &[Address]) -> String {
+    addresses.iter().map(|address| format!("registry {address}\n")).collect()
 }
 
 /// Waits for a signal and stops the server.

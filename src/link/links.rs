@@ -16,8 +16,6 @@ use crate::wire::resource_encode::put_frame;
 
 /// How long a connect, a greeting, or the last bytes may take.
 const PATIENCE: Span = Span::from_secs(5);
-/// Heartbeats of the other end that may be missing.
-const SILENT_INTERVALS: u64 = 3;
 
 /// What the shell does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +121,11 @@ impl Links {
         self.peers.get(key).filter(|peer| peer.phase == Phase::Open)?.other.as_ref()
     }
 
+    /// When bytes last came on a connection.
+    pub fn heard_at(&self, key: Key) -> Option<Instant> {
+        self.peers.get(key).map(|peer| peer.heard_at)
+    }
+
     /// Whether frames may be sent.
     pub fn is_open(&self, key: Key) -> bool {
         self.peers.get(key).is_some_and(|peer| peer.phase == Phase::Open)
@@ -146,12 +149,17 @@ impl Links {
         self.leave_with(key, reason, End::Left);
     }
 
+    /// Ends all connections.
+    pub fn leave_all(&mut self, reason: &str) {
+        for key in self.peers.keys().collect::<Vec<_>>() {
+            self.leave(key, reason);
+        }
+    }
+
     /// Lends the decoder of a connection on which bytes have come.
     pub fn lend(&mut self, key: Key) -> Option<Decoder> {
         let peer = self.peers.get_mut(key)?;
-        if peer.phase == Phase::Open {
-            peer.patience = self.now + peer.heartbeat.times(SILENT_INTERVALS);
-        }
+        peer.hear(self.now);
         peer.decoder.take()
     }
 
@@ -328,7 +336,7 @@ impl Links {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.heartbeat = heartbeat.max(limits::LINK_HEARTBEAT_MIN);
-        peer.patience = now + peer.heartbeat.times(SILENT_INTERVALS);
+        peer.hear(now);
         self.arm(key);
     }
 

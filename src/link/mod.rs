@@ -2,13 +2,18 @@
 //! threads: resource servers, registries, and the servers that consume.
 //!
 //! [`links`] keeps the connections of one process, [`peer`] is one of them; [`station`] is what
-//! every end of them has in common, and what drives it. [`source`] is a resource server, for which
-//! a [`handler`] decides.
+//! every end of them has in common, and what drives it. [`registry`] is where instances of
+//! resources are found, [`balance`] how one of them is chosen; [`source`] is a resource server, for
+//! which a [`handler`] decides.
 
 pub mod address;
+pub mod balance;
+pub mod handle;
 pub mod handler;
 pub mod links;
 pub mod peer;
+pub mod registry;
+pub mod registry_book;
 pub mod source;
 mod source_dial;
 pub mod source_error;

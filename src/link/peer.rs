@@ -12,6 +12,8 @@ use crate::wire::resource_decode::Decoder;
 
 /// Bytes of a frame beside its payload, at most.
 const FRAME_EXTRA_BYTES: usize = 64 * 1024;
+/// Heartbeats of the other end that may be missing.
+const SILENT_INTERVALS: u64 = 3;
 
 /// Why a connection is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub struct Peer {
     pub(crate) heartbeat: Span,
     /// When the present phase, or the silence, has lasted too long.
     pub(crate) patience: Instant,
+    /// When bytes last came.
+    pub(crate) heard_at: Instant,
     /// When this end last put something out.
     pub(crate) spoke_at: Instant,
     /// The moment of its timer that counts; others are stale.
@@ -125,6 +129,7 @@ impl Peer {
             blocked: false,
             heartbeat: Span::ZERO,
             patience,
+            heard_at: Instant::ZERO,
             spoke_at: Instant::ZERO,
             timer_at: Instant::NEVER,
         }
@@ -133,6 +138,14 @@ impl Peer {
     /// What waits to be sent.
     pub fn unsent(&self) -> &[u8] {
         &self.out[self.sent..]
+    }
+
+    /// Bytes have come: the silence begins anew.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.heard_at = now;
+        if self.phase == Phase::Open {
+            self.patience = now + self.heartbeat.times(SILENT_INTERVALS);
+        }
     }
 
     /// When it is to be looked at again, if this end's heartbeat is `own`.

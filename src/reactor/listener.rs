@@ -17,7 +17,7 @@ pub const DOCUMENT_UNSENT_BYTES: u32 = 16 * 1024;
 
 /// Connections that one call of [`Listener::accept`] turns away or passes over before it lets
 /// others have a turn.
-const PASSED_PER_CALL_MAX: u32 = 64;
+pub(crate) const PASSED_PER_CALL_MAX: u32 = 64;
 
 /// A listening socket. Every shard binds one to the same address and the kernel spreads the
 /// connections over them.
@@ -226,17 +226,20 @@ fn reserve() -> io::Result<File> {
 
 /// What an error of the accept call asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
+    /// There is none; an edge tells of the next.
     NoneWaits,
     /// It was about that one connection, or a signal came.
     TryNext,
+    /// The process, or the machine, has none left.
     NoDescriptor,
     /// Memory, or something unknown: to go on at once might be to go on for ever.
     Later,
 }
 
 impl Verdict {
-    fn on(error: &io::Error) -> Self {
+    /// What to do after that error.
+    pub(crate) fn on(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::WouldBlock {
             return Self::NoneWaits;
         }

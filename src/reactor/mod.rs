@@ -13,4 +13,5 @@ pub mod poller;
 pub mod rlimit;
 pub mod signals;
 pub mod transport;
+pub mod unix;
 pub mod url;

@@ -1,12 +1,12 @@
-//! A connection's bytes, in and out. There is one way to read and one way to write; encryption will
-//! be another variant behind the same calls.
+//! A connection's bytes, in and out. There is one way to read and one way to write, whatever the
+//! kind of socket; encryption will be another variant behind the same calls.
 
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
@@ -74,6 +74,8 @@ impl Io {
 pub enum Transport {
     /// TCP as it is.
     Plain(TcpStream),
+    /// A socket in the file system, within this machine.
+    Unix(UnixStream),
 }
 
 impl Transport {
@@ -84,8 +86,11 @@ impl Transport {
         if buffer.is_empty() {
             return Io::Bytes(0); // which from the system call would look like the end
         }
-        let Self::Plain(stream) = self;
-        match Io::from_outcome(uninterrupted(|| stream.read(buffer))) {
+        let outcome = match self {
+            Self::Plain(stream) => uninterrupted(|| stream.read(buffer)),
+            Self::Unix(stream) => uninterrupted(|| stream.read(buffer)),
+        };
+        match Io::from_outcome(outcome) {
             Io::Bytes(0) => Io::Closed,
             other => other,
         }
@@ -95,8 +100,7 @@ impl Transport {
     /// [`Io::Blocked`] also while a connect is under way. Never raises SIGPIPE, whatever the
     /// embedding process makes of that signal.
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        let Self::Plain(stream) = self;
-        let socket = SockRef::from(&*stream);
+        let socket = self.socket();
         Io::from_outcome(uninterrupted(|| match slices {
             [] => Ok(0),
             // Cheaper in the kernel than a vector of one.
@@ -113,7 +117,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// What the operating system says; the connection works on without.
+    /// What the operating system says, which does not know it for Unix sockets; the connection
+    /// works on without.
     pub fn set_user_timeout(&self, span: Span) -> io::Result<()> {
         set_user_timeout(self.socket(), span)
     }
@@ -125,8 +130,11 @@ impl Transport {
     ///
     /// What the operating system says, as when its memory for this is used up.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let Self::Plain(stream) = self;
-        registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Self::Plain(stream) => registry.register(stream, token, both),
+            Self::Unix(stream) => registry.register(stream, token, both),
+        }
     }
 
     /// Has no more edges reported. Those that were already taken from the poller still come.
@@ -135,8 +143,10 @@ impl Transport {
     ///
     /// `NotFound` if it was not registered.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        let Self::Plain(stream) = self;
-        registry.deregister(stream)
+        match self {
+            Self::Plain(stream) => registry.deregister(stream),
+            Self::Unix(stream) => registry.deregister(stream),
+        }
     }
 
     /// Ends our side in order: what was written still arrives, and then the end.
@@ -145,8 +155,7 @@ impl Transport {
     ///
     /// `NotConnected` if the peer is gone already.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        let Self::Plain(stream) = self;
-        stream.shutdown(Shutdown::Write)
+        self.socket().shutdown(Shutdown::Write)
     }
 
     /// Closes without order: what is unsent is thrown away and the peer gets a reset.
@@ -166,39 +175,44 @@ impl Transport {
     ///
     /// What the operating system says when it is asked.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let Self::Plain(stream) = self;
-        stream.take_error()
+        self.socket().take_error()
     }
 
     /// Our address.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// What the operating system says; `Unsupported` for a Unix socket, which has none.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let Self::Plain(stream) = self;
-        stream.local_addr()
+        match self {
+            Self::Plain(stream) => stream.local_addr(),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// The peer's address.
     ///
     /// # Errors
     ///
-    /// `NotConnected` before a connect is done and after the peer is gone.
+    /// `NotConnected` before a connect is done and after the peer is gone; `Unsupported` for a Unix
+    /// socket, which has none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        let Self::Plain(stream) = self;
-        stream.peer_addr()
+        match self {
+            Self::Plain(stream) => stream.peer_addr(),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// The descriptor, for measuring; it stays the transport's own.
     pub fn raw_fd(&self) -> RawFd {
-        let Self::Plain(stream) = self;
-        stream.as_raw_fd()
+        self.socket().as_raw_fd()
     }
 
     fn socket(&self) -> SockRef<'_> {
-        let Self::Plain(stream) = self;
-        SockRef::from(stream)
+        match self {
+            Self::Plain(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        }
     }
 }
 

@@ -3,6 +3,10 @@
 pub mod batch;
 pub mod board;
 pub mod caller;
+pub mod driver;
+pub mod driver_door;
+pub mod driver_loop;
+pub mod driver_work;
 pub mod echo;
 pub mod embedded;
 pub mod feed;

@@ -42,10 +42,11 @@ const BESIDE: usize = 64;
 /// ```
 /// use std::sync::Arc;
 /// use ahm::resource::echo::Echo;
-/// use ahm::server::{builder::Builder, config::Config};
+/// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
 /// let config = Config {
 ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
 ///     private_listen: vec![],
+///     registry: RegistryConfig::off(),
 ///     ..Config::default()
 /// };
 /// let mut builder = Builder::new(config);
@@ -90,7 +91,7 @@ impl Builder {
         self
     }
 
-    /// Binds the listeners and starts a thread for each shard.
+    /// Binds the listeners and starts a thread for each shard, and one for the registry.
     ///
     /// # Errors
     ///
@@ -115,12 +116,14 @@ impl Builder {
         let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
         let running = Running::new(poller.waker(ENDED)?);
+        let registry = self.config.registry.start_beside(&settings.scs)?;
         let occupied = Occupied::new(shards);
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
             handle: Handle { homes: Homes::new(seed, shards), shards: senders.clone() },
             drain: self.config.drain,
+            registry,
             poller,
             running: running.clone(),
             threads: Vec::new(),

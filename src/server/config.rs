@@ -9,6 +9,7 @@ use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
 pub use crate::server::config_listen::Listen;
+pub use crate::server::registry::RegistryConfig;
 
 /// Everything that an operator decides.
 ///
@@ -36,6 +37,8 @@ pub struct Config {
     pub pin: bool,
     /// How long clients have to go elsewhere when the server is asked to stop; zero: no time.
     pub drain: Span,
+    /// The registry in which resources are found.
+    pub registry: RegistryConfig,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
@@ -56,6 +59,7 @@ impl Default for Config {
             shards: 0,
             pin: false,
             drain: Span::from_secs(5),
+            registry: RegistryConfig::default(),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![

@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 
 use crate::base::time::Span;
+use crate::link::address::{Address, AddressError};
 use crate::server::config::{Level, Listen, LogFormat, ResourceKind, Token};
 use crate::server::config_listen::parse_address;
 use crate::server::config_value::{Value, show_size, show_span};
+
+/// The word for no address at all.
+const OFF: &str = "off";
 
 /// A key of the configuration whose value lives in a `T`.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub enum Place<T: 'static> {
     Addresses(fn(&mut T) -> &mut Vec<SocketAddr>),
     /// Addresses with ports, and what each listener lays down.
     Listeners(fn(&mut T) -> &mut Vec<Listen>),
+    /// Addresses of the resource protocol, or none.
+    Doors(fn(&mut T) -> &mut Vec<Address>),
     /// A text.
     Text(fn(&mut T) -> &mut String, Check),
     /// A list of texts.
@@ -90,6 +96,7 @@ impl<T> Key<T> {
             }
             Place::Addresses(of) => *of(into) = each(value, parse_address)?,
             Place::Listeners(of) => *of(into) = each(value, str::parse)?,
+            Place::Doors(of) => *of(into) = doors(value)?,
             Place::Text(of, check) => {
                 let text = value.text()?;
                 check(text)?;
@@ -119,6 +126,7 @@ impl<T> Key<T> {
             Place::SmallCount(of, ..) => of(from).to_string(),
             Place::Addresses(of) => list(of(from).iter().map(ToString::to_string)),
             Place::Listeners(of) => list(of(from).iter().map(ToString::to_string)),
+            Place::Doors(of) => show_doors(of(from)),
             Place::Text(of, _) => quoted(of(from)),
             Place::Texts(of, _) => list(of(from).iter().cloned()),
             Place::Token(_) => quoted(""),
@@ -150,6 +158,20 @@ impl<T> Key<T> {
 
 fn each<T>(value: &Value, parse: impl FnMut(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     value.texts()?.into_iter().map(parse).collect()
+}
+
+fn doors(value: &Value) -> Result<Vec<Address>, String> {
+    match value.text() {
+        Ok(OFF) => Ok(Vec::new()),
+        _ => each(value, |text| text.parse().map_err(|error: AddressError| error.to_string())),
+    }
+}
+
+fn show_doors(all: &[Address]) -> String {
+    match all {
+        [] => quoted(OFF),
+        all => list(all.iter().map(ToString::to_string)),
+    }
 }
 
 fn token(value: &Value) -> Result<Option<Token>, String> {

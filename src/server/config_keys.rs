@@ -27,7 +27,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 42] = [
+pub static KEYS: [Key<Config>; 45] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -62,6 +62,21 @@ pub static KEYS: [Key<Config>; 42] = [
         path: "private.token",
         place: Place::Token(|c| &mut c.token),
         meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
+    },
+    Key {
+        path: "registry.listen",
+        place: Place::Doors(|c| &mut c.registry.listen),
+        meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
+    },
+    Key {
+        path: "registry.key_file",
+        place: Place::Text(|c| &mut c.registry.key_file, check_path),
+        meaning: "The file with the key that all must show there; empty: loopback needs none",
+    },
+    Key {
+        path: "registry.heartbeat",
+        place: Place::Span(|c| &mut c.registry.heartbeat, MS.times(100), HOUR),
+        meaning: "How often the registry lets itself be heard; three times that is silence",
     },
     Key {
         path: "log.level",
@@ -306,6 +321,11 @@ fn check_host(text: &str) -> Result<(), String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     let fits = !text.is_empty() && text.bytes().all(legal);
     fits.then_some(()).ok_or_else(|| format!("{text:?} is not a host name"))
+}
+
+fn check_path(text: &str) -> Result<(), String> {
+    let legal = !text.chars().any(char::is_control);
+    legal.then_some(()).ok_or_else(|| format!("{text:?} is no path of a file"))
 }
 
 fn check_name(text: &str) -> Result<(), String> {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::base::time::Span;
-use crate::server::config::{Config, ResourceConfig, ResourceKind};
+use crate::link::address::Address;
+use crate::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
 use crate::server::config_file::{self, Given, GivenResource};
 use crate::server::config_key::Key;
 use crate::server::config_keys::{Draft, KEYS, RESOURCE_KEYS};
@@ -307,13 +308,25 @@ impl Loader {
             );
             self.problem(origin, what);
         }
-        let public = self.config.listen.iter().map(|listen| &listen.address);
-        let all: Vec<_> = public.chain(&self.config.private_listen).collect();
-        let twice = |(at, address): &(usize, &&std::net::SocketAddr)| {
-            address.port() != 0 && all[..*at].contains(*address)
-        };
-        if let Some(address) = all.iter().enumerate().find(twice).map(|(_, address)| **address) {
-            let origin = self.origin(&["private.listen", "listen"]);
+        if let Some(address) = self.config.registry.exposed() {
+            let what = format!(
+                "registry.listen: {address} can be reached from other machines; \
+                 set registry.key_file, or listen on a loopback address or a Unix socket"
+            );
+            self.problem(self.origin(&["registry.listen"]), what);
+        }
+        let config = &self.config;
+        let public = config.listen.iter().map(|listen| Address::Tcp(listen.address));
+        let private = config.private_listen.iter().map(|address| Address::Tcp(*address));
+        // The default of the registry gives way: there is none where the address is taken.
+        let chosen = config.registry.listen != RegistryConfig::default().listen;
+        let registry = config.registry.listen.iter().filter(|_| chosen).cloned();
+        let all: Vec<_> = public.chain(private).chain(registry).collect();
+        let is_free = |address: &Address| matches!(address, Address::Tcp(any) if any.port() == 0);
+        let twice =
+            |(at, address): &(usize, &Address)| !is_free(address) && all[..*at].contains(*address);
+        if let Some((_, address)) = all.iter().enumerate().find(twice) {
+            let origin = self.origin(&["private.listen", "listen", "registry.listen"]);
             self.problem(origin, format!("{address} is listened on twice"));
         }
     }

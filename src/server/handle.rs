@@ -26,10 +26,11 @@ impl std::error::Error for Busy {}
 ///
 /// ```
 /// use ahm::base::name::TopicName;
-/// use ahm::server::{builder::Builder, config::Config};
+/// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
 /// let config = Config {
 ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
 ///     private_listen: vec![],
+///     registry: RegistryConfig::off(),
 ///     shards: 1,
 ///     ..Config::default()
 /// };
@@ -54,10 +55,11 @@ impl Handle {
     ///
     /// ```
     /// use ahm::base::time::Span;
-    /// use ahm::server::{builder::Builder, config::Config};
+    /// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
     /// let config = Config {
     ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
     ///     private_listen: vec![],
+    ///     registry: RegistryConfig::off(),
     ///     ..Config::default()
     /// };
     /// let server = Builder::new(config).start()?;

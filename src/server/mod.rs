@@ -11,4 +11,5 @@ pub mod config_print;
 pub mod config_problem;
 pub mod config_value;
 pub mod handle;
+pub mod registry;
 pub mod running;

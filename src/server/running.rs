@@ -9,9 +9,12 @@ use std::thread::JoinHandle;
 use mio::Token;
 
 use crate::base::time::Span;
+use crate::link::address::Address;
+use crate::link::registry::Registry;
 use crate::proto::stats::Stats;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::{Signal, Signals};
+use crate::resource::driver::Driver;
 use crate::server::handle::Handle;
 use crate::shard::mail::Mail;
 
@@ -63,6 +66,8 @@ pub struct Server {
     pub(crate) public_addrs: Vec<SocketAddr>,
     pub(crate) private_addrs: Vec<SocketAddr>,
     pub(crate) handle: Handle,
+    /// `None` if there is none, and while the server ends.
+    pub(crate) registry: Option<Driver<Registry>>,
     /// How long a drain takes at most.
     pub(crate) drain: Span,
     /// Waits for signals and for the end of the threads.
@@ -80,6 +85,11 @@ impl Server {
     /// The addresses that publishers connect to.
     pub fn private_addrs(&self) -> &[SocketAddr] {
         &self.private_addrs
+    }
+
+    /// The addresses that the registry is found at; none if there is none.
+    pub fn registry_addrs(&self) -> &[Address] {
+        self.registry.as_ref().map_or(&[][..], |registry| registry.addresses())
     }
 
     /// A way in for other threads.
@@ -115,6 +125,7 @@ impl Server {
                         log::info!("draining, for {} at most", self.drain);
                         draining = true;
                         self.handle.drain(self.drain);
+                        self.close_registry();
                     }
                     Signal::Interrupt | Signal::Terminate => {
                         log::info!("stopping");
@@ -130,10 +141,11 @@ impl Server {
     /// documents are told to go elsewhere, and it stops when none is left or the span is over.
     ///
     /// ```
-    /// use ahm::server::{builder::Builder, config::Config};
+    /// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
     /// let config = Config {
     ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
     ///     private_listen: vec![],
+    ///     registry: RegistryConfig::off(),
     ///     ..Config::default()
     /// };
     /// let server = Builder::new(config).start()?;
@@ -144,6 +156,7 @@ impl Server {
     /// ```
     pub fn drain(mut self) -> Stats {
         self.handle.drain(self.drain);
+        self.close_registry();
         self.join()
     }
 
@@ -155,7 +168,14 @@ impl Server {
 
     fn end(&mut self) -> Stats {
         self.handle.tell_all(|| Mail::Stop);
+        self.close_registry();
         self.join()
+    }
+
+    /// Whoever is registered is told and goes elsewhere, maybe to the server that comes next on the
+    /// same address, which is free then.
+    fn close_registry(&mut self) {
+        self.registry = None;
     }
 
     /// Waits for the threads and adds up what they have counted.

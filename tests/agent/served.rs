@@ -12,7 +12,7 @@ use ahm::reactor::url::Server;
 use ahm::resource::outcome::Fate;
 use ahm::resource::post::{self, Publisher};
 use ahm::server::builder::{self, Builder};
-use ahm::server::config::{Config, ResourceConfig, ResourceKind};
+use ahm::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
 use ahm::server::handle::Busy;
 use ahm::wire::command::{OpenRequest, Position};
 
@@ -20,6 +20,7 @@ fn serve(public: SocketAddr) -> builder::Server {
     let config = Config {
         listen: vec![public.into()],
         private_listen: vec!["127.0.0.1:0".parse().unwrap()],
+        registry: RegistryConfig::off(),
         shards: 2,
         resources: vec![
             ResourceConfig::new("board", ResourceKind::Board),
@@ -137,6 +138,7 @@ fn two_servers() -> [builder::Server; 2] {
         let mut config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             private_listen: vec![],
+            registry: RegistryConfig::off(),
             shards: 2,
             resources: vec![ResourceConfig::new("fx", ResourceKind::Feed)],
             ..Config::default()

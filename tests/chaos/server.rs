@@ -20,6 +20,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ahm"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"]);
         command.args(["--shards", "2", "--log-level", "error"]);
+        command.args(["--set", "registry.listen=off"]);
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         command.args(resources.iter().flat_map(|resource| ["--resource", resource]));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();

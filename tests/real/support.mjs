@@ -54,7 +54,7 @@ class Output {
 
 /** Starts `ahm` with `args`; ended with the test. */
 export function ahm(t, args, variables = {}) {
-  const env = { ...process.env, ...variables };
+  const env = { ...process.env, AHM_REGISTRY_LISTEN: 'off', ...variables };
   const child = spawn(process.env.TEST_AHM, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const output = new Output(child, child.stdout);
   const said = new Output(child, child.stderr);

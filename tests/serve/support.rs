@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ahm::server::builder::{Builder, Server};
-use ahm::server::config::{Config, ResourceConfig, ResourceKind};
+use ahm::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
 
 /// How long a peer waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +23,7 @@ pub fn try_server(shards: usize, change: impl FnOnce(&mut Config)) -> std::io::R
     let mut config = Config {
         listen: vec![any.into(), "[::1]:0".parse().unwrap()],
         private_listen: vec![any],
+        registry: RegistryConfig::off(),
         shards,
         resources: vec![
             feed,

@@ -1,0 +1,167 @@
+//! The registry that a server runs beside its shards, or that `ahm registry` runs alone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::time::Span;
+use crate::link::address::Address;
+use crate::link::peer::Me;
+use crate::link::registry::Registry;
+use crate::resource::driver::{Driver, Setup};
+use crate::wire::resource::{InstanceId, Role};
+
+/// The port of a registry that nobody has named: the one after those for clients and publishers.
+pub const DEFAULT_PORT: u16 = 8082;
+/// Shorter keys can be guessed.
+const KEY_BYTES_MIN: usize = 16;
+
+/// Where a registry is found, and by whom.
+///
+/// ```
+/// use ahm::server::registry::RegistryConfig;
+/// assert_eq!(RegistryConfig::default().listen[0].to_string(), "127.0.0.1:8082");
+/// let open = RegistryConfig { listen: vec!["0.0.0.0:8082".parse()?], ..RegistryConfig::off() };
+/// assert!(open.exposed().is_some(), "without a key");
+/// # Ok::<(), ahm::link::address::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// Where resources and consumers connect; none for no registry.
+    pub listen: Vec<Address>,
+    /// The file with the key that all of them must show; empty for none.
+    pub key_file: String,
+    /// It lets itself be heard at least so often.
+    pub heartbeat: Span,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT));
+        Self { listen: vec![Address::Tcp(address)], ..Self::off() }
+    }
+}
+
+impl RegistryConfig {
+    /// No registry.
+    pub const fn off() -> Self {
+        Self { listen: Vec::new(), key_file: String::new(), heartbeat: Span::from_secs(5) }
+    }
+
+    /// An address that other machines can reach although no key is asked for.
+    pub fn exposed(&self) -> Option<&Address> {
+        let is_open = |address: &&Address| match address {
+            Address::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Address::Unix(_) => false,
+        };
+        self.listen.iter().find(is_open).filter(|_| self.key_file.is_empty())
+    }
+
+    /// Starts a registry of this name; `ended` is woken should it end by itself.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on, or the key cannot be read.
+    pub fn start(
+        &self,
+        name: &str,
+        ended: Option<Arc<mio::Waker>>,
+    ) -> io::Result<Driver<Registry>> {
+        let key = match self.key_file.as_str() {
+            "" => String::new(),
+            path => read_key(Path::new(path))?,
+        };
+        let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let me = Me {
+            role: Role::Registry,
+            instance: InstanceId(instance),
+            name: name.into(),
+            heartbeat: self.heartbeat,
+            demands: key.clone(),
+            key,
+        };
+        let setup = Setup { listen: self.listen.clone(), ended, ..Setup::new("registry") };
+        let now = setup.clock.now();
+        Driver::start(setup, |_| Registry::new(me, now))
+    }
+
+    /// Starts it beside a server; `None` if there is to be none. Where the default address is taken
+    /// there is none either, and a warning: most likely another server of this machine has come
+    /// first, and its registry serves both. An address that was chosen is had, or it is an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegistryConfig::start`].
+    pub(crate) fn start_beside(&self, name: &str) -> io::Result<Option<Driver<Registry>>> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let choose = "registry.listen names another address; off is for no registry";
+        match self.start(name, None) {
+            Ok(driver) => Ok(Some(driver)),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && self.listen == Self::default().listen =>
+            {
+                log::warn!("this server runs without a registry: {error} ({choose})");
+                Ok(None)
+            }
+            Err(error) => {
+                Err(io::Error::new(error.kind(), format!("registry: {error} ({choose})")))
+            }
+        }
+    }
+}
+
+/// Reads the key of a registry from a file: its one line, without the end of the line.
+///
+/// # Errors
+///
+/// When it cannot be read or is no key; the key itself is not told.
+pub fn read_key(path: &Path) -> io::Result<String> {
+    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| io::Error::new(error.kind(), named(&error)))?;
+    let key = text.trim_end_matches(['\r', '\n']);
+    if key.len() < KEY_BYTES_MIN || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let what = "a key is one line of at least 16 visible ASCII characters";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, named(&what)));
+    }
+    Ok(key.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_machines_can_reach_asks_for_a_key() {
+        let with = |address: &str, key_file: &str| RegistryConfig {
+            listen: vec!["127.0.0.1:1".parse().unwrap(), address.parse().unwrap()],
+            key_file: key_file.into(),
+            ..RegistryConfig::off()
+        };
+        for (address, is_open) in
+            [("127.0.0.2:1", false), ("[::1]:1", false), ("unix:/a", false), ("[::]:1", true)]
+        {
+            assert_eq!(with(address, "").exposed().is_some(), is_open, "{address}");
+            assert_eq!(with(address, "key").exposed(), None);
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_without_its_line_end_and_never_told() {
+        let path = std::env::temp_dir().join(format!("ahm-key-{}", std::process::id()));
+        std::fs::write(&path, "correct-horse-battery\r\n").unwrap();
+        assert_eq!(read_key(&path).unwrap(), "correct-horse-battery");
+        for bad in ["", "hush\n", "correct horse battery\n", "correct-horse-\nbattery-staple\n"] {
+            std::fs::write(&path, bad).unwrap();
+            let said = read_key(&path).unwrap_err().to_string();
+            assert!(said.ends_with("a key is one line of at least 16 visible ASCII characters"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        let said = read_key(&path).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("{}: No such file", path.display())), "{said}");
+    }
+}
