@@ -44,11 +44,7 @@ impl TopicName {
     /// Joins a resource and a subject after checking both.
     pub fn new(resource: &str, subject: &str) -> Result<Self, NameError> {
         check_resource(resource)?;
-        let plain = |byte: u8| (0x20..0x7f).contains(&byte);
-        let legal = subject.bytes().all(plain) || !subject.chars().any(char::is_control);
-        if subject.len() > SUBJECT_BYTES_MAX || !legal {
-            return Err(NameError::Subject);
-        }
+        check_subject(subject)?;
         // Joined here, so that the name itself is the only memory that is asked for.
         let mut room = [0; RESOURCE_BYTES_MAX + 1 + SUBJECT_BYTES_MAX];
         let (slash, length) = (resource.len(), resource.len() + 1 + subject.len());
@@ -92,6 +88,16 @@ pub fn check_resource(name: &str) -> Result<(), NameError> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.$-".contains(&byte);
     if name.is_empty() || name.len() > RESOURCE_BYTES_MAX || !name.bytes().all(legal) {
         return Err(NameError::Resource);
+    }
+    Ok(())
+}
+
+/// Checks a subject: at most 255 bytes of UTF-8 without control characters.
+pub fn check_subject(subject: &str) -> Result<(), NameError> {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte);
+    let legal = subject.bytes().all(plain) || !subject.chars().any(char::is_control);
+    if subject.len() > SUBJECT_BYTES_MAX || !legal {
+        return Err(NameError::Subject);
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use std::thread;
 
 use crate::base::name::{TopicName, check_resource};
 use crate::base::time::Span;
+use crate::cli::publish_served;
+use crate::cli::serving::Serving;
 use crate::cli::terminal::{complain, fail};
 use crate::reactor::clock::Clock;
 use crate::reactor::url::Server;
@@ -14,7 +16,7 @@ use crate::resource::outcome::{Fate, PostError};
 use crate::resource::post::{Publisher, Settings};
 
 /// Lines read ahead of the server.
-const LINES_AHEAD: usize = 4_096;
+pub(crate) const LINES_AHEAD: usize = 4_096;
 /// Lines that went wrong are told one by one up to this many; the rest is counted.
 const TOLD_MAX: u64 = 20;
 
@@ -24,6 +26,7 @@ Examples:
   printf 'EURUSD\\t1.09214 1.09217\\nUSDJPY\\t157.1 157.2\\n' | ahm publish fx
   tail -f prices.tsv | ahm publish fx --url http://127.0.0.1:8081
   ahm publish fx --print-offsets < prices.tsv > offsets.tsv
+  tail -f prices.tsv | ahm publish fx --registry 127.0.0.1:8082   as a resource server of its own
 
 Input, one line a message:
   SUBJECT <TAB> payload     the payload is the rest of the line
@@ -43,7 +46,7 @@ pub struct Args {
     #[arg(value_name = "RESOURCE")]
     pub resource: String,
     /// The private listener of the server
-    #[arg(long, default_value = "http://127.0.0.1:8081")]
+    #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "registry")]
     pub url: String,
     /// Every line is a payload for this subject
     #[arg(long, short)]
@@ -65,6 +68,15 @@ pub struct Args {
     /// No summary
     #[arg(long, short)]
     pub quiet: bool,
+    /// With --registry: each message is the whole present state, with which a new reader begins
+    #[arg(long, requires = "registry")]
+    pub state: bool,
+    /// With --registry: readers that are behind may jump to the newest message
+    #[arg(long, requires = "registry")]
+    pub latest: bool,
+    /// Where it is a resource server itself.
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 /// Runs the subcommand.
@@ -73,7 +85,11 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(server) => server,
         Err(problem) => return complain("publish", &problem),
     };
-    match publish(args, server) {
+    let outcome = match args.serving.is_wanted() {
+        true => publish_served::run(args),
+        false => publish(args, server),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => fail("publish", &problem),
     }
@@ -122,9 +138,9 @@ fn publish(args: &Args, server: Server) -> Result<(), String> {
     }
 }
 
-type Line = io::Result<Vec<u8>>;
+pub(crate) type Line = io::Result<Vec<u8>>;
 
-fn read_lines(mut input: impl BufRead, sender: &SyncSender<Line>) {
+pub(crate) fn read_lines(mut input: impl BufRead, sender: &SyncSender<Line>) {
     loop {
         let mut line = Vec::new();
         let read = input.read_until(b'\n', &mut line);

@@ -12,11 +12,13 @@ use clap::Args;
 
 use crate::base::time::{Instant, Span};
 use crate::cli::merge::{Merge, MergeError, Naming, Tick};
+use crate::cli::serving::{ServedSink, Serving};
 use crate::cli::ticks::TickError;
 use crate::reactor::clock::Clock;
 use crate::reactor::url::Server;
 use crate::resource::outcome::Fate;
 use crate::resource::post::{Publisher, Settings};
+use crate::wire::resource::Terms;
 
 /// Payload bytes of one batch at most; what is due beyond that goes in the next.
 const BATCH_PAYLOAD_MAX: usize = 256 * 1024;
@@ -33,6 +35,7 @@ Examples:
   ahm replay --speed 10 --loop feeds/*.gz
   ahm replay --copies 50 --shift 0.4 usdm_btcusdt_20240808.txt.gz
   ahm replay --url http://127.0.0.1:8081 fxcm_eurusd.csv.gz oanda_eurusd.csv.gz
+  ahm replay --registry 127.0.0.1:8082 --loop feeds/*.gz   as a resource server of its own
 
 Topics:
   usdm_btcusdt_20240808.txt.gz  crypto/usdm.BTCUSDT   payload: the line's JSON, unchanged
@@ -49,7 +52,7 @@ pub struct Replay {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The private listener of the server
-    #[arg(long, default_value = "http://127.0.0.1:8081")]
+    #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "registry")]
     pub url: String,
     /// How many times faster than recorded; 0 is as fast as the server takes them
     #[arg(long, default_value_t = 1.0, value_name = "N", value_parser = parse_speed)]
@@ -70,6 +73,9 @@ pub struct Replay {
     /// Name every quote file with its venue: `fxcm.EURUSD`
     #[arg(long)]
     pub venue: bool,
+    /// Where it is a resource server itself.
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 impl Replay {
@@ -311,9 +317,13 @@ impl Sink for PostSink {
 /// Runs the subcommand.
 pub fn run(replay: &Replay) -> ExitCode {
     let mut pacer = WallPacer::start();
-    let result = PostSink::new(&replay.url)
-        .map_err(ReplayError::Sink)
-        .and_then(|mut sink| play_files(replay, &mut pacer, &mut sink));
+    let result = if replay.serving.is_wanted() {
+        serve(replay, &mut pacer)
+    } else {
+        PostSink::new(&replay.url)
+            .map_err(ReplayError::Sink)
+            .and_then(|mut sink| play_files(replay, &mut pacer, &mut sink))
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -321,6 +331,20 @@ pub fn run(replay: &Replay) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As a resource server: what is due goes to whoever reads it.
+fn serve(replay: &Replay, pacer: &mut impl Pacer) -> Result<(), ReplayError> {
+    let resources = match &replay.resource {
+        Some(resource) => vec![resource.clone()],
+        None => vec!["crypto".to_string(), "fx".to_string()],
+    };
+    let terms = Terms { state: true, latest: true, ..Terms::default() };
+    let publisher = replay.serving.start(&resources, terms).map_err(ReplayError::Sink)?;
+    let mut sink = ServedSink::new(publisher);
+    let played = play_files(replay, pacer, &mut sink);
+    replay.serving.end(sink.into_publisher());
+    played
 }
 
 fn play_files(

@@ -1,7 +1,8 @@
 //! Documentation as modules: compiled, linked and versioned with the code.
 //!
 //! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
-//! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it.
+//! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it, with
+//! [`publishing`] to write a source of data.
 
 pub mod http_pitfalls;
 
@@ -25,6 +26,9 @@ pub mod lifecycle {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("publishing.md")]
+pub mod publishing {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

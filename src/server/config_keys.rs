@@ -252,7 +252,7 @@ pub static KEYS: [Key<Config>; 48] = [
     Key {
         path: "registry.ask",
         place: Place::Texts(|c| &mut c.registry.ask, check_address),
-        meaning: "Registries that are asked for resources, IP:PORT or unix:/PATH; none: the own one",
+        meaning: "Registries that are asked for resources, IP:PORT, unix:/PATH; none: the own",
     },
     Key {
         path: "registry.heartbeat",

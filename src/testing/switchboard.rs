@@ -2,7 +2,7 @@
 //! split, and connections are cut.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 
@@ -17,6 +17,8 @@ use crate::link::station::Station;
 struct Line {
     ends: [(usize, Key); 2],
     on_way: [VecDeque<(Instant, Vec<u8>)>; 2],
+    /// Ends that were told that the connection takes no more.
+    blocked: [bool; 2],
 }
 
 /// Stations and the network between them.
@@ -29,6 +31,10 @@ pub struct Switchboard {
     pub delay: Span,
     /// How many bytes a write takes at most, now and then; 0 for any number.
     pub short_writes: usize,
+    /// How many bytes may be on their way in one direction of a connection; 0 for any number.
+    pub window: usize,
+    /// Stations that read nothing for the time being.
+    pub stalled: BTreeSet<usize>,
     stations: Vec<Option<Rc<RefCell<dyn Station>>>>,
     listening: BTreeMap<Address, usize>,
     lines: Vec<Option<Line>>,
@@ -48,6 +54,8 @@ impl Switchboard {
             random: Random::from_number(seed),
             delay: Span::from_millis(1),
             short_writes: 0,
+            window: 0,
+            stalled: BTreeSet::new(),
             stations: Vec::new(),
             listening: BTreeMap::new(),
             lines: Vec::new(),
@@ -88,8 +96,10 @@ impl Switchboard {
         let end = self.now + span;
         self.drain();
         loop {
-            let due = self.lines.iter().flatten().flat_map(|line| &line.on_way);
-            let due = due.filter_map(|way| way.front().map(|(at, _)| *at)).min();
+            let lines = self.lines.iter().flatten();
+            let ways = lines.flat_map(|line| line.ends.iter().zip(&line.on_way));
+            let read = ways.filter(|((station, _), _)| !self.stalled.contains(station));
+            let due = read.filter_map(|(_, way)| way.front().map(|(at, _)| *at)).min();
             let timers = self.stations.iter().flatten();
             let timer = timers.filter_map(|station| station.borrow_mut().poll_timeout()).min();
             let Some(next) = due.into_iter().chain(timer).min().filter(|next| *next <= end) else {
@@ -115,11 +125,17 @@ impl Switchboard {
         for line in 0..self.lines.len() {
             for side in 0..2 {
                 while let Some(open) = &mut self.lines[line]
+                    && !self.stalled.contains(&open.ends[side].0)
                     && let Some((_, bytes)) =
                         open.on_way[side].pop_front_if(|(due, _)| *due <= self.now)
                 {
                     let (station, key) = open.ends[side];
+                    let (sender, its) = open.ends[1 - side];
+                    let blocked = std::mem::take(&mut open.blocked[1 - side]);
                     self.with(station, |station, now| station.handle_received(key, &bytes, now));
+                    if blocked {
+                        self.with(sender, |station, now| station.handle_writable(its, now));
+                    }
                 }
             }
         }
@@ -148,7 +164,8 @@ impl Switchboard {
                     self.with(to, |station, now| other = Some(station.handle_accepted(now)));
                     let Some(other) = other else { return };
                     let ends = [(from, key), (to, other)];
-                    self.lines.push(Some(Line { ends, on_way: Default::default() }));
+                    let line = Line { ends, on_way: Default::default(), blocked: [false; 2] };
+                    self.lines.push(Some(line));
                     self.with(from, |station, now| station.handle_connected(key, now));
                 }
                 None => self.with(from, |station, now| station.handle_failed(key, now)),
@@ -173,18 +190,34 @@ impl Switchboard {
             0 => usize::MAX,
             most => 1 + self.random.below(most as u64) as usize,
         };
-        let mut sent = Vec::new();
+        let room = self.room(line, side);
+        let (mut sent, mut blocked) = (Vec::new(), false);
         self.with(from, |station, now| {
             station.transmit(key, now, &mut |bytes| {
-                sent.extend_from_slice(&bytes[..bytes.len().min(most)]);
-                (sent.len(), false)
+                sent.extend_from_slice(&bytes[..bytes.len().min(most).min(room)]);
+                blocked = sent.len() == room && room < bytes.len();
+                (sent.len(), blocked)
             });
         });
         let wait = Span::from_nanos(self.random.below(self.delay.as_nanos().max(1)));
         let Some(line) = &mut self.lines[line] else { return };
+        line.blocked[side] |= blocked;
+        if sent.is_empty() {
+            return;
+        }
         let way = &mut line.on_way[1 - side];
         let due = way.back().map_or(Instant::ZERO, |(due, _)| *due).max(self.now + wait);
         way.push_back((due, sent));
+    }
+
+    /// How many bytes an end of a line may send now.
+    fn room(&self, line: usize, side: usize) -> usize {
+        let way = self.lines[line].as_ref().map(|line| &line.on_way[1 - side]);
+        let under_way: usize = way.into_iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+        match self.window {
+            0 => usize::MAX,
+            window => window.saturating_sub(under_way),
+        }
     }
 
     fn find(&self, station: usize, key: Key) -> Option<(usize, usize)> {

@@ -1,0 +1,123 @@
+//! `--registry` of `ahm publish` and `ahm replay`: the program is a resource server itself.
+
+use std::sync::Arc;
+
+use crate::base::time::Span;
+use crate::cli::merge::Tick;
+use crate::cli::replay::Sink;
+use crate::link::address::Address;
+use crate::link::source_settings::Counts;
+use crate::link::source_topic::Served;
+use crate::resource::publisher::Publisher;
+use crate::wire::resource::Terms;
+
+/// How long consumers have to go elsewhere at the end.
+const GRACE: Span = Span::from_secs(2);
+
+/// Flags of a program that serves a resource itself.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "As a resource server")]
+pub struct Serving {
+    /// Register at the registry there, IP:PORT or unix:/PATH, and let servers come; repeat it for
+    /// several registries. Nothing is sent that nobody reads
+    #[arg(long, value_name = "ADDRESS")]
+    pub registry: Vec<Address>,
+    /// Where servers come to; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", requires = "registry")]
+    pub at: Vec<Address>,
+    /// What registries tell servers instead of that
+    #[arg(long, value_name = "ADDRESS", requires = "registry")]
+    pub advertise: Vec<Address>,
+    /// Share among the instances of the resource
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "registry")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub weight: u32,
+    /// Consumers at a time at most; 0 for no bound
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "registry")]
+    pub capacity: u64,
+    /// Serve so much longer when the input has ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "registry")]
+    pub stay: u64,
+}
+
+impl Serving {
+    /// Whether the program is to serve by itself.
+    pub fn is_wanted(&self) -> bool {
+        !self.registry.is_empty()
+    }
+
+    /// Begins to serve these resources, all alike.
+    ///
+    /// # Errors
+    /// A sentence: what cannot be served, or where.
+    pub fn start(&self, resources: &[String], terms: Terms) -> Result<Publisher, String> {
+        let (first, others) = resources.split_first().ok_or("no resource is named")?;
+        let served = |name: &String| Served {
+            weight: self.weight,
+            capacity: self.capacity,
+            ..Served::new(name.as_str())
+        };
+        let mut builder = Publisher::builder(first.as_str());
+        builder.served = served(first);
+        builder.listen.clone_from(&self.at);
+        builder.settings.registries.clone_from(&self.registry);
+        builder.settings.addresses.clone_from(&self.advertise);
+        let builder =
+            others.iter().fold(builder, |builder, name| builder.also(served(name), terms));
+        let publisher = builder.start(terms).map_err(|error| error.to_string())?;
+        for address in publisher.addresses() {
+            eprintln!("serving {} at {address}", resources.join(", "));
+        }
+        Ok(publisher)
+    }
+
+    /// The input has ended: serves for as long as it was told to, then lets consumers go; what was
+    /// counted.
+    pub fn end(&self, publisher: Publisher) -> Option<Counts> {
+        // pause: the time that the operator has asked for
+        std::thread::sleep(std::time::Duration::from_secs(self.stay));
+        let counts = publisher.counts().ok();
+        publisher.stop(GRACE);
+        counts
+    }
+}
+
+/// Ticks go to whoever reads them.
+#[derive(Debug)]
+pub struct ServedSink {
+    publisher: Publisher,
+    /// By resource.
+    others: Vec<(Arc<str>, Publisher)>,
+}
+
+impl ServedSink {
+    /// A sink that publishes there.
+    pub const fn new(publisher: Publisher) -> Self {
+        Self { publisher, others: Vec::new() }
+    }
+
+    /// The publisher.
+    pub fn into_publisher(self) -> Publisher {
+        self.publisher
+    }
+
+    fn of(&mut self, resource: &str) -> &Publisher {
+        let at = self.others.iter().position(|(name, _)| &**name == resource);
+        let at = at.unwrap_or_else(|| {
+            self.others.push((resource.into(), self.publisher.for_resource(resource)));
+            self.others.len() - 1
+        });
+        &self.others[at].1
+    }
+}
+
+impl Sink for ServedSink {
+    fn publish(&mut self, batch: &[Tick]) -> Result<(), String> {
+        for run in batch.chunk_by(|a, b| a.name.resource() == b.name.resource()) {
+            let messages = run.iter().map(|tick| (tick.name.subject(), tick.payload.to_vec()));
+            let published = self.of(run[0].name.resource()).publish_many(messages);
+            published.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}

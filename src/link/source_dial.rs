@@ -1,0 +1,234 @@
+//! What a source dials: registries, which are told what is served here and how many read it, and
+//! consumers; and how it takes leave of them.
+
+use crate::base::id::Key;
+use crate::base::time::{Instant, Span};
+use crate::link::address::Address;
+use crate::link::source::Source;
+use crate::link::source_error::SourceError;
+use crate::link::source_settings::Settings;
+use crate::wire::resource::{Frame, Role};
+
+/// No connection is dialled again sooner.
+const RETRY_MIN: Span = Span::from_millis(1);
+
+/// Somebody who is dialled whenever there is no connection to it.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    address: Address,
+    role: Role,
+    link: Option<Key>,
+    /// When it is dialled again, while there is no connection.
+    due: Instant,
+    /// The consumers that a registry was told of, by resource; `None` before it has greeted.
+    reported: Option<Vec<u64>>,
+    /// When it may be told of others.
+    report_at: Instant,
+}
+
+impl Dial {
+    /// All that are to be dialled.
+    pub(crate) fn all(settings: &Settings, now: Instant) -> Vec<Self> {
+        let registries = settings.registries.iter().map(|address| (address, Role::Registry));
+        let consumers = settings.dial.iter().map(|address| (address, Role::Consumer));
+        let dial = |(address, role): (&Address, Role)| Self {
+            address: address.clone(),
+            role,
+            link: None,
+            due: now,
+            reported: None,
+            report_at: now,
+        };
+        registries.chain(consumers).map(dial).collect()
+    }
+
+    /// What should be there.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The connection, or the attempt.
+    pub(crate) const fn link(&self) -> Option<Key> {
+        self.link
+    }
+
+    /// Whether a registry knows what is served here.
+    pub(crate) const fn is_registered(&self) -> bool {
+        self.reported.is_some()
+    }
+}
+
+impl Source {
+    /// Dials whoever is to be dialled and is not connected.
+    pub(crate) fn dial_due(&mut self) {
+        let now = self.links.now();
+        for dial in &mut self.dials {
+            if dial.link.is_none() && dial.due <= now && !self.left {
+                dial.link = Some(self.links.dial([dial.address.clone()]));
+            }
+        }
+    }
+
+    /// A connection, or an attempt, is over.
+    pub(crate) fn dial_over(&mut self, link: Key) {
+        let due = self.links.now() + self.settings.retry.max(RETRY_MIN);
+        for dial in self.dials.iter_mut().filter(|dial| dial.link == Some(link)) {
+            (dial.link, dial.due, dial.reported) = (None, due, None);
+        }
+    }
+
+    /// A registry that was dialled has greeted.
+    pub(crate) fn register_all(&mut self, at: usize) {
+        self.dials[at].reported = Some(Vec::new());
+        self.dials[at].report_at = self.links.now();
+        let Some(link) = self.dials[at].link else { return };
+        for office in self.offices.iter().filter(|office| office.withdrawn.is_none()) {
+            let (served, addresses) = (&office.served, &self.addresses);
+            let handle = served.handle(addresses);
+            self.links.send(link, &Frame::Register { resource: &served.name, handle });
+        }
+        self.moved = true;
+    }
+
+    /// All registries are told of a resource, or of its other handle.
+    pub(crate) fn register(&mut self, at: usize) {
+        let office = &self.offices[at];
+        if office.withdrawn.is_some() {
+            return;
+        }
+        for dial in self.dials.iter().filter(|dial| dial.is_registered()) {
+            let Some(link) = dial.link else { continue };
+            let handle = office.served.handle(&self.addresses);
+            self.links.send(link, &Frame::Register { resource: &office.served.name, handle });
+        }
+        self.moved = true;
+    }
+
+    /// This source is dialled at `addresses` from now on; registries learn it.
+    pub fn set_addresses(&mut self, addresses: &[Address], now: Instant) {
+        self.links.set_now(now);
+        self.addresses = addresses.iter().map(ToString::to_string).collect();
+        for at in 0..self.offices.len() {
+            self.register(at);
+        }
+    }
+
+    /// Tells registries of the numbers of consumers that have changed, each at most once in a
+    /// heartbeat.
+    pub(crate) fn report(&mut self) {
+        self.moved = false;
+        let (now, heartbeat) = (self.links.now(), self.links.me().heartbeat);
+        for dial in &mut self.dials {
+            let (Some(link), Some(reported)) = (dial.link, &mut dial.reported) else { continue };
+            if dial.report_at > now {
+                continue;
+            }
+            reported.resize(self.offices.len(), 0);
+            for (office, reported) in self.offices.iter().zip(reported) {
+                if office.withdrawn.is_none() && *reported != office.consumers {
+                    let (resource, consumers) = (office.served.name.as_str(), office.consumers);
+                    self.links.send(link, &Frame::Load { resource, consumers });
+                    *reported = consumers;
+                    dial.report_at = now + heartbeat;
+                }
+            }
+        }
+    }
+
+    /// When somebody is dialled again, or a registry may be told something.
+    pub(crate) fn next_dial(&self) -> Option<Instant> {
+        let moments = self.dials.iter().filter_map(|dial| match (&dial.link, &dial.reported) {
+            (None, _) => Some(dial.due).filter(|_| !self.left),
+            (Some(_), Some(reported)) => {
+                let known = reported.iter().copied().chain(std::iter::repeat(0));
+                let mut offices = self.offices.iter().zip(known);
+                let differs = offices
+                    .any(|(office, known)| office.withdrawn.is_none() && office.consumers != known);
+                differs.then_some(dial.report_at)
+            }
+            (Some(_), None) => None,
+        });
+        moments.min()
+    }
+
+    /// A resource takes nobody new: registries learn it, and all consumers, who move those that
+    /// read it to another instance. Who has not moved when the grace is over loses the channel.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such resource.
+    pub fn withdraw(&mut self, resource: &str, now: Instant) -> Result<(), SourceError> {
+        self.links.set_now(now);
+        let at = self.office(resource)?;
+        self.withdraw_at(at, now + self.settings.grace);
+        Ok(())
+    }
+
+    fn withdraw_at(&mut self, at: usize, end: Instant) {
+        if self.offices[at].withdrawn.is_some() {
+            return;
+        }
+        self.offices[at].withdrawn = Some(end);
+        let frame = Frame::Withdraw { resource: &self.offices[at].served.name };
+        let registries = self.dials.iter().filter(|dial| dial.is_registered());
+        for link in registries.filter_map(Dial::link).chain(self.lanes.keys().copied()) {
+            self.links.send(link, &frame);
+        }
+    }
+
+    /// Resources whose consumers have had time enough to move are gone.
+    pub(crate) fn end_withdrawn(&mut self) {
+        let now = self.links.now();
+        for at in 0..self.offices.len() {
+            if self.offices[at].withdrawn.is_none_or(|end| end > now) {
+                continue;
+            }
+            self.offices[at].withdrawn = Some(Instant::NEVER);
+            let is_of = |key: &Key| self.topics.get(*key).is_some_and(|topic| topic.office == at);
+            let keys: Vec<_> = self.topics.keys().filter(is_of).collect();
+            for key in keys {
+                self.close_topic(key);
+            }
+        }
+    }
+
+    /// When consumers have had time enough to move.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        let ends = self.offices.iter().filter_map(|office| office.withdrawn);
+        let ends = ends.chain(self.leaving.filter(|_| !self.left));
+        ends.filter(|end| *end < Instant::NEVER).min()
+    }
+
+    /// Stops: withdraws all resources, and takes leave of everybody when nobody reads any more, or
+    /// after `grace`. A consumer that reads then looks for another instance and goes on there.
+    pub fn leave(&mut self, grace: Span, now: Instant) {
+        self.links.set_now(now);
+        for at in 0..self.offices.len() {
+            self.withdraw_at(at, Instant::NEVER);
+        }
+        self.leaving = Some(now + grace);
+        // What was published goes first.
+        self.pull();
+        self.leave_if_due();
+    }
+
+    /// Takes leave of everybody, if it is time.
+    pub(crate) fn leave_if_due(&mut self) {
+        let now = self.links.now();
+        let Some(end) = self.leaving.filter(|_| !self.left) else { return };
+        if end > now && self.lanes.values().any(|lane| !lane.bindings.is_empty()) {
+            return;
+        }
+        self.left = true;
+        let dialled = self.dials.iter().filter_map(Dial::link);
+        let links: Vec<_> = dialled.chain(self.lanes.keys().copied()).collect();
+        for link in links {
+            self.links.leave(link, "this resource server stops");
+        }
+    }
+
+    /// Whether it has stopped, and everybody has been told.
+    pub fn is_over(&self) -> bool {
+        self.left && self.links.is_empty()
+    }
+}
