@@ -9,7 +9,7 @@ use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::name;
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
-use crate::link::handler::{Channel, Handler};
+use crate::link::handler::Channel;
 use crate::link::source::Source;
 use crate::link::source_error::SourceError;
 use crate::link::source_settings::{Counts, Outcome, Publication};
@@ -66,7 +66,8 @@ impl Publisher {
     /// Publishes a message to all who read a subject. Waits only where this thread is faster than
     /// the publisher's own, never for a consumer.
     ///
-    /// A [`Handler`] must not call it, as it runs on the publisher's thread: it has its actions.
+    /// A [`Handler`](crate::link::handler::Handler) must not call it, as that runs on the
+    /// publisher's thread: it has its actions.
     ///
     /// # Errors
     ///
