@@ -7,6 +7,7 @@
 
 mod model;
 mod reader;
+mod registries;
 
 use std::cell::RefCell;
 use std::rc::Rc;
