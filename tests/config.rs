@@ -222,6 +222,53 @@ fn values_that_do_not_go_together_name_the_line_of_one_of_them() {
     assert!(problem(twice).starts_with("ahm.toml:4: resource \"a\" is there twice"));
     let taken = problem("listen = [\"127.0.0.1:9\"]\n[private]\nlisten = [\"127.0.0.1:9\"]");
     assert!(taken.starts_with("ahm.toml:3: 127.0.0.1:9 is listened on twice"), "{taken}");
+    let taken = problem("listen = [\"127.0.0.1:9\"]\nregistry.listen = [\"127.0.0.1:9\"]");
+    assert!(taken.contains("127.0.0.1:9 is listened on twice"), "{taken}");
+}
+
+#[test]
+fn the_registry_is_where_it_is_told_to_be() {
+    let default = &Config::default().registry.listen;
+    assert_eq!(default.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:8082"]);
+    for text in ["registry.listen = \"off\"", "registry.listen = []"] {
+        let config = load(&file(text)).unwrap();
+        assert!(config.registry.listen.is_empty(), "{text}");
+        assert!(print(&config).contains("\nlisten = \"off\"\n"));
+        assert_eq!(load(&file(&print(&config))).unwrap(), config);
+    }
+    let config = load(&file(
+        "[registry]\nlisten = [\"0.0.0.0:9\", \"unix:/run/ahm\"]\n\
+         key_file = \"key\"\nheartbeat = \"1s\"",
+    ));
+    let registry = config.unwrap().registry;
+    assert_eq!((registry.listen.len(), registry.key_file.as_str()), (2, "key"));
+    assert_eq!(registry.heartbeat, Span::from_secs(1));
+    let of = |text: &str| {
+        let variables = vec![("AHM_REGISTRY_LISTEN".into(), text.into())];
+        load(&Sources { variables, ..Sources::default() }).unwrap().registry.listen
+    };
+    assert_eq!((of("off").len(), of("[::1]:1 unix:/a").len()), (0, 2));
+    for (text, wanted) in [
+        (
+            "[registry]\nlisten = \"no\"",
+            "ahm.toml:2: registry.listen: \"no\" is not a list such as",
+        ),
+        (
+            "[registry]\nlisten = [\"rates:1\"]",
+            "ahm.toml:2: registry.listen: \"rates:1\" is not an address: give IP:PORT or",
+        ),
+        (
+            "[registry]\nlisten = [\"[::]:1\"]",
+            "ahm.toml:2: registry.listen: [::]:1 can be reached from other machines",
+        ),
+        ("[registry]\nheartbeat = \"1ms\"", "ahm.toml:2: registry.heartbeat: 1ms is not between"),
+        ("registry = \"off\"", "ahm.toml:1: registry is a table: write [registry]"),
+    ] {
+        let shown = problem(text);
+        assert!(shown.starts_with(wanted), "{text}: {shown}");
+    }
+    // Who takes the registry's default address has it: the server then runs without one.
+    load(&file("listen = [\"127.0.0.1:8082\"]")).unwrap();
 }
 
 #[test]

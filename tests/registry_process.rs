@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -17,6 +17,7 @@ use ahm::link::peer::{End, Me, Other};
 use ahm::link::station::Station;
 use ahm::resource::driver::{Driver, Setup};
 use ahm::wire::resource::{Frame, Handle, InstanceId, Role};
+use ahm::wire::resource_encode::put_frame;
 use serde_json::Value;
 
 /// Nothing here takes so long unless it is stuck.
@@ -75,9 +76,10 @@ fn listed(args: &[&str]) -> Vec<Value> {
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Registers `fx`, and is a consumer beside that: it tells what it hears.
+/// Registers a resource, or asks for it, and tells what it hears.
 struct Resource {
     links: Links,
+    resource: &'static str,
     heard: Sender<String>,
 }
 
@@ -87,26 +89,30 @@ impl Station for Resource {
     }
 
     fn on_greeted(&mut self, link: Key) {
-        let (resource, addresses) = ("fx", vec!["127.0.0.1:9000", "unix:/run/fx"]);
+        let (resource, addresses) = (self.resource, vec!["127.0.0.1:9000", "unix:/run/fx"]);
         if self.links.me().role == Role::Resource {
             let (capacity, weight, labels) = (500, 100, vec!["zone=a"]);
             let handle = Handle { addresses, capacity, weight, labels, ..Handle::default() };
             self.links.send(link, &Frame::Register { resource, handle });
             self.links.send(link, &Frame::Load { resource, consumers: 7 });
         } else {
-            let (ask, subject, private, without) = (1, "EURUSD", false, Vec::new());
-            self.links.send(link, &Frame::Resolve { ask, resource, subject, private, without });
+            self.ask(link);
         }
         self.tell("greeted");
     }
 
-    fn on_frame(&mut self, _link: Key, frame: &Frame<'_>) {
+    fn on_frame(&mut self, link: Key, frame: &Frame<'_>) {
         match frame {
             Frame::Resolved { instance, handle, .. } => {
                 self.tell(&format!("{} at {}", instance.0, handle.addresses.join(" ")));
             }
             Frame::Unresolved { code, .. } => self.tell(code.word()),
-            Frame::Changed { resource } => self.tell(&format!("changed {resource}")),
+            Frame::Changed { resource } => {
+                self.tell(&format!("changed {resource}"));
+                if *resource == "raw" {
+                    self.ask(link);
+                }
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -117,18 +123,32 @@ impl Station for Resource {
 }
 
 impl Resource {
+    fn ask(&mut self, link: Key) {
+        let (ask, subject, private, without) = (1, "EURUSD", false, Vec::new());
+        let resource = self.resource;
+        self.links.send(link, &Frame::Resolve { ask, resource, subject, private, without });
+    }
+
     fn tell(&self, what: &str) {
         // The test may have heard enough.
         let _ = self.heard.send(what.into());
     }
 }
 
-fn dial(
+/// A station, and what it hears.
+type Running = (Driver<Resource>, Receiver<String>);
+
+fn dial(role: Role, instance: u64, registry: &Address, key: &str) -> Running {
+    dial_for("fx", role, instance, registry, key)
+}
+
+fn dial_for(
+    resource: &'static str,
     role: Role,
     instance: u64,
     registry: &Address,
     key: &str,
-) -> (Driver<Resource>, Receiver<String>) {
+) -> Running {
     let (heard, told) = channel();
     let me = Me {
         role,
@@ -141,7 +161,7 @@ fn dial(
     let setup = Setup::new("resource");
     let mut links = Links::new(me, setup.clock.now());
     links.dial([registry.clone()]);
-    (Driver::start(setup, |_| Resource { links, heard }).unwrap(), told)
+    (Driver::start(setup, |_| Resource { links, resource, heard }).unwrap(), told)
 }
 
 fn next(told: &Receiver<String>) -> String {
@@ -194,11 +214,33 @@ fn what_registers_is_listed_and_gone_when_it_dies() {
     assert!(registry.child.wait().unwrap().success());
     drop((consumer, again));
     let (code, _, complaint) = run(&["registry", "list", &address]);
-    let told = format!("ahm registry list: {address}: no address answers\n");
+    let told = format!("ahm registry list: {address}: nobody answers there\n");
     assert_eq!((code, complaint), (1, told));
 }
 
 /// A process that is killed says nothing; the kernel closes its connections.
+#[test]
+fn a_killed_resource_is_gone_at_once() {
+    let socket = scratch("silent");
+    let socket_address = format!("unix:{}", socket.display());
+    let registry = Process::start(&["registry", "--listen", &socket_address]);
+    let mut bytes = Vec::new();
+    let (instance, heartbeat, name, key) = (InstanceId(5), Span::from_secs(60), "raw", "");
+    let role = Role::Resource;
+    put_frame(&mut bytes, &Frame::Hello { version: 1, role, instance, heartbeat, name, key });
+    let handle = Handle { weight: 1, ..Handle::default() };
+    put_frame(&mut bytes, &Frame::Register { resource: "raw", handle });
+    let (watcher, watches) = dial_for("raw", Role::Consumer, 11, &registry.registry, "");
+    assert_eq!(["greeted", "no-resource"].map(String::from), [next(&watches), next(&watches)]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    stream.write_all(&bytes).unwrap();
+    assert_eq!([next(&watches), next(&watches)], ["changed raw", "5 at "]);
+    assert_eq!(listed(&[&socket_address])[0]["name"], "raw");
+    drop(stream);
+    assert_eq!([next(&watches), next(&watches)], ["changed raw", "no-resource"]);
+    drop(watcher);
+}
+
 #[test]
 fn a_killed_registry_is_noticed_at_once() {
     let mut registry = Process::start(&["registry", "--listen", "127.0.0.1:0"]);
@@ -262,7 +304,7 @@ fn wrong_use_and_what_cannot_be_had_are_told_apart() {
     }
     let (code, printed, complaint) = run(&["registry", "list", &closed, &held]);
     assert_eq!((code, printed.as_str()), (1, ""), "nothing there, and nobody to ask");
-    assert_eq!(complaint, format!("ahm registry list: {closed}: no address answers\n"));
+    assert_eq!(complaint, format!("ahm registry list: {closed}: nobody answers there\n"));
 }
 
 /// `ahm serve` runs one too, and says clearly where it cannot.
@@ -285,8 +327,8 @@ fn a_server_runs_a_registry_beside_its_shards() {
     let words = serve(&held);
     let (code, _, complaint) = run(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let wanted = format!(
-        "ahm serve: registry: {held}: somebody listens there already (registry.listen names \
-         another address; off is for no registry)\n"
+        "ahm serve: registry: {held}: somebody listens there already (set registry.listen to \
+         another address, or to off for no registry)\n"
     );
     assert!(code == 1 && complaint.ends_with(&wanted), "{complaint}");
 

@@ -187,6 +187,11 @@ impl Station for Lister {
     }
 
     fn on_over(&mut self, link: Key, _other: Option<Other>, end: End) {
-        self.tell(link, |_| Err(end.to_string()));
+        self.tell(link, |_| {
+            Err(match end {
+                End::Unreachable => "nobody answers there".into(),
+                end => end.to_string(),
+            })
+        });
     }
 }

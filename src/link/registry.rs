@@ -589,7 +589,7 @@ mod tests {
     fn who_asks_and_does_not_read_is_left() {
         let mut desk = Desk::new();
         let source = desk.resource(1);
-        let labels = vec!["x".repeat(15 * 1024)];
+        let labels = ["x".repeat(15 * 1024)];
         let labels = labels.iter().map(String::as_str).collect();
         let handle = Handle { weight: 1, labels, ..Handle::default() };
         desk.say(&source, &Frame::Register { resource: "fx", handle });

@@ -64,21 +64,6 @@ pub static KEYS: [Key<Config>; 45] = [
         meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
     },
     Key {
-        path: "registry.listen",
-        place: Place::Doors(|c| &mut c.registry.listen),
-        meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
-    },
-    Key {
-        path: "registry.key_file",
-        place: Place::Text(|c| &mut c.registry.key_file, check_path),
-        meaning: "The file with the key that all must show there; empty: loopback needs none",
-    },
-    Key {
-        path: "registry.heartbeat",
-        place: Place::Span(|c| &mut c.registry.heartbeat, MS.times(100), HOUR),
-        meaning: "How often the registry lets itself be heard; three times that is silence",
-    },
-    Key {
         path: "log.level",
         place: Place::Level(|c| &mut c.log.level),
         meaning: "The least important message that is told",
@@ -252,6 +237,21 @@ pub static KEYS: [Key<Config>; 45] = [
         path: "protocol.history.age",
         place: Place::Span(|c| &mut c.protocol.history.age_max, Span::ZERO, DAY.times(30)),
         meaning: "How long a message is kept; the newest always stays",
+    },
+    Key {
+        path: "registry.listen",
+        place: Place::Doors(|c| &mut c.registry.listen),
+        meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
+    },
+    Key {
+        path: "registry.key_file",
+        place: Place::Text(|c| &mut c.registry.key_file, check_path),
+        meaning: "The file with the key that all must show there; empty: loopback needs none",
+    },
+    Key {
+        path: "registry.heartbeat",
+        place: Place::Span(|c| &mut c.registry.heartbeat, MS.times(100), HOUR),
+        meaning: "How often the registry lets itself be heard; three times that is silence",
     },
 ];
 

@@ -97,7 +97,7 @@ impl RegistryConfig {
         if self.listen.is_empty() {
             return Ok(None);
         }
-        let choose = "registry.listen names another address; off is for no registry";
+        let choose = "set registry.listen to another address, or to off for no registry";
         match self.start(name, None) {
             Ok(driver) => Ok(Some(driver)),
             Err(error)
