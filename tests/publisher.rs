@@ -231,6 +231,10 @@ fn a_publisher_that_cannot_start_says_why() {
     assert!(error.to_string().contains("1 to 64"), "{error}");
     let error = Publisher::builder("r").weight(0).start(Terms::default()).unwrap_err();
     assert_eq!(error.to_string(), "a weight is 1 to 1,000, not 0");
+    let vague = Publisher::builder("r").listen("0.0.0.0:0".parse().unwrap());
+    let vague = vague.registry("127.0.0.1:1".parse().unwrap());
+    let error = vague.start(Terms::default()).unwrap_err();
+    assert_eq!(error.to_string(), "0.0.0.0:0 is no address to dial: say which one with advertise");
     let taken = Publisher::builder("r").listen("127.0.0.1:0".parse().unwrap());
     let taken = taken.start(Terms::default()).unwrap();
     let again = Publisher::builder("r").listen(taken.addresses()[0].clone());

@@ -296,9 +296,9 @@ impl Station for Source {
         self.take_frame(link, frame);
     }
 
-    fn on_over(&mut self, link: Key, _other: Option<Other>, _end: End) {
+    fn on_over(&mut self, link: Key, _other: Option<Other>, end: End) {
         self.forget_lane(link);
-        self.dial_over(link);
+        self.dial_over(link, end);
     }
 
     fn on_emptied(&mut self, link: Key) {

@@ -4,6 +4,7 @@
 use crate::base::id::Key;
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
+use crate::link::peer::End;
 use crate::link::source::Source;
 use crate::link::source_error::SourceError;
 use crate::link::source_settings::Settings;
@@ -24,6 +25,8 @@ pub(crate) struct Dial {
     reported: Option<Vec<u64>>,
     /// When it may be told of others.
     report_at: Instant,
+    /// Why the last connection or attempt has ended; each reason is told to the operator once.
+    trouble: Option<End>,
 }
 
 impl Dial {
@@ -38,6 +41,7 @@ impl Dial {
             due: now,
             reported: None,
             report_at: now,
+            trouble: None,
         };
         registries.chain(consumers).map(dial).collect()
     }
@@ -70,10 +74,14 @@ impl Source {
     }
 
     /// A connection, or an attempt, is over.
-    pub(crate) fn dial_over(&mut self, link: Key) {
+    pub(crate) fn dial_over(&mut self, link: Key, end: End) {
         let due = self.links.now() + self.settings.retry.max(RETRY_MIN);
         for dial in self.dials.iter_mut().filter(|dial| dial.link == Some(link)) {
             (dial.link, dial.due, dial.reported) = (None, due, None);
+            if dial.trouble.as_ref() != Some(&end) && !self.left {
+                log::warn!("{}: {end}; it is dialled again", dial.address);
+            }
+            dial.trouble = Some(end.clone());
         }
     }
 
@@ -81,6 +89,7 @@ impl Source {
     pub(crate) fn register_all(&mut self, at: usize) {
         self.dials[at].reported = Some(Vec::new());
         self.dials[at].report_at = self.links.now();
+        log::info!("registered at {}", self.dials[at].address);
         let Some(link) = self.dials[at].link else { return };
         for office in self.offices.iter().filter(|office| office.withdrawn.is_none()) {
             let (served, addresses) = (&office.served, &self.addresses);

@@ -149,8 +149,7 @@ impl Cursor {
             filled.begins += 1;
         };
         if self.ep != ep {
-            let first = topic.log.messages_from(Offset(0)).next();
-            begin(self, links, first.map_or_else(|| topic.log.next(), |entry| entry.n));
+            begin(self, links, topic.log.first());
         }
         let mut bytes = 0;
         for entry in topic.log.messages_from(self.next) {

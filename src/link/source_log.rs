@@ -93,6 +93,11 @@ impl Log {
         self.next
     }
 
+    /// The offset of the oldest message that is kept; [`Log::next`] if none is.
+    pub fn first(&self) -> Offset {
+        self.entries.front().map_or(self.next, |entry| entry.n)
+    }
+
     /// Memory that the history holds, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -66,8 +66,8 @@ impl Publisher {
     /// Publishes a message to all who read a subject. Waits only where this thread is faster than
     /// the publisher's own, never for a consumer.
     ///
-    /// A [`Handler`](crate::link::handler::Handler) must not call it, as it runs on the publisher's
-    /// thread: it has its actions.
+    /// A [`Handler`](crate::link::handler::Handler) must not call it, as that runs on the
+    /// publisher's thread: it has its actions.
     ///
     /// # Errors
     ///

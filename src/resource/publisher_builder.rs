@@ -135,6 +135,17 @@ impl Builder {
     pub fn start(self, handler: impl Handler + 'static) -> io::Result<Publisher> {
         let Self { served, mut settings, listen, name, heartbeat, key, demands, others } = self;
         let invalid = |error: SourceError| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let is_vague = |address: &&Address| match address {
+            Address::Tcp(address) => address.ip().is_unspecified(),
+            Address::Unix(_) => false,
+        };
+        if let Some(vague) = listen.iter().find(is_vague)
+            && settings.addresses.is_empty()
+            && !settings.registries.is_empty()
+        {
+            let error = format!("{vague} is no address to dial: say which one with advertise");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let mut random = Random::from_seed(seed);

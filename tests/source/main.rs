@@ -7,6 +7,7 @@
 
 mod model;
 mod reader;
+mod registries;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -205,7 +206,8 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn each_reader_gets_what_the_model_says_or_is_told_of_a_gap() {
     let one = number("AHM_SOURCE_SEED");
-    let seeds = one.map_or(0..number("AHM_SOURCE_SEEDS").unwrap_or(100), |seed| seed..seed + 1);
+    let many = number("AHM_SOURCE_SEEDS").unwrap_or(100);
+    let seeds = one.map_or(0..many, |seed| seed..seed + 1);
     let mut sum = Tally::default();
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| run(seed));
