@@ -174,8 +174,20 @@ test('the page fits a phone', async (t) => {
   const page = await open(listen);
   await page.setViewportSize({ width: 360, height: 740 });
   await moves(page, CRYPTO);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(wide <= 0, `${wide} pixels too wide`);
+  const fits = async (what) => {
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${what}: ${wide} pixels too wide`);
+  };
+  await fits('the board');
+  const maker = await open(listen);
+  for (const each of [page, maker]) await each.click('#tab-deal');
+  await maker.check('#deal-making');
+  await page.click('#deal-buy');
+  await maker.fill('#deal-requests input', '1.23456');
+  await maker.click('#deal-requests button');
+  await page.click('#deal-orders .offer');
+  await page.waitForSelector('[data-trade="1"]');
+  await fits('the ticket');
   await page.emulateMedia({ reducedMotion: 'reduce' });
   const strip = page.locator('#strip');
   const motion = await strip.evaluate((element) => getComputedStyle(element).animationName);
