@@ -184,6 +184,7 @@ fn a_station_ends_in_order() {
         greeted(&near_sees, "far");
         let (handle, addresses) = (far.handle(), far.addresses().to_vec());
         handle.act(move |scribe, _| scribe.flood(link, 100)).unwrap();
+        handle.end();
         let mut scribe = far.stop().unwrap();
         assert!(scribe.links().is_empty());
         assert_eq!(see(&near_sees), Saw::Messages(100));

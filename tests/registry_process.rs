@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
 use std::io::{BufRead, BufReader, Lines, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -28,19 +29,25 @@ struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     registry: Address,
+    /// Where clients connect, if it is a server.
+    public: String,
 }
 
 impl Process {
     fn start(args: &[&str]) -> Self {
         let mut child = ahm(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut public = String::new();
         let registry = loop {
             let line = lines.next().expect("it says where it is").unwrap();
+            if let Some(address) = line.strip_prefix("listening http://") {
+                public = address.into();
+            }
             if let Some(address) = line.strip_prefix("registry ") {
                 break address.parse().unwrap();
             }
         };
-        Self { child, lines, registry }
+        Self { child, lines, registry, public }
     }
 
     fn signal(&self, name: &str) {
@@ -310,7 +317,7 @@ fn wrong_use_and_what_cannot_be_had_are_told_apart() {
 /// `ahm serve` runs one too, and says clearly where it cannot.
 #[test]
 fn a_server_runs_a_registry_beside_its_shards() {
-    let anywhere = ["--listen", "127.0.0.1:0", "--private", "127.0.0.1:0", "--shards", "1"];
+    let anywhere = ["--listen", "127.0.0.1:0", "--private", "127.0.0.1:0", "--set", "drain=60s"];
     let serve = |registry: &str| {
         let set = format!("registry.listen={registry}");
         let args = [&["serve"][..], &anywhere, &["--set", &set]].concat();
@@ -333,7 +340,17 @@ fn a_server_runs_a_registry_beside_its_shards() {
     assert!(code == 1 && complaint.ends_with(&wanted), "{complaint}");
 
     // While it drains the address is free already: whoever comes next has it.
+    let mut document = TcpStream::connect(&server.public).unwrap();
+    document.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(document, "GET /ahm/mux.html HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut frames = BufReader::new(document).lines().map(Result::unwrap);
+    assert!(frames.any(|line| line.starts_with("<p i ")));
     server.signal("TERM");
     assert_eq!(next(&told), "it ended the connection: this process ends");
+    let successor = Process::start(&["registry", "--listen", &held]);
+    assert_eq!(successor.registry, server.registry);
+    assert!(frames.any(|line| line.starts_with("<p m e=drain ")), "its stream goes on");
+    assert!(server.child.try_wait().unwrap().is_none());
+    server.signal("INT");
     assert!(server.child.wait().unwrap().success());
 }

@@ -174,11 +174,7 @@ impl Upstream {
                 instance.registered.insert(resource.to_string(), handle.takes_messages);
                 self.seek_for_waiting(resource);
             }
-            Frame::Withdraw { resource } => {
-                if let Some(instance) = self.instances.by_link.get_mut(&link) {
-                    instance.registered.remove(resource);
-                }
-            }
+            Frame::Withdraw { resource } => self.take_withdraw(link, resource),
             Frame::Load { .. } => {}
             Frame::Taken { count } => self.take_taken(link, count),
             Frame::Accept { alias, .. }
@@ -207,6 +203,39 @@ impl Upstream {
                 self.seek_for(want);
             }
         }
+    }
+
+    /// The instance takes nobody new, and those that it has should go: shared subjects move to
+    /// another instance, which is told what came last from this one. Conversations stay until they
+    /// are over, or it ends them.
+    fn take_withdraw(&mut self, link: Key, resource: &str) {
+        let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
+        instance.registered.remove(resource);
+        let id = instance.id;
+        let mut wants: Vec<Key> = instance.wants.values().copied().collect();
+        wants.sort_unstable();
+        if let Some(id) = id {
+            self.registries.forget_instance(id);
+        }
+        for want in wants {
+            let Some(wanted) = self.wants.get(want) else { continue };
+            let place = wanted.place;
+            let here = matches!(place, Place::At(at, Some(_)) if at == link);
+            if here && wanted.resource == resource && !wanted.private && wanted.accepted {
+                self.leave_alias(place);
+                self.seek_elsewhere(want, id);
+            }
+        }
+    }
+
+    /// The want goes on elsewhere; its alias here is free when the other end has closed it.
+    fn leave_alias(&mut self, place: Place) {
+        let Place::At(link, Some(alias)) = place else { return };
+        if let Some(instance) = self.instances.by_link.get_mut(&link) {
+            // A key that finds nobody: what still comes for the alias is for nobody.
+            instance.wants.insert(alias, Key::default());
+        }
+        self.leave_place(place, ChannelEnd::Closed);
     }
 
     fn take_taken(&mut self, link: Key, count: u64) {

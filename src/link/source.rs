@@ -28,6 +28,52 @@ use crate::wire::resource::{Frame, Role};
 
 /// A resource server without sockets, clock and threads; the shell, or a loop of your own, drives
 /// it as a [`Station`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use ahm::base::random::Random;
+/// use ahm::base::time::{Instant, Span};
+/// use ahm::link::links::Output;
+/// use ahm::link::peer::Me;
+/// use ahm::link::source::Source;
+/// use ahm::link::source_settings::{Publication, Settings};
+/// use ahm::link::source_topic::Served;
+/// use ahm::link::station::Station;
+/// use ahm::wire::resource::{InstanceId, Role, Terms};
+///
+/// let me = Me {
+///     role: Role::Resource,
+///     instance: InstanceId(1), // another one after each start: from a random seed
+///     name: "rates-1".into(),
+///     heartbeat: Span::from_secs(5),
+///     key: String::new(),
+///     demands: String::new(),
+/// };
+/// let mut now = Instant::ZERO; // by your clock
+/// let mut source = Source::new(me, Settings::default(), Random::from_number(1), now);
+/// source.serve(Served::new("rates"), Arc::new(Terms::default()))?;
+///
+/// let link = source.handle_accepted(now); // a consumer has dialled
+/// source.handle_received(link, b"", now); // what its socket gave
+/// source.publish(Publication::new("rates", "EURUSD", "1.09214"), now)?;
+/// let mut sent = 0;
+/// while let Some(output) = source.poll_output() {
+///     match output {
+///         Output::Send(link) => source.transmit(link, now, &mut |bytes| {
+///             sent += bytes.len(); // write them; say how many were taken, and if that is all
+///             (bytes.len(), false)
+///         }),
+///         Output::Dial(_link, _address) => {} // then handle_connected or handle_failed
+///         Output::Close(_link) => {}
+///     }
+/// }
+/// assert!(sent > 0, "it greets");
+/// if let Some(at) = source.poll_timeout() {
+///     now = at; // when that has come, at the latest
+///     source.handle_timeout(now);
+/// }
+/// # Ok::<(), ahm::link::source_error::SourceError>(())
+/// ```
 #[derive(Debug)]
 pub struct Source {
     pub(crate) links: Links,

@@ -194,6 +194,11 @@ impl<S> Handle<S> {
         })?;
         answer.recv().map_err(|_| Refused::Over)
     }
+
+    /// Has the station end in order, as [`Driver::stop`] does, without waiting for that.
+    pub fn end(&self) {
+        self.queue.stop();
+    }
 }
 
 impl<S> Clone for Handle<S> {

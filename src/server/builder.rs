@@ -125,7 +125,7 @@ impl Builder {
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
-            handle: Handle { homes: Homes::new(seed, shards), shards: senders.clone() },
+            handle: Handle::new(Homes::new(seed, shards), senders.clone(), registry.as_ref()),
             drain: self.config.drain,
             registry,
             poller,

@@ -4,8 +4,10 @@ use std::fmt;
 
 use crate::base::name::TopicName;
 use crate::base::time::Span;
+use crate::link::registry::Registry;
 use crate::proto::home::Homes;
 use crate::proto::parcel::{Parcel, Publication};
+use crate::resource::driver::{self, Driver};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
 use crate::wire::position::Position;
@@ -45,13 +47,26 @@ impl std::error::Error for Busy {}
 pub struct Handle {
     pub(crate) homes: Homes,
     pub(crate) shards: Vec<Sender<Mail>>,
+    /// The registry that ends with the server.
+    pub(crate) registry: Option<driver::Handle<Registry>>,
 }
 
 impl Handle {
+    /// A way into these shards.
+    pub(crate) fn new(
+        homes: Homes,
+        shards: Vec<Sender<Mail>>,
+        registry: Option<&Driver<Registry>>,
+    ) -> Self {
+        Self { homes, shards, registry: registry.map(Driver::handle) }
+    }
+
     /// Begins a drain and returns: public listeners close, every document is told to go elsewhere
     /// within that span and goes on meanwhile. The server stops when no document is left, at the
     /// latest when the span is over; zero stops it at once. A later call can only bring the end
-    /// nearer. Waits while a shard's queue is full, so a resource's methods must not call it.
+    /// nearer. The registry ends at once: what is registered there goes elsewhere, maybe to the
+    /// server that comes next on the same address. Waits while a shard's queue is full, so a
+    /// resource's methods must not call it.
     ///
     /// ```
     /// use ahm::base::time::Span;
@@ -72,6 +87,14 @@ impl Handle {
     /// ```
     pub fn drain(&self, within: Span) {
         self.tell_all(|| Mail::Drain(within));
+        self.end_registry();
+    }
+
+    /// The registry ends; nobody waits for that.
+    pub(crate) fn end_registry(&self) {
+        if let Some(registry) = &self.registry {
+            registry.end();
+        }
     }
 
     /// Puts mail into every shard's box; one that is full is being emptied, a closed one needs no

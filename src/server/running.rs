@@ -66,7 +66,7 @@ pub struct Server {
     pub(crate) public_addrs: Vec<SocketAddr>,
     pub(crate) private_addrs: Vec<SocketAddr>,
     pub(crate) handle: Handle,
-    /// `None` if there is none, and while the server ends.
+    /// Ends with the server; dropping it waits for that.
     pub(crate) registry: Option<Driver<Registry>>,
     /// How long a drain takes at most.
     pub(crate) drain: Span,
@@ -125,7 +125,6 @@ impl Server {
                         log::info!("draining, for {} at most", self.drain);
                         draining = true;
                         self.handle.drain(self.drain);
-                        self.close_registry();
                     }
                     Signal::Interrupt | Signal::Terminate => {
                         log::info!("stopping");
@@ -156,7 +155,6 @@ impl Server {
     /// ```
     pub fn drain(mut self) -> Stats {
         self.handle.drain(self.drain);
-        self.close_registry();
         self.join()
     }
 
@@ -168,14 +166,8 @@ impl Server {
 
     fn end(&mut self) -> Stats {
         self.handle.tell_all(|| Mail::Stop);
-        self.close_registry();
+        self.handle.end_registry();
         self.join()
-    }
-
-    /// Whoever is registered is told and goes elsewhere, maybe to the server that comes next on the
-    /// same address, which is free then.
-    fn close_registry(&mut self) {
-        self.registry = None;
     }
 
     /// Waits for the threads and adds up what they have counted.

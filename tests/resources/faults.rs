@@ -128,6 +128,18 @@ fn fault(world: &mut World, random: &mut Random, names: &[String]) {
                 world.board.cut(world.instances[at].0);
             }
         }
+        7 => {
+            // It is about to end in order: its subjects move first.
+            let at = random.below(3) as usize;
+            if world.living().count() > 1
+                && let Some(source) = world.instances[at].1.clone()
+            {
+                let now = world.board.now;
+                source.borrow_mut().withdraw(crate::world::RESOURCE, now).unwrap();
+                world.pass(500);
+                world.kill_instance(at);
+            }
+        }
         _ => {}
     }
 }
