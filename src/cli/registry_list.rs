@@ -81,7 +81,11 @@ pub fn run(args: &Args) -> ExitCode {
     let (mut rows, mut failed) = (Vec::new(), false);
     for (registry, list) in args.registries.iter().zip(lists) {
         match list {
-            Ok(list) => rows.extend(list.into_iter().map(|listed| (registry, listed))),
+            Ok(mut list) => {
+                // Numbers of processes are random: people look for names.
+                list.sort_by(|a, b| (&a.resource, &a.name).cmp(&(&b.resource, &b.name)));
+                rows.extend(list.into_iter().map(|listed| (registry, listed)));
+            }
             Err(problem) => {
                 fail("registry list", &format!("{registry}: {problem}"));
                 failed = true;
