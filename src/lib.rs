@@ -13,6 +13,7 @@
 //! | 5 | [`shard`] | one thread that drives [`proto`] with [`reactor`] |
 //! | 4 | [`resource`], [`client`] | the far ends: sources of data, consumers of data |
 //! | 3 | [`proto`], [`reactor`] | the whole server without sockets; sockets without HTTP |
+//! | 3 | [`link`] | registry, resource server and consumer, likewise without sockets |
 //! | 2 | [`http`], [`html`], [`wire`] | codecs: bytes to values and back; none imports another |
 //! | 1 | [`mem`] | containers |
 //! | 0 | [`base`] | words: identifiers, integer time, limits, reasons |
