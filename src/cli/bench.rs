@@ -8,6 +8,7 @@
 pub mod address;
 pub mod copies;
 pub mod dial;
+pub mod feeder;
 pub mod flow;
 pub mod frame;
 pub mod kill;
@@ -50,6 +51,7 @@ use crate::cli::bench::run::Run;
 use crate::cli::bench::side::Watch;
 use crate::cli::bench::table::{hgrm, table};
 use crate::cli::bench::tally::Mode;
+use crate::link::address::Address;
 use crate::reactor::clock::Clock;
 use crate::reactor::rlimit::raise_open_files;
 
@@ -83,6 +85,9 @@ Examples:
     ahm bench --url http://127.0.0.1:8080 --private http://127.0.0.1:8081 \\
               --dup http://127.0.0.1:9080 --dup-private http://127.0.0.1:9081 --kill 12345
 
+  The publisher as a resource server, which the server finds at a registry (serve prints where):
+    ahm bench --registry 127.0.0.1:8082 --topics 1000 --subscribers 100 --rate 10000
+
   The same load on another server, by WebSocket; its publisher speaks its own protocol:
     ahm bench --peer nats-ws --url ws://127.0.0.1:8080 --private tcp://127.0.0.1:4222
 
@@ -107,6 +112,11 @@ pub struct Args {
     /// The private listener, where messages are published
     #[arg(long, value_name = "URL", help_heading = "Servers")]
     pub private: Option<String>,
+    /// Instead of that: publish as a resource server that registers there, IP:PORT or unix:/PATH;
+    /// the server must know the registry, and no such resource of its own
+    #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
+    #[arg(conflicts_with_all = ["private", "dup", "peer"])]
+    pub registry: Option<Address>,
     /// Resource whose subjects t0, t1, ... are the topics
     #[arg(long, value_name = "NAME", default_value = "bench", help_heading = "Servers")]
     pub resource: String,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base::id::Epoch;
 use crate::base::time::Span;
 use crate::cli::merge::Tick;
 use crate::cli::replay::Sink;
@@ -35,6 +36,10 @@ pub struct Serving {
     /// Consumers at a time at most; 0 for no bound
     #[arg(long, value_name = "N", default_value_t = 0, requires = "registry")]
     pub capacity: u64,
+    /// All instances number alike, in this epoch (letters a to z and digits), because each is given
+    /// the same input from its beginning: one goes on where another stopped
+    #[arg(long, value_name = "EPOCH", requires = "registry", value_parser = parse_epoch)]
+    pub replicas: Option<Epoch>,
     /// Serve so much longer when the input has ended
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "registry")]
     pub stay: u64,
@@ -55,6 +60,8 @@ impl Serving {
         let served = |name: &String| Served {
             weight: self.weight,
             capacity: self.capacity,
+            replicas: self.replicas.is_some(),
+            epoch: self.replicas,
             ..Served::new(name.as_str())
         };
         let mut builder = Publisher::builder(first.as_str());
@@ -80,6 +87,10 @@ impl Serving {
         publisher.stop(GRACE);
         counts
     }
+}
+
+fn parse_epoch(text: &str) -> Result<Epoch, String> {
+    Epoch::parse(text).ok_or_else(|| "up to 13 of a-z 0-9, not beginning with 0".into())
 }
 
 /// Ticks go to whoever reads them.

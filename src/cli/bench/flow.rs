@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread::ScopedJoinHandle;
 
 use crate::base::time::{Instant, Span};
+use crate::cli::bench::feeder::Feeder;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::publisher::{Progress, Published, Publisher};
 use crate::cli::bench::run::{Run, TURN};
@@ -25,15 +26,40 @@ const SILENCE_MAX: Span = Span::from_millis(500);
 /// What is due so long before a server is killed, or after, is due around it.
 const AROUND_KILL: Span = Span::from_millis(500);
 
+/// How messages leave the driver.
+enum Feed<'p> {
+    /// To a private listener.
+    Posts(Box<Publisher<'p>>),
+    /// As a resource server.
+    Serves(Feeder, &'p Plan, Clock),
+}
+
+impl Feed<'_> {
+    fn run(self, start: Instant, progress: &Progress) -> Result<Published, String> {
+        match self {
+            Self::Posts(publisher) => publisher.run(start, progress),
+            Self::Serves(feeder, plan, clock) => feeder.run(plan, (clock, start), progress),
+        }
+    }
+}
+
 /// Publishers to the servers of `plan`: the one that counts first, then that of the other server,
 /// which is the one that may be killed.
-fn publishers(plan: &Plan, clock: Clock) -> Result<(Publisher<'_>, Option<Publisher<'_>>), String> {
+fn publishers<'p>(
+    plan: &'p Plan,
+    feeder: Option<&Feeder>,
+    clock: Clock,
+) -> Result<(Feed<'p>, Option<Feed<'p>>), String> {
+    if let Some(feeder) = feeder {
+        feeder.wait_until_wanted(plan.topics.min(plan.subscribers * plan.per))?;
+        return Ok((Feed::Serves(feeder.clone(), plan, clock), None));
+    }
     let Some(server) = &plan.private else { return Err("--private is missing".to_owned()) };
-    let first = Publisher::connect(plan, server, clock)?;
+    let first = Feed::Posts(Box::new(Publisher::connect(plan, server, clock)?));
     let Some(twin) = plan.twin.as_ref().and_then(|twin| twin.private.as_ref()) else {
         return Ok((first, None));
     };
-    let second = Publisher::connect(plan, twin, clock)?;
+    let second = Feed::Posts(Box::new(Publisher::connect(plan, twin, clock)?));
     let first_dies = plan.victim.is_some_and(|victim| victim.server == 0);
     Ok(if first_dies { (second, Some(first)) } else { (first, Some(second)) })
 }
@@ -64,7 +90,7 @@ impl<W: Write> Run<'_, W> {
     /// Has messages flow, and reads them, to the end.
     pub(crate) fn flow(&mut self) -> Result<(), String> {
         let (plan, clock, progress) = (self.plan, self.clock, self.progress);
-        let (publisher, second) = publishers(plan, clock)?;
+        let (publisher, second) = publishers(plan, self.feeder.as_ref(), clock)?;
         let start = clock.now() + HEAD_START;
         let (watch, side) = (self.watch, self.side.take());
         self.set_moments(start);

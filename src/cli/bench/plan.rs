@@ -15,6 +15,7 @@ use crate::cli::bench::peer::Peer;
 use crate::cli::bench::profile::Profile;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
+use crate::link::address::Address;
 
 /// Connections from one source address; Linux has about 28,000 ports for them by default.
 const PORTS_PER_SOURCE: usize = 25_000;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub server: Server,
     /// Where messages are published.
     pub private: Option<Server>,
+    /// Where the publisher registers, if it is a resource server.
+    pub registry: Option<Address>,
     /// A second server, where each subscriber has one.
     pub twin: Option<Twin>,
     /// The server that is killed in the middle of what is measured.
@@ -111,9 +114,8 @@ impl Plan {
         if server.path.is_empty() && peer == Peer::Ahm {
             PREFIX.clone_into(&mut server.path);
         }
-        if private.is_none() && !args.idle {
-            return Err("--private is needed to publish (or --idle to only open streams)".into());
-        }
+        let publishes = private.is_some() || args.registry.is_some();
+        check(publishes || args.idle, "--private or --registry is needed (--idle: only to open)")?;
         let twin = twin(args)?;
         let copies = if twin.is_some() { 2 } else { 1 };
         let readers = args.subscribers as usize * copies;
@@ -133,6 +135,7 @@ impl Plan {
             peer,
             server,
             private,
+            registry: args.registry.clone(),
             twin,
             victim,
             resource: args.resource.clone(),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use hdrhistogram::Histogram;
 
 use crate::base::time::{Instant, Span};
+use crate::cli::bench::feeder::Feeder;
 use crate::cli::bench::outcome::micros;
 use crate::cli::bench::plan::{Plan, Role};
 use crate::cli::bench::process::{self, Memory};
@@ -56,6 +57,8 @@ pub struct Run<'p, W> {
     pub(crate) packets_dropped: u64,
     /// A server was killed in the middle.
     pub(crate) killed: bool,
+    /// The publisher, where it is a resource server; it lives as long as the run.
+    pub(crate) feeder: Option<Feeder>,
 }
 
 impl<'p, W: Write> Run<'p, W> {
@@ -90,6 +93,7 @@ impl<'p, W: Write> Run<'p, W> {
             timeline: Timeline::default(),
             packets_dropped: process::packets_dropped(),
             killed: false,
+            feeder: None,
         };
         run.told = run.mark()?;
         Ok(run)
@@ -105,6 +109,9 @@ impl<'p, W: Write> Run<'p, W> {
         let twin = self.plan.twin.as_ref().and_then(|twin| twin.private.as_ref());
         for server in self.plan.private.iter().chain(twin) {
             Publisher::connect(self.plan, server, self.clock)?.prime(self.progress)?;
+        }
+        if let Some(registry) = &self.plan.registry {
+            self.feeder = Some(Feeder::start(self.plan, registry)?);
         }
         if let Some(pid) = self.plan.pid {
             let before = Memory::of(pid)?;
