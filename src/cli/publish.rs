@@ -159,6 +159,21 @@ pub(crate) fn read_lines(mut input: impl BufRead, sender: &SyncSender<Line>) {
     }
 }
 
+/// Subject and payload of a line, where not all lines have one `subject`.
+pub(crate) fn split<'l>(
+    subject: Option<&'l str>,
+    line: &'l [u8],
+) -> Result<(&'l str, &'l [u8]), &'static str> {
+    match (subject, memchr::memchr(b'\t', line)) {
+        (Some(subject), _) => Ok((subject, line)),
+        (None, Some(tab)) => {
+            let subject = std::str::from_utf8(&line[..tab]);
+            Ok((subject.map_err(|_| "the subject is not UTF-8")?, &line[tab + 1..]))
+        }
+        (None, None) => Err("no TAB: a line is SUBJECT, a TAB and the payload"),
+    }
+}
+
 /// What became of the lines.
 #[derive(Debug, Default)]
 struct Tally {
@@ -235,17 +250,12 @@ impl<O: Write> Job<O> {
     }
 
     fn push(&mut self, number: u64, line: &[u8]) -> Result<(), String> {
-        let (name, payload) = match (&self.subject, memchr::memchr(b'\t', line)) {
-            (Some(subject), _) => (Ok(subject.as_str()), line),
-            (None, Some(tab)) => (std::str::from_utf8(&line[..tab]), &line[tab + 1..]),
-            (None, None) => {
-                self.tally.refuse(number, "no TAB: a line is SUBJECT, a TAB and the payload");
+        let (name, payload) = match split(self.subject.as_deref(), line) {
+            Ok(parts) => parts,
+            Err(what) => {
+                self.tally.refuse(number, what);
                 return Ok(());
             }
-        };
-        let Ok(name) = name else {
-            self.tally.refuse(number, "the subject is not UTF-8");
-            return Ok(());
         };
         match self.publisher.push(number, name, payload) {
             Err(PostError::Input(what)) => {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use crate::cli::publish::{Args, LINES_AHEAD, read_lines};
+use crate::cli::publish::{Args, LINES_AHEAD, read_lines, split};
 use crate::reactor::clock::Clock;
 use crate::resource::publisher::Publisher;
 use crate::wire::resource::Terms;
@@ -53,13 +53,6 @@ pub fn run(args: &Args) -> Result<(), String> {
 }
 
 fn publish(publisher: &Publisher, subject: Option<&str>, line: &[u8]) -> Result<(), String> {
-    let (subject, payload) = match (subject, memchr::memchr(b'\t', line)) {
-        (Some(subject), _) => (subject, line),
-        (None, Some(tab)) => {
-            let subject = std::str::from_utf8(&line[..tab]);
-            (subject.map_err(|_| "the subject is not UTF-8")?, &line[tab + 1..])
-        }
-        (None, None) => return Err("no TAB: a line is SUBJECT, a TAB and the payload".into()),
-    };
+    let (subject, payload) = split(subject, line)?;
     publisher.publish(subject, payload).map_err(|error| error.to_string())
 }

@@ -21,6 +21,19 @@ pub struct Consumer {
     pub parameters: Vec<String>,
 }
 
+impl Consumer {
+    /// The same for a frame; `parameters` are those of this consumer, which the frame borrows.
+    pub(crate) fn lend<'a>(&'a self, parameters: &[&'a str]) -> Who<'a> {
+        Who {
+            session: self.session,
+            cid: self.cid,
+            address: &self.address,
+            user: &self.user,
+            parameters: parameters.to_vec(),
+        }
+    }
+}
+
 impl From<&Who<'_>> for Consumer {
     fn from(who: &Who<'_>) -> Self {
         Self {

@@ -15,9 +15,6 @@ use crate::wire::resource::{Alias, Frame, InstanceId, Role};
 struct Instance {
     /// Which it is; `None` while it has dialled and not greeted.
     id: Option<InstanceId>,
-    /// Resources that it has registered here, because it has dialled this process, and whether
-    /// they take messages.
-    registered: HashMap<String, bool>,
     /// The wants that it serves, or is asked to.
     wants: HashMap<u32, Key>,
     /// Those that wait for the connection.
@@ -37,22 +34,6 @@ pub(crate) struct Instances {
 }
 
 impl Instances {
-    /// The connection of an instance that has dialled this process and serves the resource; where
-    /// there are several, the same subject comes to the same one.
-    pub(crate) fn guest(
-        &self,
-        resource: &str,
-        subject: &str,
-        without: &[InstanceId],
-    ) -> Option<Key> {
-        let guests = self.by_link.iter().filter_map(|(&link, instance)| {
-            let id = instance.id?;
-            let serves = instance.registered.contains_key(resource) && !without.contains(&id);
-            serves.then(|| (mix(id, subject), link))
-        });
-        guests.max().map(|(_, link)| link)
-    }
-
     /// Whether there is a connection to that instance.
     pub(crate) fn is_connected(&self, id: InstanceId) -> bool {
         self.by_id.contains_key(&id)
@@ -71,16 +52,6 @@ impl Instances {
             instance.on_way.push_back(None);
         }
     }
-}
-
-/// A number that depends on both (FNV-1a, then the finaliser of MurmurHash3).
-fn mix(id: InstanceId, subject: &str) -> u64 {
-    let mut hash = id.0 ^ 0xcbf2_9ce4_8422_2325;
-    for byte in subject.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^ (hash >> 33)
 }
 
 impl Upstream {
@@ -108,9 +79,6 @@ impl Upstream {
         let Some(wanted) = self.wants.get_mut(want) else { return };
         let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
         wanted.place = Place::At(link, None);
-        if let Some(&takes_messages) = instance.registered.get(&wanted.resource) {
-            wanted.takes_messages = takes_messages;
-        }
         if self.links.is_open(link) {
             self.open_on(want, link);
         } else {
@@ -129,7 +97,7 @@ impl Upstream {
         instance.wants.insert(alias, want);
         wanted.place = Place::At(link, Some(alias));
         let parameters: Vec<&str> = wanted.who.parameters.iter().map(String::as_str).collect();
-        let who = wanted.who.for_frame(&parameters);
+        let who = wanted.who.lend(&parameters);
         let (resource, subject) = (wanted.resource.as_str(), wanted.subject.as_str());
         let (alias, last) = (Alias(alias), wanted.last);
         self.links.send(link, &Frame::Open { alias, resource, subject, last, who });
@@ -169,13 +137,7 @@ impl Upstream {
     /// Takes an instance's word.
     pub(crate) fn hear_instance(&mut self, link: Key, frame: &Frame<'_>) {
         match *frame {
-            Frame::Register { resource, ref handle } => {
-                let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
-                instance.registered.insert(resource.to_string(), handle.takes_messages);
-                self.seek_for_waiting(resource);
-            }
             Frame::Withdraw { resource } => self.take_withdraw(link, resource),
-            Frame::Load { .. } => {}
             Frame::Taken { count } => self.take_taken(link, count),
             Frame::Accept { alias, .. }
             | Frame::Publish { alias, .. }
@@ -192,25 +154,11 @@ impl Upstream {
         }
     }
 
-    /// A resource has come: wants of it that found nobody are looked at at once.
-    fn seek_for_waiting(&mut self, resource: &str) {
-        let waiting: Vec<Key> = self.waiting.iter().map(|(_, want)| *want).collect();
-        for want in waiting {
-            let nowhere = self.wants.get(want).is_some_and(|wanted| {
-                wanted.place == Place::Nowhere && wanted.resource == resource
-            });
-            if nowhere {
-                self.seek_for(want);
-            }
-        }
-    }
-
     /// The instance takes nobody new, and those that it has should go: shared subjects move to
     /// another instance, which is told what came last from this one. Conversations stay until they
     /// are over, or it ends them.
     fn take_withdraw(&mut self, link: Key, resource: &str) {
         let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
-        instance.registered.remove(resource);
         let id = instance.id;
         let mut wants: Vec<Key> = instance.wants.values().copied().collect();
         wants.sort_unstable();

@@ -141,14 +141,11 @@ impl Upstream {
         }
     }
 
-    /// Begins to look for an instance that serves a want: one that has dialled this process, the
-    /// one that a registry named last time, or what the first registry says.
+    /// Begins to look for an instance that serves a want: the one that a registry named last time,
+    /// or what the first registry says.
     pub(crate) fn seek_for(&mut self, want: Key) {
         let Some(wanted) = self.wants.get(want) else { return };
         let (resource, subject) = (wanted.resource.clone(), wanted.subject.clone());
-        if let Some(link) = self.instances.guest(&resource, &subject, &wanted.without) {
-            return self.attach(want, link);
-        }
         let known = self.registries.known(&resource, &subject).cloned();
         if let Some(known) = known
             && !wanted.private
@@ -262,7 +259,7 @@ impl Upstream {
             handle.addresses.iter().filter_map(|text| text.parse().ok()).collect();
         let Some(wanted) = self.wants.get_mut(want) else { return };
         if addresses.is_empty() && !self.instances.is_connected(instance) {
-            // It dials, and has not dialled this process.
+            // It dials whom it serves, and has not dialled this process.
             wanted.without.push(instance);
             let so_far = SoFar { answered: true, known: true };
             return self.ask(want, question.registry, so_far);

@@ -7,6 +7,7 @@ use crate::base::id::{Cid, Epoch, Key, Mid, Offset};
 use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
+use crate::link::handler::Consumer;
 use crate::link::instances::Instances;
 use crate::link::links::Links;
 use crate::link::news::{Granted, News};
@@ -14,7 +15,7 @@ use crate::link::peer::{End, Me, Other};
 use crate::link::seeking::Registries;
 use crate::link::station::Station;
 use crate::mem::slab::Slots;
-use crate::wire::resource::{Alias, Frame, Grant, InstanceId, Role, Who};
+use crate::wire::resource::{Alias, Frame, Grant, InstanceId, Role};
 
 /// How resources are sought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +27,6 @@ pub struct Seek {
     /// How long a subject that was served may be without an instance before it is given up, and
     /// how long a new one waits for a registry to answer.
     pub patience: Span,
-}
-
-/// A consumer, in words of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedWho {
-    /// The client's session.
-    pub session: Mid,
-    /// Its channel.
-    pub cid: Cid,
-    /// `HOST:PORT` of the client.
-    pub address: String,
-    /// Its name; empty where it has none.
-    pub user: String,
-    /// `KEY=VALUE`.
-    pub parameters: Vec<String>,
 }
 
 /// Where a want is served.
@@ -59,7 +45,7 @@ pub(crate) enum Place {
 pub(crate) struct Want {
     pub(crate) resource: String,
     pub(crate) subject: String,
-    pub(crate) who: OwnedWho,
+    pub(crate) who: Consumer,
     /// Whether it is known to be a private channel.
     pub(crate) private: bool,
     /// What is there of it already.
@@ -115,7 +101,7 @@ impl Upstream {
         &mut self,
         resource: &str,
         subject: &str,
-        who: OwnedWho,
+        who: Consumer,
         last: Option<(Epoch, Offset)>,
         private: bool,
     ) -> Key {
@@ -275,19 +261,6 @@ impl Upstream {
             }
             waiting.without.clear();
             self.seek_for(want);
-        }
-    }
-}
-
-impl OwnedWho {
-    /// The same for a frame; `parameters` are those of this consumer.
-    pub(crate) fn for_frame<'a>(&'a self, parameters: &[&'a str]) -> Who<'a> {
-        Who {
-            session: self.session,
-            cid: self.cid,
-            address: &self.address,
-            user: &self.user,
-            parameters: parameters.to_vec(),
         }
     }
 }

@@ -6,9 +6,10 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::base::id::{Key, ShardId};
 use crate::base::name::TopicName;
+use crate::link::handler::Consumer;
 use crate::link::links::Output;
 use crate::link::station::Station as _;
-use crate::link::upstream::{OwnedWho, Upstream};
+use crate::link::upstream::Upstream;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Ask, Delivery, Reply};
 
@@ -85,7 +86,7 @@ impl Hub {
             self.remote.again.push((ask, private));
             return;
         };
-        let who = OwnedWho {
+        let who = Consumer {
             session: ask.consumer.session,
             cid: ask.consumer.cid,
             address: ask.consumer.address.to_string(),

@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 
-use crate::base::id::ConnKey;
+use crate::base::id::{ConnKey, Key};
 use crate::base::reason::CloseReason;
 use crate::base::time::Instant;
 use crate::proto::connection::Phase;
@@ -42,37 +42,40 @@ impl Hub {
         for (count, &conn) in conns.iter().enumerate() {
             let Some(connection) = self.conns.get_mut(conn) else { continue };
             let Phase::Stream(slot) = connection.phase else { return count };
-            if !connection.named {
-                continue; // It was given twice, and has had its turn.
-            }
-            if connection.blocked {
-                connection.named = false;
+            // One that was given twice has had its turn.
+            if !std::mem::take(&mut connection.named) || connection.blocked {
                 continue;
             }
             let Some(key) = self.documents.key_at(slot) else { continue };
             let Some(document) = self.documents.get_mut(key) else { continue };
-            let gathered = if document.blocked {
-                Gathered::Goes
-            } else if document.unfinished.is_some() {
+            document.named = false;
+            if document.blocked {
+                continue;
+            }
+            if document.unfinished.is_some() {
                 self.scratch.go_on(key, conn);
-                Gathered::Goes
-            } else {
-                self.gather(conn, key)
-            };
-            if gathered == Gathered::Waits {
-                return count;
+                continue;
             }
-            if let Some(document) = self.documents.get_mut(key) {
-                document.named = false;
-            }
-            if let Some(connection) = self.conns.get_mut(conn) {
-                connection.named = false;
-            }
-            if gathered == Gathered::GoesLast {
-                return count + 1;
+            match self.gather(conn, key) {
+                Gathered::Goes => {}
+                Gathered::GoesLast => return count + 1,
+                Gathered::Waits => {
+                    self.set_named(conn, key);
+                    return count;
+                }
             }
         }
         conns.len()
+    }
+
+    /// It waits to be written, as before.
+    fn set_named(&mut self, conn: ConnKey, key: Key) {
+        if let Some(connection) = self.conns.get_mut(conn) {
+            connection.named = true;
+        }
+        if let Some(document) = self.documents.get_mut(key) {
+            document.named = true;
+        }
     }
 
     /// One system call after the other, with as little as possible in between.
@@ -108,11 +111,12 @@ impl Hub {
 
     /// What follows from the writes: documents go on, end, or set their timers.
     fn look_after_written(&mut self) {
+        // At once, before another document may take the slot.
+        if let Some(last) = self.scratch.writes().last() {
+            self.after_reading(last.document.slot);
+        }
         for at in 0..self.scratch.writes().len() {
             let (key, conn) = (self.scratch.writes()[at].document, self.scratch.writes()[at].conn);
-            if at + 1 == self.scratch.writes().len() {
-                self.after_reading(key.slot);
-            }
             let Some(document) = self.documents.get_mut(key) else { continue };
             if document.ended && document.unfinished.is_none() {
                 self.stream_over(conn, key.slot);

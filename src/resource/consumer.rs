@@ -10,11 +10,12 @@ use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::{NameError, TopicName};
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
+use crate::link::handler;
 use crate::link::links::Links;
 use crate::link::news::News;
 use crate::link::peer::{End, Me, Other};
 use crate::link::station::Station;
-use crate::link::upstream::{OwnedWho, Seek, Upstream};
+use crate::link::upstream::{Seek, Upstream};
 use crate::resource::driver::{Driver, Handle, Refused, Setup};
 pub use crate::resource::inbox::Event;
 use crate::resource::inbox::Inbox;
@@ -254,7 +255,7 @@ impl Reader {
         let generation = (self.begun / u64::from(Mid::SLOT_END)) as u32 + 1;
         let session = Mid::new(ShardId(0), Key { slot, generation });
         let session = session.or_else(|| Mid::from_number(1)).expect("1 is a session's number");
-        let who = OwnedWho {
+        let who = handler::Consumer {
             session,
             cid: CHANNEL,
             address: String::new(),

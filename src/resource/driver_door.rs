@@ -5,6 +5,7 @@ use std::io;
 use mio::{Registry, Token};
 
 use crate::link::address::Address;
+use crate::reactor::dialer;
 use crate::reactor::listener::Listener;
 use crate::reactor::transport::Transport;
 use crate::reactor::unix::UnixListener;
@@ -68,6 +69,18 @@ fn named(wanted: &Address, error: &io::Error) -> io::Error {
         _ => error.to_string(),
     };
     io::Error::new(error.kind(), format!("{wanted}: {what}"))
+}
+
+/// Begins to connect, without waiting; [`dialer::finish`] tells the outcome.
+///
+/// # Errors
+///
+/// As for [`dialer::dial`] and [`dialer::dial_unix`].
+pub fn dial(address: &Address) -> io::Result<Transport> {
+    match address {
+        Address::Tcp(address) => dialer::dial(*address),
+        Address::Unix(path) => dialer::dial_unix(path),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::reactor::clock::Clock;
 use crate::reactor::dialer;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::{Io, Transport};
-use crate::resource::driver_door::Door;
+use crate::resource::driver_door::{Door, dial};
 use crate::resource::driver_work::{Queue, Work};
 
 /// The waker's token; listeners have those below it, connections all others.
@@ -319,11 +319,7 @@ impl<S: Station> Engine<S> {
         if self.stop_at.is_some() {
             return; // it waits for an outcome, and the end comes first
         }
-        let dialed = match address {
-            Address::Tcp(address) => dialer::dial(*address),
-            Address::Unix(path) => dialer::dial_unix(path),
-        };
-        let kept = dialed.and_then(|transport| self.keep(key, transport, State::Dialing));
+        let kept = dial(address).and_then(|transport| self.keep(key, transport, State::Dialing));
         if let Err(error) = kept {
             log::debug!("{address}: {error}");
             self.station.handle_failed(key, self.now);

@@ -9,7 +9,6 @@ pub mod config_listen;
 pub mod config_load;
 pub mod config_print;
 pub mod config_problem;
-pub mod config_seek;
 pub mod config_value;
 pub mod handle;
 pub mod registry;

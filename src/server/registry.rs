@@ -1,4 +1,5 @@
-//! The registry that a server runs beside its shards, or that `ahm registry` runs alone.
+//! The registry that a server runs beside its shards, or that `ahm registry` runs alone, and those
+//! that a server asks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use crate::base::time::Span;
 use crate::link::address::Address;
 use crate::link::peer::Me;
 use crate::link::registry::Registry;
+use crate::link::upstream::Seek;
 use crate::resource::driver::{Driver, Setup};
 use crate::wire::resource::{InstanceId, Role};
 
@@ -82,10 +84,7 @@ impl RegistryConfig {
         name: &str,
         ended: Option<Arc<mio::Waker>>,
     ) -> io::Result<Driver<Registry>> {
-        let key = match self.key_file.as_str() {
-            "" => String::new(),
-            path => read_key(Path::new(path))?,
-        };
+        let key = self.key()?;
         let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let me = Me {
             role: Role::Registry,
@@ -124,6 +123,45 @@ impl RegistryConfig {
             Err(error) => {
                 Err(io::Error::new(error.kind(), format!("registry: {error} ({choose})")))
             }
+        }
+    }
+
+    /// What a server of that name says of itself, and how it seeks, if it does; `own` is where its
+    /// own registry is found. Without a registry that is named the own one is asked, or the one
+    /// that has its address.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be read.
+    pub(crate) fn seek(&self, name: &str, own: &[Address]) -> io::Result<Option<(Me, Seek)>> {
+        let named: Vec<Address> = self.ask.iter().filter_map(|text| text.parse().ok()).collect();
+        let registries = match (named.is_empty(), own.is_empty()) {
+            (false, _) => named,
+            (true, false) => own[..1].to_vec(),
+            (true, true) => self.listen.iter().take(1).cloned().collect(),
+        };
+        if registries.is_empty() {
+            return Ok(None);
+        }
+        let key = self.key()?;
+        let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let me = Me {
+            role: Role::Consumer,
+            instance: InstanceId(instance),
+            name: name.into(),
+            heartbeat: self.heartbeat,
+            key,
+            demands: String::new(),
+        };
+        let Self { retry, patience, .. } = *self;
+        Ok(Some((me, Seek { registries, retry, patience })))
+    }
+
+    /// The key that is shown and asked for; empty for none.
+    fn key(&self) -> io::Result<String> {
+        match self.key_file.as_str() {
+            "" => Ok(String::new()),
+            path => read_key(Path::new(path)),
         }
     }
 }

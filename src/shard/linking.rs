@@ -1,7 +1,6 @@
 //! Connections to registries and resource servers: the same poller, a table of their own.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use mio::Token;
 
@@ -11,6 +10,7 @@ use crate::link::links::Output;
 use crate::reactor::dialer;
 use crate::reactor::poller::Ready;
 use crate::reactor::transport::{Io, Transport};
+use crate::resource::driver_door;
 use crate::shard::budget::Budget;
 use crate::shard::turn::Shard;
 use crate::shard::wires::{conn_of, token_of};
@@ -29,6 +29,8 @@ struct Line {
     dialing: bool,
     /// Whether bytes may wait that no edge will tell of.
     queued: bool,
+    /// Whether an end is there to be read, maybe behind bytes.
+    ends: bool,
 }
 
 /// A shard's connections to registries and resource servers.
@@ -62,19 +64,15 @@ impl Shard {
 
     fn dial(&mut self, link: Key, address: &Address) {
         self.lines.lines.remove(&link);
-        let dialed = match address {
-            Address::Tcp(address) => dialer::dial(*address),
-            Address::Unix(path) => dialer::dial_unix(path),
-        };
         let registry = self.poller.registry();
         let token = Token(token_of(link).0 | LINK_BIT);
-        let registered = dialed.and_then(|mut transport| {
+        let registered = driver_door::dial(address).and_then(|mut transport| {
             transport.register(registry, token)?;
             Ok(transport)
         });
         match registered {
             Ok(transport) => {
-                let line = Line { transport, dialing: true, queued: false };
+                let line = Line { transport, dialing: true, queued: false, ends: false };
                 self.lines.lines.insert(link, line);
             }
             Err(error) => {
@@ -107,10 +105,9 @@ impl Shard {
         }
         if ready.readable
             && let Some(line) = self.lines.lines.get_mut(&link)
-            && !line.queued
         {
-            line.queued = true;
-            self.lines.to_read.push_back(link);
+            line.ends |= ready.closed;
+            self.queue_link(link);
         }
     }
 
@@ -133,7 +130,12 @@ impl Shard {
             let Some(line) = self.lines.lines.get_mut(&link) else { return };
             match line.transport.read(&mut self.buffer) {
                 Io::Bytes(count) => {
+                    // What comes later brings an edge.
+                    let all = count < self.buffer.len() && !line.ends;
                     self.hub.handle_link_received(link, &self.buffer[..count], self.now);
+                    if all {
+                        return;
+                    }
                     budget.weigh(count);
                     if budget.is_spent(|| self.clock.now()) {
                         break;
@@ -147,7 +149,11 @@ impl Shard {
                 }
             }
         }
-        if let Some(line) = self.lines.lines.get_mut(&link) {
+        self.queue_link(link);
+    }
+
+    fn queue_link(&mut self, link: Key) {
+        if let Some(line) = self.lines.lines.get_mut(&link).filter(|line| !line.queued) {
             line.queued = true;
             self.lines.to_read.push_back(link);
         }

@@ -298,9 +298,11 @@ impl Shard {
 
     /// What resources send: like what publishers send, before anything of clients.
     fn take_links(&mut self) {
-        for (link, ready) in std::mem::take(&mut self.links_ready) {
+        let mut edges = std::mem::take(&mut self.links_ready);
+        for (link, ready) in edges.drain(..) {
             self.link_ready(link, ready);
         }
+        self.links_ready = edges;
         let mut budget = self.budget(READ_SPAN);
         self.read_links(&mut budget);
     }

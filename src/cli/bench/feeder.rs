@@ -7,9 +7,10 @@ use crate::base::time::{Instant, Span};
 use crate::cli::bench::pace::Message;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::publisher::{Progress, Published};
-use crate::cli::bench::sink::{histogram, record};
+use crate::cli::bench::sink::record;
 use crate::cli::bench::stamp::Stamp;
 use crate::link::address::Address;
+use crate::link::source_settings::Counts;
 use crate::reactor::clock::Clock;
 use crate::resource::publisher::Publisher;
 use crate::wire::resource::Terms;
@@ -57,11 +58,7 @@ impl Feeder {
         self.wait_until(|counts| counts.accepted >= topics as u64, problem)
     }
 
-    fn wait_until(
-        &self,
-        done: impl Fn(&crate::link::source_settings::Counts) -> bool,
-        problem: &str,
-    ) -> Result<(), String> {
+    fn wait_until(&self, done: impl Fn(&Counts) -> bool, problem: &str) -> Result<(), String> {
         for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
             let counts = self.publisher.counts().map_err(|error| format!("publisher: {error}"))?;
             if done(&counts) {
@@ -83,13 +80,7 @@ impl Feeder {
         (clock, start): (Clock, Instant),
         progress: &Progress,
     ) -> Result<Published, String> {
-        let mut published = Published {
-            accepted: vec![0; plan.topics],
-            newest: vec![0; plan.topics],
-            refused: 0,
-            refusal: None,
-            late: histogram(),
-        };
+        let mut published = Published::none(plan.topics);
         let measured = start + plan.warmup;
         let (mut next, count) = (0, plan.messages());
         let mut batch = Vec::new();

@@ -59,6 +59,19 @@ pub struct Published {
     pub late: Histogram<u64>,
 }
 
+impl Published {
+    /// Nothing yet, of so many topics.
+    pub fn none(topics: usize) -> Self {
+        Self {
+            accepted: vec![0; topics],
+            newest: vec![0; topics],
+            refused: 0,
+            refusal: None,
+            late: histogram(),
+        }
+    }
+}
+
 /// A message that has no answer yet.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -110,13 +123,7 @@ impl<'p> Publisher<'p> {
             input: Vec::new(),
             unanswered: VecDeque::new(),
             accepted: 0,
-            published: Published {
-                accepted: vec![0; plan.topics],
-                newest: vec![0; plan.topics],
-                refused: 0,
-                refusal: None,
-                late: histogram(),
-            },
+            published: Published::none(plan.topics),
         })
     }
 
