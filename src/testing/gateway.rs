@@ -79,7 +79,8 @@ impl Gateway {
             | Output::Stream(..)
             | Output::Finish(_)
             | Output::Post(..)
-            | Output::Move(..) => {}
+            | Output::Move(..)
+            | Output::Relay(_) => {}
         }
         None
     }
