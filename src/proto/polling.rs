@@ -45,6 +45,7 @@ impl Hub {
     /// Where some are left, [`Hub::is_waking`] says it; all else is done.
     pub fn poll_output_while(&mut self, mut goes_on: impl FnMut() -> bool) -> Option<Output> {
         loop {
+            self.settle_relays();
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }

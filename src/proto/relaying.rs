@@ -128,9 +128,14 @@ impl Hub {
 
     /// What the shell does next with connections to web servers.
     pub(crate) fn poll_relay(&mut self) -> Option<Output> {
-        self.relay.as_ref()?;
-        self.settle_relay(None);
         self.relay.as_mut()?.poll_output()
+    }
+
+    /// Does what the relay wants with clients' connections, if there is a relay.
+    pub(crate) fn settle_relays(&mut self) {
+        if self.relay.is_some() {
+            self.settle_relay(None);
+        }
     }
 
     /// Does what the relay wants with clients' connections, and sees to it that the timer of `conn`

@@ -144,7 +144,9 @@ impl Relay {
     pub fn handle_connected(&mut self, upstream: Key, now: Instant) {
         self.now = now;
         let Some(connection) = self.upstreams.get_mut(upstream) else { return };
-        connection.dialing = false;
+        if !std::mem::take(&mut connection.dialing) {
+            return;
+        }
         let Some(key) = connection.exchange else { return };
         if let Some(exchange) = self.exchanges.get_mut(key) {
             exchange.stage = Stage::Asking;
