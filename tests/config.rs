@@ -312,6 +312,29 @@ fn flush_spans_stay_within_what_is_allowed_and_may_differ_between_listeners() {
 }
 
 #[test]
+fn the_web_site_is_where_it_is_told_to_be() {
+    let text = "listen = [\"127.0.0.1:0:proxy\"]\n[relay]\nto = [\"http://127.0.0.1:3000\", \
+        \"unix:/run/site\"]\nhost = \"site:80\"\ntrust = [\"10.0.0.0/8\"]\nlog = \"json\"\n";
+    let config = load(&file(text)).unwrap();
+    assert!(config.listen[0].proxy && config.relay.is_on());
+    assert_eq!(config.relay.to, ["http://127.0.0.1:3000", "unix:/run/site"]);
+    assert_eq!(load(&file(&print(&config))).unwrap(), config);
+    assert!(!Config::default().relay.is_on());
+    for (text, wanted) in [
+        ("to = [\"http://web:80\"]", "relay.to: \"http://web:80\" is no web server"),
+        ("to = [\"https://10.0.0.1:443\"]", "are spoken to without encryption"),
+        ("to = [\"unix:/a\", \"unix:/a\"]", "relay.to: \"unix:/a\" is there twice"),
+        ("host = \"a/b\"", "relay.host: \"a/b\" is neither \"keep\" nor a host name"),
+        ("trust = [\"10.0.0.1/8\"]", "relay.trust: \"10.0.0.1/8\": bits behind the first 8"),
+        ("upgrade = [\"h2c\"]", "relay.upgrade: \"h2c\": through that would travel"),
+        ("log = \"loud\"", "relay.log: \"loud\" is none of off, text, json"),
+    ] {
+        let said = problem(&format!("[relay]\n{text}\n"));
+        assert!(said.starts_with("ahm.toml:2: ") && said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
 fn a_private_listener_that_others_can_reach_needs_a_token() {
     for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:1"] {
         let text = format!("[private]\nlisten = [\"127.0.0.1:2\", \"{open}\"]\n");

@@ -52,6 +52,8 @@ pub struct Body {
 /// Where a connection is in its life.
 #[derive(Debug)]
 pub enum Phase {
+    /// Waits for a load balancer to say who the client is. Next: `Head`.
+    Introduction,
     /// Waits for a request, or for the rest of its head. Next: `Body`, `Stream`, `Relay`, `Drain`,
     /// or the same again after an answer.
     Head,
@@ -101,15 +103,13 @@ pub struct Connection {
     pub moving: bool,
     /// Whether the request under way is the last; what follows is thrown away.
     pub last_taken: bool,
-    /// Whether a load balancer still has to say who the client is.
-    pub unintroduced: bool,
 }
 
 impl Connection {
     /// A new connection.
     pub fn new(peer: SocketAddr, gate: Gate) -> Self {
         Self {
-            phase: Phase::Head,
+            phase: if gate.introduced { Phase::Introduction } else { Phase::Head },
             input: Lent::default(),
             exchanges: None,
             peer: (peer.ip(), peer.port()),
@@ -125,7 +125,6 @@ impl Connection {
             pinned: false,
             moving: false,
             last_taken: false,
-            unintroduced: gate.introduced,
         }
     }
 
@@ -147,5 +146,15 @@ impl Connection {
     /// The answers under way.
     pub fn exchanges(&mut self) -> &mut Exchanges {
         self.exchanges.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_small() {
+        assert_eq!((size_of::<Phase>(), size_of::<Connection>()), (16, 88));
     }
 }

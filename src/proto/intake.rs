@@ -51,7 +51,10 @@ impl Hub {
             connection.input = held.into();
         }
         let begins = (fresh || used > 0) && !connection.input.is_empty();
-        if begins && matches!(connection.phase, Phase::Head) && !connection.paused {
+        if begins
+            && matches!(connection.phase, Phase::Head | Phase::Introduction)
+            && !connection.paused
+        {
             let span = self.settings.head_timeout;
             self.set_deadline(conn, span);
         }
@@ -94,7 +97,7 @@ impl Hub {
                 }
                 Phase::Relay(key) => self.feed_relay(conn, key, rest),
                 _ if connection.last_taken => return data.len(),
-                Phase::Head if connection.unintroduced => self.take_introduction(conn, rest),
+                Phase::Introduction => self.take_introduction(conn, rest),
                 Phase::Head if full => Step::Wait,
                 Phase::Head => self.take_head(conn, rest),
                 Phase::Body(_) => self.take_body(conn, rest),
@@ -118,7 +121,7 @@ impl Hub {
             Ok(None) => return Step::More,
             Err(why) => return self.refuse_all(conn, why, rest),
         };
-        if self.is_relayed(conn, &head) {
+        if self.relay.is_some() && self.is_relayed(conn, &head) {
             return self.relay_request(conn, &head, head_len, rest);
         }
         let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
@@ -224,7 +227,7 @@ impl Hub {
         let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
         match found {
             Ok(Some(Introduction { client, bytes })) => {
-                connection.unintroduced = false;
+                connection.phase = Phase::Head;
                 if let Some(client) = client {
                     connection.introduce(client);
                 }

@@ -21,7 +21,9 @@ impl Hub {
         {
             self.fire(timer.unpack());
         }
-        self.fire_relays();
+        if self.relay.is_some() {
+            self.fire_relays();
+        }
         self.with_upstream(|upstream| {
             if upstream.next_due().is_some_and(|due| due <= now) {
                 upstream.handle_timeout(now);
@@ -45,16 +47,12 @@ impl Hub {
     /// Where some are left, [`Hub::is_waking`] says it; all else is done.
     pub fn poll_output_while(&mut self, mut goes_on: impl FnMut() -> bool) -> Option<Output> {
         loop {
-            self.settle_relays();
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }
             if let Some(parcel) = self.own_mail.pop_front() {
                 self.take_parcel(parcel);
                 continue;
-            }
-            if let Some(output) = self.poll_relay() {
-                return Some(Output::Relay(output));
             }
             if let Some(output) = self.poll_link() {
                 return Some(Output::Link(output));

@@ -15,9 +15,10 @@ use crate::http::request::Head;
 use crate::proto::connection::{Door, Phase};
 use crate::proto::hub::Hub;
 use crate::proto::intake::Step;
+use crate::proto::output::Output;
 use crate::proto::timer::Timer;
 use crate::relay::counts::Counts;
-use crate::relay::output::{Event, Output};
+use crate::relay::output::Event;
 use crate::relay::site::Site;
 use crate::relay::station::{Arrival, Relay};
 
@@ -37,8 +38,7 @@ impl Hub {
 
     /// Whether the request is for a web server: all are that clients make outside of the prefix.
     pub(crate) fn is_relayed(&self, conn: ConnKey, head: &Head<'_>) -> bool {
-        self.relay.is_some()
-            && !head.target.path.starts_with(self.settings.prefix.as_str())
+        !head.target.path.starts_with(self.settings.prefix.as_str())
             && self.conns.get(conn).is_some_and(|connection| connection.door == Door::Public)
     }
 
@@ -87,7 +87,9 @@ impl Hub {
     /// The client has ended its side; says whether its connection goes on, as a tunnel does.
     pub(crate) fn end_relay_input(&mut self, key: Key) -> bool {
         let now = self.now;
-        self.relay.as_mut().is_some_and(|relay| relay.handle_client_ended(key, now))
+        let goes_on = self.relay.as_mut().is_some_and(|relay| relay.handle_client_ended(key, now));
+        self.settle_relay(None);
+        goes_on
     }
 
     /// The client's connection is over.
@@ -96,6 +98,7 @@ impl Hub {
         if let Some(relay) = &mut self.relay {
             relay.handle_client_gone(key, now);
         }
+        self.settle_relay(None);
     }
 
     /// The client took bytes of its answer, and so many still wait for it.
@@ -104,6 +107,7 @@ impl Hub {
         if let Some(relay) = &mut self.relay {
             relay.handle_client_took(key, unsent, now);
         }
+        self.settle_relay(None);
     }
 
     pub(crate) fn is_tunnel(&self, key: Key) -> bool {
@@ -124,22 +128,11 @@ impl Hub {
         if let Some(relay) = &mut self.relay {
             relay.handle_timeout(now);
         }
+        self.settle_relay(None);
     }
 
-    /// What the shell does next with connections to web servers.
-    pub(crate) fn poll_relay(&mut self) -> Option<Output> {
-        self.relay.as_mut()?.poll_output()
-    }
-
-    /// Does what the relay wants with clients' connections, if there is a relay.
-    pub(crate) fn settle_relays(&mut self) {
-        if self.relay.is_some() {
-            self.settle_relay(None);
-        }
-    }
-
-    /// Does what the relay wants with clients' connections, and sees to it that the timer of `conn`
-    /// fires no later than it must.
+    /// Does what the relay wants, and sees to it that the timer of `conn` fires no later than it
+    /// must. Called after whatever the relay was told.
     fn settle_relay(&mut self, conn: Option<ConnKey>) {
         while let Some(event) = self.relay.as_mut().and_then(|relay| relay.poll_event()) {
             match event {
@@ -153,6 +146,10 @@ impl Hub {
                 Event::Cut { client, reset: true } => self.close(client, CloseReason::CutShort),
                 Event::Stale(client) => self.close(client, CloseReason::Stale),
             }
+        }
+        let outputs = &mut self.outputs;
+        if let Some(relay) = &mut self.relay {
+            outputs.extend(std::iter::from_fn(|| relay.poll_output()).map(Output::Relay));
         }
         let Some(conn) = conn else { return };
         let Some(connection) = self.conns.get_mut(conn) else { return };
@@ -191,7 +188,7 @@ impl Hub {
 
 /// What happens on connections to web servers.
 impl Hub {
-    /// The connect that [`Output::Dial`] asked for has worked.
+    /// The connect that [`Dial`](crate::relay::output::Output::Dial) asked for has worked.
     pub fn handle_upstream_connected(&mut self, upstream: Key, now: Instant) {
         self.now = now;
         let Some(relay) = &mut self.relay else { return };
@@ -223,9 +220,11 @@ impl Hub {
         if let Some(relay) = &mut self.relay {
             relay.handle_writable(upstream, now);
         }
+        self.settle_relay(None);
     }
 
-    /// Whether the connection may be read; [`Output::Receive`] says when it may again.
+    /// Whether the connection may be read;
+    /// [`Receive`](crate::relay::output::Output::Receive) says when it may again.
     pub fn wants_upstream_input(&mut self, upstream: Key) -> bool {
         let Some(relay) = &mut self.relay else { return false };
         let client = relay.client_of(upstream).and_then(|client| self.conns.get(client));

@@ -37,7 +37,7 @@ impl Backend {
     /// It has failed.
     pub fn fail(&mut self, now: Instant) {
         if !self.is_down(now) {
-            log::warn!("web server {}: fails; passed over for {DOWN}", self.address);
+            log::warn!("web server {} has failed; others go first for {DOWN}", self.address);
         }
         self.down_until = now + DOWN;
     }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod flow;
+mod log;
 mod recorder;
 mod requests;
 mod support;
