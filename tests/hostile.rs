@@ -228,6 +228,27 @@ fn no_bytes_harm_the_core_or_a_bystander() {
     }
 }
 
+#[test]
+fn pitfall_21_who_goes_on_sending_after_an_answer_may_do_so_for_a_while() {
+    for (pause, wanted) in [(Span::from_millis(900), 33), (Span::from_millis(1_100), 1)] {
+        let mut world = world();
+        let conn = world.connect(Door::Public);
+        let head = "POST /ahm/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n";
+        world.hub.handle_received(conn, head.as_bytes(), world.now);
+        assert!(world.drain(conn).starts_with("HTTP/1.1 413 "));
+        let mut pieces = 0;
+        while world.hub.connection_count() > 0 {
+            pieces += 1;
+            world.hub.handle_received(conn, &[7; 1_000], world.now);
+            world.now += pause;
+            world.hub.handle_timeout(world.now);
+            world.drain(conn);
+        }
+        // Thirty seconds and a moment, or one moment of silence.
+        assert!((wanted..=wanted + 2).contains(&pieces), "{pieces}");
+    }
+}
+
 /// Web servers that answer with anything, and a hub before them.
 struct Site {
     world: World,

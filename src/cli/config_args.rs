@@ -11,9 +11,10 @@ pub struct ConfigArgs {
     /// File to read; without it AHM_CONFIG names it, and without that there is none
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where clients connect, as in 0.0.0.0:80, or in 0.0.0.0:81:flush=20ms where messages may wait
-    /// that long for more; repeat it for several addresses
-    #[arg(long, value_name = "ADDRESS:PORT[:flush=SPAN]")]
+    /// Where clients connect, as in 0.0.0.0:80; in 0.0.0.0:81:flush=20ms messages may wait that
+    /// long for more, and 10.0.0.5:82:proxy is behind a load balancer that speaks the PROXY protocol;
+    /// repeat it for several addresses
+    #[arg(long, value_name = "ADDRESS:PORT[:flush=SPAN][:proxy]")]
     pub listen: Vec<String>,
     /// Where publishers connect; repeat it for several addresses
     #[arg(long, value_name = "ADDRESS:PORT")]

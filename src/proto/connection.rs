@@ -64,8 +64,9 @@ pub enum Phase {
     /// Waits for a web server's answer to a request, or carries it: the exchange of that key. Next:
     /// `Head` or `Drain` when the answer is whole.
     Relay(Key),
-    /// Sends what is left and closes; input is thrown away.
-    Drain(CloseReason),
+    /// All is sent; input is thrown away until the peer closes, or says nothing for a moment, or
+    /// the second moment has come.
+    Drain(CloseReason, Instant),
 }
 
 /// One connection.

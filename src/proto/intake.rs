@@ -15,9 +15,12 @@ use crate::proto::hub::Hub;
 use crate::proto::output::Output;
 use crate::wire::command::{Command, Request};
 
-/// How long a closed connection waits for the peer to close too, so that the last answer is not
-/// lost with input that nobody read.
+/// How long a closed connection waits for the peer to close too, or to send more, so that the last
+/// answer is not lost with input that nobody read.
 const LINGER: Span = Span::from_secs(1);
+/// How long a peer may go on sending then. Many look for an answer only when all of their body is
+/// sent, or when that fails.
+const LINGER_MAX: Span = Span::from_secs(30);
 
 /// What became of a look at the input.
 pub(crate) enum Step {
@@ -88,7 +91,10 @@ impl Hub {
             }
             let full = connection.exchanges.as_ref().is_some_and(|exchanges| exchanges.is_full());
             let step = match connection.phase {
-                Phase::Drain(_) => return data.len(),
+                Phase::Drain(_, until) => {
+                    self.set_deadline(conn, LINGER.min(until.since(self.now)));
+                    return data.len();
+                }
                 Phase::Stream(_) => {
                     if rest.len() > limits::HEAD_BYTES_MAX {
                         self.close(conn, CloseReason::BadRequest);
@@ -273,7 +279,7 @@ impl Hub {
         }
         connection.input.take();
         connection.exchanges = None;
-        connection.phase = Phase::Drain(reason);
+        connection.phase = Phase::Drain(reason, self.now + LINGER_MAX);
         self.outputs.push_back(Output::Finish(conn));
         self.set_deadline(conn, LINGER);
     }

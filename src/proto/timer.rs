@@ -141,7 +141,7 @@ impl Hub {
         match connection.phase {
             Phase::Stream(_) | Phase::Relay(_) => {}
             Phase::Introduction => self.close(conn, CloseReason::RequestTimeout),
-            Phase::Drain(reason) => self.close(conn, reason),
+            Phase::Drain(reason, _) => self.close(conn, reason),
             Phase::Head if idle && connection.input.is_empty() => {
                 self.close(conn, CloseReason::Idle)
             }

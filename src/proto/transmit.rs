@@ -188,7 +188,7 @@ impl Hub {
         if connection.is_idle() {
             // Buffers are lent only while bytes are in them.
             connection.exchanges = None;
-            if let Phase::Drain(reason) = connection.phase {
+            if let Phase::Drain(reason, _) = connection.phase {
                 self.finish(conn, reason);
                 return;
             }

@@ -244,7 +244,7 @@ pub static KEYS: [Key<Config>; 60] = [
     Key {
         path: "relay.to",
         place: Place::Texts(|c| &mut c.relay.to, check_server),
-        meaning: "Web servers for what is no command: http://IP:PORT, unix:/PATH; none: off",
+        meaning: "Web servers that get what is no command: http://IP:PORT, unix:/PATH",
     },
     Key {
         path: "relay.host",
@@ -269,7 +269,7 @@ pub static KEYS: [Key<Config>; 60] = [
     Key {
         path: "relay.keep",
         place: Place::Span(|c| &mut c.relay.keep, Span::ZERO, HOUR),
-        meaning: "How long an unused connection to a web server is kept; less than it keeps it",
+        meaning: "How long an unused connection is kept; shorter than web servers keep it",
     },
     Key {
         path: "relay.body_bytes_max",
