@@ -23,6 +23,15 @@ impl Hub {
         self.post(session.shard(), Parcel::Outcome(session, cid, n, outcome));
     }
 
+    /// At the shard of a session: what became of a send that went to a resource in another process.
+    pub(crate) fn take_outcome(&mut self, mid: Mid, cid: Cid, n: u64, outcome: SendOutcome) {
+        let session = self.sessions.get_mut(mid.key());
+        if let Some(inboxes) = session.and_then(|session| session.inboxes.as_mut()) {
+            inboxes.arrive(cid, n, outcome == SendOutcome::Taken);
+        }
+        self.tell_outcome(mid.key(), cid, n, outcome);
+    }
+
     /// It was for a resource that is there no longer.
     pub(crate) fn lose(&mut self, delivery: &Delivery) {
         if let Content::Message { n, .. } = delivery.content {

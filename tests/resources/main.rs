@@ -9,6 +9,7 @@ mod world;
 
 use std::sync::Arc;
 
+use ahm::base::time::Span;
 use ahm::link::handler::{Actions, Consumer, Decision, Handler, Message};
 use ahm::wire::resource::Terms;
 
@@ -150,6 +151,38 @@ fn a_conversation_is_between_two() {
     world.pass(1_000);
     let frames = clients[1].frames(&world);
     assert!(frames.iter().any(|frame| frame.contains("gone")), "{frames:#?}");
+}
+
+#[test]
+fn a_send_that_is_repeated_learns_what_became_of_it() {
+    let mut world = world([1, 1, 1], false);
+    let mut client = world.client(0, &subjects(&["a"]));
+    world.pass(100);
+    let frames = client.frames(&world);
+    let cid = attribute(frames.iter().find(|f| f.starts_with("<p o ")).unwrap(), "c");
+    let me = client.me(&world);
+    let send = |world: &mut World, n: u64| {
+        let target = format!("/ahm/send?cid={cid}&n={n}&data=x&{me}");
+        world.servers[0].borrow_mut().request(&target)
+    };
+    let expect = |world: &World, conn, outcome: &str| {
+        let answer = world.servers[0].borrow_mut().take(conn);
+        assert!(answer.contains(&format!("\"outcome\":\"{outcome}\"")), "{answer}");
+    };
+    world.board.delay = Span::from_millis(20);
+    for (n, twice, later) in [(1, "held", "dup"), (2, "held", "unknown"), (1, "dup", "dup")] {
+        let conns = [send(&mut world, n), send(&mut world, n)];
+        if n == 2 {
+            // It has left, and its answer has not come.
+            world.pass(1);
+            world.kill_instance(0);
+        }
+        world.pass(100);
+        conns.into_iter().for_each(|conn| expect(&world, conn, twice));
+        let conn = send(&mut world, n);
+        world.pass(50);
+        expect(&world, conn, later);
+    }
 }
 
 #[test]
