@@ -52,6 +52,8 @@ pub struct Ask {
     pub name: TopicName,
     /// Who asks.
     pub consumer: Consumer,
+    /// What it tells the resource, as `NAME=VALUE`.
+    pub parameters: Vec<String>,
 }
 
 /// The home's answer.

@@ -91,7 +91,7 @@ impl Hub {
             cid: ask.consumer.cid,
             address: ask.consumer.address.to_string(),
             user: String::new(),
-            parameters: Vec::new(),
+            parameters: ask.parameters.clone(),
         };
         let (resource, subject) = (ask.name.resource(), ask.name.subject());
         let want = upstream.want(resource, subject, who, None, private);

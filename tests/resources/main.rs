@@ -20,8 +20,11 @@ use crate::world::{World, attribute};
 pub struct Rates;
 
 impl Handler for Rates {
-    fn open(&self, subject: &str, _consumer: &Consumer) -> Decision {
+    fn open(&self, subject: &str, consumer: &Consumer) -> Decision {
         match subject {
+            "desk" if consumer.parameters != ["desk=7", "account=A;1"] => {
+                Decision::deny(format!("not for {:?}", consumer.parameters))
+            }
             "alias" => Decision::Other("a".into()),
             "closed" => Decision::deny("not for you"),
             subject if subject.starts_with("talk") => Decision::Private,
@@ -119,6 +122,22 @@ fn refusals_and_other_subjects_are_passed_on() {
     assert!(answer.contains("403") && answer.contains("not for you"), "{answer}");
     let answer = client.command(&mut world, "open?resource=nobody&subject=a");
     assert!(answer.contains("404") && answer.contains("no-resource"), "{answer}");
+}
+
+#[test]
+fn the_resource_is_told_what_the_client_says_of_its_request() {
+    let mut world = world([1, 1, 1], false);
+    let mut client = world.client(0, &subjects(&["a", "desk;x-desk=7;x-account=A%3B1"]));
+    world.pass(100);
+    let frames = client.frames(&world);
+    assert!(frames.iter().any(|frame| frame.contains("u=rates/desk ")), "{frames:#?}");
+    let mut other = world.client(0, &subjects(&["a"]));
+    world.pass(100);
+    let answer = other.command(&mut world, "open?resource=rates&subject=desk&x-desk=8");
+    // A shared subject is there already: nobody is asked any more.
+    assert!(answer.contains("200 OK"), "{answer}");
+    let answer = other.command(&mut world, "open?resource=rates&subject=desk&x-=8");
+    assert!(answer.contains("bad-request"), "{answer}");
 }
 
 #[test]
