@@ -122,7 +122,8 @@ pub struct Metrics<'a> {
     pub consumers: u64,
     /// Round trip to the client, in microseconds; 0 where it is not known.
     pub round_trip: u64,
-    /// Messages that the client is behind.
+    /// Messages of a private channel that are not yet on their way to the client: told when it
+    /// changes, once a second at most. 0 on a shared subject.
     pub behind: u64,
 }
 

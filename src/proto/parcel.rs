@@ -183,6 +183,8 @@ pub enum Parcel {
     Joined(Key, ShardId, Key),
     /// To the home: nobody reads the private topic of this want any more.
     Release(Key),
+    /// To the home: the reader of the private topic of this want is so many messages behind.
+    Behind(Key, u32),
     /// To a private topic's shard: what its resource says.
     Reply(Key, Reply),
     /// To a session's shard: what a resource of this process says on a private channel; the topic

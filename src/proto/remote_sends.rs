@@ -91,6 +91,35 @@ impl Hub {
             upstream.metrics(*want, consumers, Span::ZERO, 0);
         }
     }
+
+    /// Tells the resource in another process that has a private channel how far its reader is
+    /// behind, where that has changed; once a second at most.
+    pub(crate) fn tell_behind(&mut self, slot: u32) {
+        let second = (self.now.as_nanos() / 1_000_000_000) as u32;
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
+        let Some((home, want)) = topic.source.filter(|_| topic.told_behind.0 != second) else {
+            return;
+        };
+        let end = topic.log.end().place;
+        let places = topic.subscribers.iter().filter_map(|subscriber| {
+            let document = self.documents.at(subscriber.document)?;
+            Some(document.cursors.get(subscriber.cursor as usize)?.place)
+        });
+        // Between two documents nobody can tell.
+        let Some(place) = places.max() else { return };
+        let behind = u32::try_from(end.saturating_sub(place)).unwrap_or(u32::MAX);
+        if topic.told_behind.1 != behind {
+            topic.told_behind = (second, behind);
+            self.post(home, Parcel::Behind(want, behind));
+        }
+    }
+
+    /// At the home of a private channel's subject: so many messages are not yet on their way to it.
+    pub(crate) fn take_behind(&mut self, want: Key, behind: u32) {
+        if let Some(upstream) = &mut self.remote.upstream {
+            upstream.metrics(want, 1, Span::ZERO, u64::from(behind));
+        }
+    }
 }
 
 fn send(upstream: &mut Upstream, want: Key, delivery: &Delivery) {

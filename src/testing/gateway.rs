@@ -1,6 +1,6 @@
 //! A communication server of one shard among the stations of a switchboard, with clients.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::id::{ConnKey, Key, ShardId};
 use crate::base::time::Instant;
@@ -22,6 +22,8 @@ pub struct Gateway {
     pub hub: Hub,
     now: Instant,
     received: HashMap<ConnKey, Vec<u8>>,
+    /// Clients that read nothing.
+    pub stalled: HashSet<ConnKey>,
 }
 
 impl Gateway {
@@ -37,7 +39,7 @@ impl Gateway {
             now,
         });
         hub.look_for_resources(me, seek, now);
-        Self { hub, now, received: HashMap::new() }
+        Self { hub, now, received: HashMap::new(), stalled: HashSet::new() }
     }
 
     /// A client connects and sends a request; its connection.
@@ -62,12 +64,22 @@ impl Gateway {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// A client that was stalled reads again.
+    pub fn go_on(&mut self, conn: ConnKey) {
+        self.stalled.remove(&conn);
+        self.hub.handle_writable(conn, self.now);
+    }
+
     fn obey(&mut self, output: Output) -> Option<LinkOutput> {
         match output {
             Output::Link(output) => return Some(output),
             Output::Send(conn) => {
                 let received = &mut self.received;
+                let stalled = &self.stalled;
                 self.hub.transmit(&[conn], self.now, |conn, slices| {
+                    if stalled.contains(&conn) {
+                        return Written { bytes: 0, blocked: true };
+                    }
                     let into = received.entry(conn).or_default();
                     slices.iter().for_each(|slice| into.extend_from_slice(slice));
                     let bytes = slices.iter().map(|slice| slice.len()).sum();

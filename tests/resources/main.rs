@@ -7,10 +7,10 @@ mod faults;
 mod links;
 mod world;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ahm::base::time::Span;
-use ahm::link::handler::{Actions, Consumer, Decision, Handler, Message};
+use ahm::link::handler::{Actions, Consumer, Decision, Handler, Message, Metrics};
 use ahm::wire::resource::Terms;
 
 use crate::world::{World, attribute};
@@ -42,6 +42,26 @@ impl Handler for Rates {
             actions.end();
         }
         actions.publish("heard", message.payload);
+    }
+}
+
+/// Converses with everybody, and notes what it hears of the streams.
+#[derive(Debug, Default)]
+struct Watchful(Mutex<Vec<(String, bool, u64, u64)>>);
+
+impl Handler for Watchful {
+    fn open(&self, subject: &str, _consumer: &Consumer) -> Decision {
+        if subject == "talk" { Decision::Private } else { Decision::Shared }
+    }
+
+    fn message(&self, message: &Message<'_>, actions: &mut Actions) {
+        actions.reply(message.payload);
+    }
+
+    fn metrics(&self, metrics: &Metrics<'_>) {
+        let subject = metrics.subject.to_string();
+        let heard = (subject, metrics.channel.is_some(), metrics.consumers, metrics.behind);
+        self.0.lock().unwrap().push(heard);
     }
 }
 
@@ -138,6 +158,34 @@ fn the_resource_is_told_what_the_client_says_of_its_request() {
     assert!(answer.contains("200 OK"), "{answer}");
     let answer = other.command(&mut world, "open?resource=rates&subject=desk&x-=8");
     assert!(answer.contains("bad-request"), "{answer}");
+}
+
+#[test]
+fn the_resource_is_told_how_its_streams_get_on() {
+    let watchful = Arc::new(Watchful::default());
+    let mut world = World::new(1, [1, 1, 1], false, watchful.clone());
+    let heard = move || std::mem::take(&mut *watchful.0.lock().unwrap());
+    let mut client = world.client(0, &subjects(&["talk", "a"]));
+    let mut other = world.client(0, &subjects(&["a"]));
+    world.pass(1_500);
+    assert_eq!(heard(), [("a".to_string(), false, 2, 0)]);
+    let frames = client.frames(&world);
+    let opened = |frame: &&String| frame.contains("u=rates/talk ");
+    let cid = attribute(frames.iter().find(opened).unwrap(), "c");
+    world.servers[0].borrow_mut().stalled.insert(client.conn);
+    for n in 1..=3 {
+        let answer = client.command(&mut world, &format!("send?cid={cid}&n={n}&data=x"));
+        assert!(answer.contains("held"), "{answer}");
+    }
+    other.command(&mut world, "logout");
+    world.pass(1_500);
+    let now = heard();
+    let of = |subject: &str| now.iter().rfind(|told| told.0 == subject).cloned();
+    assert_eq!(of("talk"), Some(("talk".to_string(), true, 1, 3)), "{now:?}");
+    assert_eq!(of("a"), Some(("a".to_string(), false, 1, 0)), "{now:?}");
+    world.servers[0].borrow_mut().go_on(client.conn);
+    world.pass(2_500);
+    assert_eq!(heard().pop(), Some(("talk".to_string(), true, 1, 0)));
 }
 
 #[test]
