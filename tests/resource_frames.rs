@@ -43,7 +43,8 @@ fn frames() -> Vec<Frame<'static>> {
     let heartbeat = Span::from_millis(5_000);
     let (resource, subject) = ("fx", "EUR/USD");
     let terms = Terms { state: true, changed: true, ..Terms::default() };
-    let kept = Terms { history: Some((128, 65_536, Span::from_secs(60))), ..Terms::default() };
+    let history = Some((128, 65_536, Span::from_secs(60)));
+    let kept = Terms { history, reopen: true, ..Terms::default() };
     let last = Some((ep, Offset(41)));
     vec![
         Frame::Hello {

@@ -23,8 +23,11 @@ struct Instance {
     /// Messages and skipped numbers that were sent, and were not acknowledged: the number of the
     /// first of them on this connection, and what each is.
     acknowledged: u64,
-    on_way: VecDeque<Option<(Mid, Cid, u64)>>,
+    on_way: VecDeque<Option<(Alias, Sent)>>,
 }
+
+/// A message of a consumer: its session, channel and number.
+type Sent = (Mid, Cid, u64);
 
 /// All connections to instances.
 #[derive(Debug, Default)]
@@ -40,9 +43,9 @@ impl Instances {
     }
 
     /// A message was put on the connection.
-    pub(crate) fn note_send(&mut self, link: Key, sent: (Mid, Cid, u64)) {
+    pub(crate) fn note_send(&mut self, link: Key, alias: Alias, sent: Sent) {
         if let Some(instance) = self.by_link.get_mut(&link) {
-            instance.on_way.push_back(Some(sent));
+            instance.on_way.push_back(Some((alias, sent)));
         }
     }
 
@@ -177,7 +180,7 @@ impl Upstream {
     }
 
     /// The want goes on elsewhere; its alias here is free when the other end has closed it.
-    fn leave_alias(&mut self, place: Place) {
+    pub(crate) fn leave_alias(&mut self, place: Place) {
         let Place::At(link, Some(alias)) = place else { return };
         if let Some(instance) = self.instances.by_link.get_mut(&link) {
             // A key that finds nobody: what still comes for the alias is for nobody.
@@ -193,7 +196,7 @@ impl Upstream {
             return self.links.break_off(link, "more was taken than was sent");
         };
         instance.acknowledged = count;
-        for (session, cid, n) in instance.on_way.drain(..newly as usize).flatten() {
+        for (_, (session, cid, n)) in instance.on_way.drain(..newly as usize).flatten() {
             self.news.push_back(News::Sent { session, cid, n, taken: true });
         }
     }
@@ -221,9 +224,15 @@ impl Upstream {
             return self.links.break_off(link, "no such alias");
         };
         let Some(wanted) = self.wants.get(want) else { return };
-        let private = wanted.private;
+        // What it has taken it has acknowledged before.
+        for sent in &mut instance.on_way {
+            if let Some((_, (session, cid, n))) = sent.take_if(|(at, _)| *at == alias) {
+                self.news.push_back(News::Sent { session, cid, n, taken: false });
+            }
+        }
+        let (private, reopen) = (wanted.private, wanted.reopen);
         self.links.send(link, &Frame::Close { alias, end: ChannelEnd::Closed });
-        if end == ChannelEnd::Gone && !private {
+        if (end == ChannelEnd::Gone && !private) || (end == ChannelEnd::Expired && reopen) {
             // The instance is about to end; the subject lives on elsewhere.
             return self.seek_elsewhere(want, id);
         }
@@ -231,8 +240,9 @@ impl Upstream {
         self.news.push_back(News::Closed { want, end });
     }
 
-    /// The connection of an instance is gone: shared subjects are sought elsewhere, private
-    /// channels are over, and of messages on their way nobody can tell.
+    /// The connection of an instance is gone: shared subjects are sought elsewhere, and private
+    /// channels that may be opened anew; others are over, and of messages on their way nobody can
+    /// tell.
     pub(crate) fn instance_is_gone(&mut self, link: Key, other: Option<&Other>, end: &End) {
         let Some(gone) = self.instances.by_link.remove(&link) else { return };
         if let Some(other) = other {
@@ -242,7 +252,7 @@ impl Upstream {
             self.instances.by_id.remove(&id);
             self.registries.forget_instance(id);
         }
-        for (session, cid, n) in gone.on_way.into_iter().flatten() {
+        for (_, (session, cid, n)) in gone.on_way.into_iter().flatten() {
             self.news.push_back(News::Sent { session, cid, n, taken: false });
         }
         let mut wants: Vec<Key> = gone.wants.into_values().chain(gone.waiting).collect();
@@ -251,7 +261,7 @@ impl Upstream {
         for want in wants {
             let Some(wanted) = self.wants.get(want) else { continue };
             let here = matches!(wanted.place, Place::At(at, _) if at == link);
-            if here && wanted.private && wanted.accepted {
+            if here && wanted.private && wanted.accepted && !wanted.reopen {
                 self.wants.remove(want);
                 self.news.push_back(News::Closed { want, end: ChannelEnd::Gone });
             } else if here {

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod balance;
+mod guesses;
 pub mod handle;
 pub mod handler;
 mod instances;

@@ -288,6 +288,10 @@ impl Upstream {
             wanted.without.push(instance);
         }
         (wanted.place, wanted.served) = (Place::Nowhere, false);
+        if wanted.private && wanted.accepted {
+            // Another instance knows nothing of the conversation.
+            wanted.last = None;
+        }
         self.seek_for(want);
     }
 }

@@ -2,6 +2,7 @@
 //! consumers; and how it takes leave of them.
 
 use crate::base::id::Key;
+use crate::base::reason::ChannelEnd;
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
 use crate::link::peer::End;
@@ -196,7 +197,12 @@ impl Source {
             let is_of = |key: &Key| self.topics.get(*key).is_some_and(|topic| topic.office == at);
             let keys: Vec<_> = self.topics.keys().filter(is_of).collect();
             for key in keys {
-                self.close_topic(key);
+                // A conversation that may go on elsewhere is not over.
+                let topic = self.topics.get(key);
+                match topic.is_some_and(|topic| topic.consumer.is_some() && topic.terms.reopen) {
+                    true => self.end_topic(key, ChannelEnd::Expired),
+                    false => self.close_topic(key),
+                }
             }
         }
     }

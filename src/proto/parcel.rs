@@ -139,6 +139,8 @@ pub enum Content {
 pub enum Reply {
     /// A message.
     Message(Vec<u8>),
+    /// Another instance goes on with it, which begins anew.
+    Anew,
     /// It is over.
     End(ChannelEnd),
 }

@@ -125,11 +125,20 @@ impl Hub {
 
     /// Nobody wants it any more.
     pub(crate) fn release_want(&mut self, want: Key) {
-        self.remote.forget(want);
+        self.forget_want(want);
         match &mut self.remote.upstream {
             Some(upstream) => upstream.drop_want(want),
             None => self.remote.drops.push(want),
         }
+    }
+
+    /// A want is over; what waited for it comes to nobody.
+    pub(crate) fn forget_want(&mut self, want: Key) -> Option<Served> {
+        let mut served = self.remote.forget(want)?;
+        for delivery in std::mem::take(&mut served.held) {
+            self.lose(&delivery);
+        }
+        Some(served)
     }
 
     /// The topic of that name has had no reader for its grace: the resource need not send it.

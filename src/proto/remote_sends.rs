@@ -54,7 +54,9 @@ impl Hub {
         };
         let Some(upstream) = &mut self.remote.upstream else { return Some(delivery) };
         if upstream.is_served(want) {
-            send(upstream, want, &delivery);
+            if !send(upstream, want, &delivery) {
+                self.lose(&delivery);
+            }
         } else if let Some(served) = self.remote.served.get_mut(&want)
             && served.held.len() < HELD_MAX
         {
@@ -68,7 +70,9 @@ impl Hub {
     pub(crate) fn send_held(&mut self, want: Key, upstream: &mut Upstream) {
         let Some(served) = self.remote.served.get_mut(&want) else { return };
         for delivery in std::mem::take(&mut served.held) {
-            send(upstream, want, &delivery);
+            if !send(upstream, want, &delivery) {
+                self.lose(&delivery);
+            }
         }
     }
 
@@ -122,12 +126,16 @@ impl Hub {
     }
 }
 
-fn send(upstream: &mut Upstream, want: Key, delivery: &Delivery) {
+/// Whether somebody was there to take it.
+fn send(upstream: &mut Upstream, want: Key, delivery: &Delivery) -> bool {
     let (session, cid) = (delivery.consumer.session, delivery.consumer.cid);
     match &delivery.content {
         Content::Message { n, id, payload } => {
-            upstream.send(want, (session, cid, *n), id.as_deref(), payload);
+            upstream.send(want, (session, cid, *n), id.as_deref(), payload)
         }
-        Content::Skipped(from, to) => upstream.skipped(want, (session, cid), *from, *to),
+        Content::Skipped(from, to) => {
+            upstream.skipped(want, (session, cid), *from, *to);
+            true
+        }
     }
 }

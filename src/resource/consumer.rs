@@ -338,7 +338,9 @@ impl Read {
                 self.inbox.push(Event::Gap(None));
                 self.last = Some((ep, Offset(next.0.saturating_sub(1))));
             }
-            Some(_) | None => {}
+            Some(_) => {}
+            // From here on: what another instance does not have of it is missing, too.
+            None => self.last = Some((ep, Offset(next.0.saturating_sub(1)))),
         }
     }
 }

@@ -74,6 +74,9 @@ pub struct Terms {
     pub ask_each: bool,
     /// A message equal to the one before it is dropped by the resource, and takes no offset.
     pub changed: bool,
+    /// Of a private channel: when its instance is lost, it goes on with another one, which begins
+    /// anew, and the consumer learns that something may be missing. Else it ends.
+    pub reopen: bool,
 }
 
 /// What an open came to.

@@ -309,7 +309,7 @@ fn handle<'a>(fields: &mut Fields<'a>) -> Result<Handle<'a>, BinaryError> {
 
 fn terms(fields: &mut Fields<'_>) -> Result<Terms, BinaryError> {
     let flags = fields.byte()?;
-    if flags > 0b1_1111 {
+    if flags > 0b11_1111 {
         return Err(BinaryError::Value("mark of a subject"));
     }
     let has = |bit: u8| flags & (1 << bit) != 0;
@@ -317,5 +317,6 @@ fn terms(fields: &mut Fields<'_>) -> Result<Terms, BinaryError> {
         true => Some((fields.small("history")?, fields.small("history")?, span(fields)?)),
         false => None,
     };
-    Ok(Terms { history, state: has(0), latest: has(1), ask_each: has(2), changed: has(3) })
+    let (state, latest, ask_each, changed) = (has(0), has(1), has(2), has(3));
+    Ok(Terms { history, state, latest, ask_each, changed, reopen: has(5) })
 }

@@ -50,6 +50,7 @@ pub fn server(registries: &[String]) -> (Process, String) {
         ("AHM_REGISTRY_LISTEN", "off"),
         ("AHM_REGISTRY_ASK", registries.as_str()),
         ("AHM_REGISTRY_RETRY", "100ms"),
+        ("AHM_REGISTRY_PATIENCE", "3s"),
     ];
     let args = ["serve", "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0", "--shards", "2"];
     listening(&args, &variables, "listening ")

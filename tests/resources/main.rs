@@ -5,6 +5,8 @@
 
 mod faults;
 mod links;
+mod private;
+mod talkers;
 mod world;
 
 use std::sync::{Arc, Mutex};
@@ -66,7 +68,7 @@ impl Handler for Watchful {
 }
 
 fn world([registries, instances, servers]: [usize; 3], replicas: bool) -> World {
-    World::new(1, [registries, instances, servers], replicas, Arc::new(Rates))
+    World::new(1, [registries, instances, servers, 1], replicas, Arc::new(Rates))
 }
 
 fn subjects(names: &[&str]) -> Vec<String> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ahm::base::id::{ConnKey, Epoch, Offset};
+use ahm::base::id::{Epoch, Offset};
+use ahm::base::name::TopicName;
 use ahm::base::random::Random;
 use ahm::base::time::Span;
 use ahm::link::address::Address;
@@ -33,6 +34,8 @@ pub struct World {
     pub registries: Vec<(usize, Option<Shared<Registry>>)>,
     pub instances: Vec<(usize, Option<Shared<Source>>)>,
     pub servers: Vec<Shared<Gateway>>,
+    /// Of each server.
+    shards: u8,
     /// Whether the instances number alike.
     pub replicas: bool,
     handler: Arc<dyn Handler>,
@@ -47,10 +50,10 @@ fn address(kind: u16, number: usize) -> Address {
 }
 
 impl World {
-    /// So many registries, instances and servers.
+    /// So many registries, instances, servers, and shards of each server.
     pub fn new(
         seed: u64,
-        [registries, instances, servers]: [usize; 3],
+        [registries, instances, servers, shards]: [usize; 4],
         replicas: bool,
         handler: Arc<dyn Handler>,
     ) -> Self {
@@ -59,6 +62,7 @@ impl World {
             registries: vec![(usize::MAX, None); registries],
             instances: (0..instances).map(|_| (usize::MAX, None)).collect(),
             servers: Vec::new(),
+            shards: shards as u8,
             replicas,
             handler,
             published: BTreeMap::new(),
@@ -121,7 +125,7 @@ impl World {
             topic_grace: Span::from_secs(2),
             ..Settings::default()
         };
-        let gateway = Gateway::new(settings, me, seek, self.board.now);
+        let gateway = Gateway::new(settings, self.shards, &me, &seek, self.board.now);
         let gateway = Rc::new(RefCell::new(gateway));
         self.board.add(gateway.clone(), None);
         self.servers.push(gateway);
@@ -171,13 +175,31 @@ impl World {
         let conn = self.servers[server].borrow_mut().request(&target);
         Client { server, conn, text: String::new() }
     }
+
+    /// The same with a session that is not on the home shard of that subject.
+    pub fn stranger(&mut self, server: usize, subject: &str) -> Client {
+        let mut gateway = self.servers[server].borrow_mut();
+        let home = gateway.home_of(&TopicName::new(RESOURCE, subject).unwrap());
+        let shard = (home + 1) % gateway.hubs.len();
+        assert_ne!(shard, home);
+        let target = format!("/ahm/mux.html?open={RESOURCE}/{subject}");
+        let conn = gateway.request_at(shard, &target);
+        Client { server, conn, text: String::new() }
+    }
+
+    /// What must hold of all servers.
+    pub fn check(&self) {
+        for server in &self.servers {
+            server.borrow().hubs.iter().for_each(|hub| hub.check_invariants().unwrap());
+        }
+    }
 }
 
 /// A client: what its document has brought.
 #[derive(Debug)]
 pub struct Client {
     pub server: usize,
-    pub conn: ConnKey,
+    pub conn: usize,
     text: String,
 }
 
@@ -199,12 +221,17 @@ impl Client {
 
     /// Sends a command on another connection; its answer.
     pub fn command(&mut self, world: &mut World, command: &str) -> String {
+        let conn = self.fire(world, command);
+        world.pass(50);
+        world.servers[self.server].borrow_mut().take(conn)
+    }
+
+    /// Sends a command and does not wait for the answer; the connection that it will come on.
+    pub fn fire(&mut self, world: &World, command: &str) -> usize {
         let me = self.me(world);
         let separator = if command.contains('?') { '&' } else { '?' };
         let target = format!("/ahm/{command}{separator}{me}");
-        let conn = world.servers[self.server].borrow_mut().request(&target);
-        world.pass(50);
-        world.servers[self.server].borrow_mut().take(conn)
+        world.servers[self.server].borrow_mut().request(&target)
     }
 }
 
