@@ -3,6 +3,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Instant;
 
 use ahm::base::id::Key;
 use ahm::base::time::Span;
@@ -75,12 +76,14 @@ impl World {
 
     /// How many consumers each instance has, when it is known that there are so many.
     fn shares(&self, total: u64) -> Vec<u64> {
+        let began = Instant::now();
         loop {
             let consumers = |one: &Publisher| one.counts().unwrap().consumers;
             let shares: Vec<u64> = self.instances.iter().map(consumers).collect();
             if shares.iter().sum::<u64>() == total {
                 return shares;
             }
+            assert!(began.elapsed() < PATIENCE, "{shares:?}, not {total}");
             // A channel that was closed may still be on its way to its instance.
             thread::yield_now();
         }
