@@ -165,7 +165,7 @@ fn the_resource_is_told_what_the_client_says_of_its_request() {
 #[test]
 fn the_resource_is_told_how_its_streams_get_on() {
     let watchful = Arc::new(Watchful::default());
-    let mut world = World::new(1, [1, 1, 1], false, watchful.clone());
+    let mut world = World::new(1, [1, 1, 1, 1], false, watchful.clone());
     let heard = move || std::mem::take(&mut *watchful.0.lock().unwrap());
     let mut client = world.client(0, &subjects(&["talk", "a"]));
     let mut other = world.client(0, &subjects(&["a"]));
