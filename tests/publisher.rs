@@ -118,6 +118,8 @@ impl Station for Probe {
             }
             Frame::Close { alias, end } => self.tell(format!("close {} {}", alias.0, end.word())),
             Frame::Taken { count } => self.tell(format!("taken {count}")),
+            // It reads what it was told to, and from wherever it is connected to.
+            Frame::Part { .. } | Frame::Register { .. } => {}
             Frame::Withdraw { resource } => self.tell(format!("withdraw {resource}")),
             _ => panic!("{frame:?}"),
         }

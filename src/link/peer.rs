@@ -93,6 +93,8 @@ pub struct Peer {
     pub phase: Phase,
     /// Who is at the other end; `None` before its greeting.
     pub other: Option<Other>,
+    /// The part of a consumer that it was dialled for, which is told with the greeting.
+    pub(crate) part: Option<u32>,
     /// Addresses that were not tried yet.
     pub(crate) addresses: VecDeque<Address>,
     /// `None` while it is lent.
@@ -121,6 +123,7 @@ impl Peer {
         Self {
             phase,
             other: None,
+            part: None,
             addresses: VecDeque::new(),
             decoder: Some(decoder),
             out: Vec::new(),

@@ -120,14 +120,16 @@ impl Builder {
         let running = Running::new(poller.waker(ENDED)?);
         let registry = self.config.registry.start_beside(&settings.scs)?;
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
-        let seek = self.config.registry.seek(&settings.scs, own)?;
-        let occupied = Occupied::new(shards);
+        let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
+        let reception = self.config.registry.receive(&senders)?;
+        let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
-            handle: Handle::new(Homes::new(seed, shards), senders.clone(), registry.as_ref()),
+            handle: Handle::new(homes, senders.clone(), registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
             registry,
+            reception,
             poller,
             running: running.clone(),
             threads: Vec::new(),
@@ -143,9 +145,7 @@ impl Builder {
                 unix_micros_at_zero: clock.unix_micros_at_start(),
                 now: Instant::ZERO,
             });
-            if let Some((me, seek)) = seek.clone() {
-                hub.look_for_resources(me, seek, Instant::ZERO);
-            }
+            hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
             let peers = senders.clone();
             let occupied = occupied.clone();
             let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };

@@ -8,6 +8,7 @@ use crate::link::registry::Registry;
 use crate::proto::home::Homes;
 use crate::proto::parcel::{Parcel, Publication};
 use crate::resource::driver::{self, Driver};
+use crate::server::reception::{Ender, Reception};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
 use crate::wire::position::Position;
@@ -49,6 +50,8 @@ pub struct Handle {
     pub(crate) shards: Vec<Sender<Mail>>,
     /// The registry that ends with the server.
     pub(crate) registry: Option<driver::Handle<Registry>>,
+    /// What lets resource servers in.
+    pub(crate) reception: Option<Ender>,
 }
 
 impl Handle {
@@ -57,16 +60,19 @@ impl Handle {
         homes: Homes,
         shards: Vec<Sender<Mail>>,
         registry: Option<&Driver<Registry>>,
+        reception: Option<&Reception>,
     ) -> Self {
-        Self { homes, shards, registry: registry.map(Driver::handle) }
+        let (registry, reception) = (registry.map(Driver::handle), reception.map(Reception::ender));
+        Self { homes, shards, registry, reception }
     }
 
     /// Begins a drain and returns: public listeners close, every document is told to go elsewhere
     /// within that span and goes on meanwhile. The server stops when no document is left, at the
     /// latest when the span is over; zero stops it at once. A later call can only bring the end
     /// nearer. The registry ends at once: what is registered there goes elsewhere, maybe to the
-    /// server that comes next on the same address. Waits while a shard's queue is full, so a
-    /// resource's methods must not call it.
+    /// server that comes next on the same address; and no resource server can dial in any more,
+    /// while those that have go on. Waits while a shard's queue is full, so a resource's methods
+    /// must not call it.
     ///
     /// ```
     /// use ahm::base::time::Span;
@@ -87,11 +93,14 @@ impl Handle {
     /// ```
     pub fn drain(&self, within: Span) {
         self.tell_all(|| Mail::Drain(within));
-        self.end_registry();
+        self.end_doors();
     }
 
-    /// The registry ends; nobody waits for that.
-    pub(crate) fn end_registry(&self) {
+    /// The registry ends, and so does what lets resource servers in; nobody waits for that.
+    pub(crate) fn end_doors(&self) {
+        if let Some(reception) = &self.reception {
+            reception.end();
+        }
         if let Some(registry) = &self.registry {
             registry.end();
         }
@@ -101,14 +110,8 @@ impl Handle {
     /// word.
     pub(crate) fn tell_all(&self, mail: impl Fn() -> Mail) {
         for shard in &self.shards {
-            let mut mail = mail();
-            while let Err(back) = shard.push(mail) {
-                if shard.is_closed() {
-                    break;
-                }
-                mail = back;
-                std::thread::yield_now();
-            }
+            // One that is gone needs no word.
+            let _ = put(shard, mail());
         }
     }
 
@@ -143,4 +146,20 @@ impl Handle {
         let mail = Mail::Parcel(Parcel::Publish(None, vec![item]));
         self.shards[home.index()].push(mail).map_err(|_| Busy)
     }
+}
+
+/// Puts mail into a shard's box, and waits while that is full.
+///
+/// # Errors
+///
+/// Gives the mail back if the shard is gone.
+pub(crate) fn put(shard: &Sender<Mail>, mut mail: Mail) -> Result<(), Mail> {
+    while let Err(back) = shard.push(mail) {
+        if shard.is_closed() {
+            return Err(back);
+        }
+        mail = back;
+        std::thread::yield_now();
+    }
+    Ok(())
 }

@@ -96,8 +96,9 @@ impl Station for Gateway {
 
     fn on_over(&mut self, _link: Key, _other: Option<Other>, _end: End) {}
 
-    fn handle_accepted(&mut self, _now: Instant) -> Key {
-        Key::default() // nobody dials it
+    fn handle_accepted(&mut self, now: Instant) -> Key {
+        self.now = now;
+        self.hub.handle_guest(&[], now).unwrap_or_default()
     }
 
     fn handle_connected(&mut self, link: Key, now: Instant) {
