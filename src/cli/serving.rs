@@ -37,7 +37,7 @@ pub struct Serving {
     /// File with the key that registries and servers demand
     #[arg(long, value_name = "FILE", requires = "served")]
     pub key_file: Option<PathBuf>,
-    /// Where servers come to; with --registry 127.0.0.1 and a free port, which port 0 takes
+    /// Where servers come to; port 0 takes a free one [with --registry: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", requires = "registry")]
     #[arg(default_value_if("registry", ArgPredicate::IsPresent, "127.0.0.1:0"))]
     pub at: Vec<Address>,

@@ -28,17 +28,18 @@ impl Links {
 
     /// Somebody has dialled this process.
     pub fn accept(&mut self) -> Key {
-        self.begin(None)
+        self.begin(None, false)
     }
 
-    /// This process has dialled that part of a consumer, by whatever way, and is connected.
+    /// This process was connected to that part of a consumer by whoever runs both; no key is asked
+    /// for.
     pub fn adopt(&mut self, part: u32) -> Key {
-        self.begin(Some(part))
+        self.begin(Some(part), true)
     }
 
-    fn begin(&mut self, part: Option<u32>) -> Key {
+    fn begin(&mut self, part: Option<u32>, is_adopted: bool) -> Key {
         let mut peer = Peer::new(Phase::Greeting, decoder(), self.now() + PATIENCE);
-        peer.part = part;
+        (peer.part, peer.is_adopted) = (part, is_adopted);
         let key = self.peers.insert(peer);
         self.greet(key);
         key
@@ -59,7 +60,10 @@ impl Links {
         let Frame::Hello { version, role, instance, heartbeat, name, key: shown } = *frame else {
             return Seen::Nothing;
         };
-        if let Err(why) = check_hello(version, shown, &self.me().demands) {
+        // Whoever has attached a connection vouches for its other end.
+        let is_known = self.peers.get(key).is_some_and(|peer| peer.is_adopted);
+        let demands = if is_known { "" } else { self.me().demands.as_str() };
+        if let Err(why) = check_hello(version, shown, demands) {
             self.break_off(key, why);
             return Seen::Nothing;
         }

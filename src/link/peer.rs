@@ -95,6 +95,8 @@ pub struct Peer {
     pub other: Option<Other>,
     /// The part of a consumer that it was dialled for, which is told with the greeting.
     pub(crate) part: Option<u32>,
+    /// Whether the connection was made within the process.
+    pub(crate) is_adopted: bool,
     /// Addresses that were not tried yet.
     pub(crate) addresses: VecDeque<Address>,
     /// `None` while it is lent.
@@ -124,6 +126,7 @@ impl Peer {
             phase,
             other: None,
             part: None,
+            is_adopted: false,
             addresses: VecDeque::new(),
             decoder: Some(decoder),
             out: Vec::new(),

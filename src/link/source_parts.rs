@@ -10,6 +10,7 @@ use crate::base::time::Instant;
 use crate::link::links::Links;
 use crate::link::source::Source;
 use crate::link::source_dial::Dial;
+use crate::link::source_error::SourceError;
 use crate::wire::resource::{Frame, Role};
 
 impl Source {
@@ -23,8 +24,15 @@ impl Source {
     }
 
     /// The names of all resources that are served here.
-    pub fn resources(&self) -> impl Iterator<Item = &str> {
-        self.offices.iter().map(|office| office.served.name.as_str())
+    ///
+    /// # Errors
+    ///
+    /// If this source stops.
+    pub fn resources(&self) -> Result<impl Iterator<Item = &str>, SourceError> {
+        match self.leaving {
+            None => Ok(self.offices.iter().map(|office| office.served.name.as_str())),
+            Some(_) => Err(SourceError::Stopped),
+        }
     }
 
     /// Whether it may be dialled: a part other than the first only while that is there.

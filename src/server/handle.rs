@@ -1,14 +1,18 @@
 //! Publishing and draining from any thread of the embedding process.
 
 use std::fmt;
+use std::io;
 
 use crate::base::name::TopicName;
 use crate::base::time::Span;
 use crate::link::registry::Registry;
 use crate::proto::home::Homes;
 use crate::proto::parcel::{Parcel, Publication};
+use crate::reactor::transport::Transport;
 use crate::resource::driver::{self, Driver};
+use crate::resource::publisher::Publisher;
 use crate::server::reception::{Ender, Reception};
+use crate::shard::guest::Guest;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
 use crate::wire::position::Position;
@@ -113,6 +117,44 @@ impl Handle {
             // One that is gone needs no word.
             let _ = put(shard, mail());
         }
+    }
+
+    /// Has all that a publisher of this process serves read here from now on, until either of them
+    /// stops; see [`Builder::publisher`](crate::server::builder::Builder::publisher), with which no
+    /// client comes first.
+    ///
+    /// ```
+    /// use ahm::resource::publisher::Publisher;
+    /// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
+    /// use ahm::wire::resource::Terms;
+    /// let config = Config {
+    ///     listen: vec!["127.0.0.1:0".parse()?],
+    ///     private_listen: vec![],
+    ///     registry: RegistryConfig::off(),
+    ///     ..Config::default()
+    /// };
+    /// let server = Builder::new(config).start()?;
+    /// let rates = Publisher::builder("rates").start(Terms::default())?;
+    /// server.handle().attach(&rates)?;
+    /// rates.publish("EURUSD", "1.09214 1.09217")?;
+    /// server.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When one of the two has stopped, or the process has no descriptor left.
+    pub fn attach(&self, publisher: &Publisher) -> io::Result<()> {
+        let expected = publisher.resources().map_err(io::Error::other)?;
+        for (part, shard) in (0..).zip(&self.shards) {
+            let (near, far) = Transport::pair()?;
+            publisher.attach(part, far).map_err(io::Error::other)?;
+            let expected = expected.clone();
+            let guest = Guest { transport: near, received: Vec::new(), expected };
+            put(shard, Mail::Guest(Box::new(guest)))
+                .map_err(|_| io::Error::other("the server has stopped"))?;
+        }
+        Ok(())
     }
 
     /// Publishes a message whose offset the server gives; `snapshot` says that it alone is the

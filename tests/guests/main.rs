@@ -1,13 +1,16 @@
 //! Resource servers that dial the server, over real sockets and as real processes: no registry in
-//! between, every shard reached, whatever is killed; and who is not let in is told why.
+//! between, every shard reached, whatever is killed; and who is not let in is told why. And those
+//! that the server's own process serves.
 
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
+
+mod attached;
+mod reader;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
 use ahm::base::time::Span;
 use ahm::link::address::Address;
@@ -21,56 +24,10 @@ use ahm::wire::resource::{Frame, InstanceId, Role, Terms};
 use ahm::wire::resource_decode::Decoder;
 use ahm::wire::resource_encode::put_frame;
 
-/// Nothing here takes so long unless it is stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::reader::{PATIENCE, Reader};
+
 /// With a few dozen each of two shards is the home of some.
 const SUBJECTS: usize = 40;
-
-/// A document, and what it has brought.
-struct Reader {
-    stream: TcpStream,
-    text: String,
-}
-
-impl Reader {
-    fn open(server: &str, target: &str) -> Self {
-        let mut stream = TcpStream::connect(server).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!("GET /ahm/{target} HTTP/1.1\r\nHost: a\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        Self { stream, text: String::new() }
-    }
-
-    fn of_all(server: &str) -> Self {
-        let opens: Vec<String> = (0..SUBJECTS).map(|at| format!("open=rates/s{at}")).collect();
-        Self::open(server, &format!("mux.html?{}", opens.join("&")))
-    }
-
-    fn until(&mut self, is_enough: impl Fn(&str) -> bool) {
-        let mut buffer = [0; 4_096];
-        while !is_enough(&self.text) {
-            let count = self.stream.read(&mut buffer).unwrap();
-            assert!(count > 0, "{}", self.text);
-            self.text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
-        }
-    }
-
-    /// Every subject has said this since the last time.
-    fn until_all_say(&mut self, payload: &str) {
-        let end = format!(">{payload}");
-        let says = |text: &str| {
-            text.lines().filter(|line| line.starts_with("<p c=") && line.ends_with(&end)).count()
-        };
-        self.until(|text| says(text) >= SUBJECTS);
-        assert!(!self.text.contains("<p x "), "{}", self.text);
-        self.text.clear();
-    }
-
-    fn answer(mut self) -> String {
-        self.until(|text| text.contains("\r\n\r\n") && text.trim_end().ends_with('}'));
-        self.text
-    }
-}
 
 /// A process; dropping it kills it.
 struct Process(Child);
@@ -86,6 +43,12 @@ fn ahm(args: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ahm"));
     command.args(args).stdout(Stdio::piped()).stdin(Stdio::piped()).stderr(Stdio::null());
     command.spawn().unwrap()
+}
+
+/// A document with all subjects.
+fn read_all(server: &str) -> Reader {
+    let opens: Vec<String> = (0..SUBJECTS).map(|at| format!("open=rates/s{at}")).collect();
+    Reader::open(server, &format!("mux.html?{}", opens.join("&")))
 }
 
 /// A server of two shards without a registry; where clients and where resources connect.
@@ -126,23 +89,23 @@ fn say(input: &mut ChildStdin, payload: &str) {
 #[test]
 fn a_publisher_that_only_dials_is_read_on_every_shard_whatever_is_killed() {
     let (first, public, guests) = serve("127.0.0.1:0");
-    let mut reader = Reader::of_all(&public);
+    let mut reader = read_all(&public);
     let (publisher, mut input) = publish(&guests, "one");
-    reader.until_all_say("one");
+    reader.until_say(SUBJECTS, "one");
     say(&mut input, "two");
-    reader.until_all_say("two");
+    reader.until_say(SUBJECTS, "two");
 
     drop(publisher);
     let (_publisher, mut input) = publish(&guests, "three");
-    reader.until_all_say("three");
+    reader.until_say(SUBJECTS, "three");
 
     drop(first);
     let (_second, public, again) = serve(&guests);
     assert_eq!(again, guests);
-    let mut reader = Reader::of_all(&public);
-    reader.until_all_say("three");
+    let mut reader = read_all(&public);
+    reader.until_say(SUBJECTS, "three");
     say(&mut input, "four");
-    reader.until_all_say("four");
+    reader.until_say(SUBJECTS, "four");
 }
 
 /// Gives back in capitals, on private channels.
@@ -188,21 +151,10 @@ fn loud(server: &Server, change: impl FnOnce(&mut PublisherBuilder)) -> Publishe
 
 /// Opens a private channel and says something on it.
 fn converse(server: &Server) {
-    let address = server.public_addrs()[0].to_string();
-    let mut reader = Reader::open(&address, "mux.html?open=loud/me");
-    reader.until(|text| text.lines().any(|line| line.starts_with("<p o ")));
-    let value = |kind: &str, name: &str| {
-        let line = reader.text.lines().find(|line| line.starts_with(kind)).unwrap();
-        let value = line.split_once(&format!(" {name}=")).unwrap().1;
-        value.split([' ', '>']).next().unwrap().to_string()
-    };
-    let me: Vec<String> =
-        ["scs", "mid", "k"].map(|name| format!("{name}={}", value("<p i ", name))).into();
-    let cid = value("<p o ", "c");
-    let send = format!("send?cid={cid}&n=1&data=hello&{}", me.join("&"));
-    let answer = Reader::open(&address, &send).answer();
-    assert!(answer.contains("\"outcome\":\"held\""), "{answer}");
-    reader.until(|text| text.contains(">HELLO\n"));
+    let mut reader = Reader::open(server.public_addrs()[0], "mux.html?open=loud/me");
+    reader.until_channel();
+    assert_eq!(reader.send(1, "hello"), "held");
+    reader.until_says("HELLO");
 }
 
 #[test]
@@ -214,9 +166,8 @@ fn consumers_talk_to_a_resource_that_has_dialled_their_server() {
         converse(&server);
     }
     loud.publish("all", "now").unwrap();
-    let address = server.public_addrs()[0].to_string();
-    let mut reader = Reader::open(&address, "mux.html?open=loud/all");
-    reader.until(|text| text.contains(">now\n"));
+    let mut reader = Reader::open(server.public_addrs()[0], "mux.html?open=loud/all");
+    reader.until_says("now");
     assert_eq!(loud.counts().unwrap().connections, 4, "two shards at two addresses");
     server.stop();
 }
