@@ -121,7 +121,7 @@ impl Handle {
 
     /// Has all that a publisher of this process serves read here from now on, until either of them
     /// stops; see [`Builder::publisher`](crate::server::builder::Builder::publisher), with which no
-    /// client comes first.
+    /// client comes first. The publisher's own handler must not call it.
     ///
     /// ```
     /// use ahm::resource::publisher::Publisher;

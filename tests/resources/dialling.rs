@@ -170,3 +170,33 @@ fn whoever_withdraws_gets_nobody_new_and_readers_move() {
     world.pass(100);
     assert_eq!((texts(&mut more, &world).len(), source.borrow().counts().denied), (1, denied));
 }
+
+#[test]
+fn whoever_is_full_is_passed_over_and_where_all_are_nobody_waits() {
+    let mut world = world(0, 2, 1);
+    (0..2).for_each(|at| world.kill_instance(at));
+    world.capacity = 2;
+    (0..2).for_each(|at| world.start_instance(at));
+    world.pass(500);
+    let sum = |world: &World| -> (u64, u64) {
+        let counts = world.living().map(|source| source.borrow().counts());
+        counts.fold((0, 0), |sum, counts| (sum.0 + counts.consumers, sum.1 + counts.denied))
+    };
+    let (mut clients, mut late) = (Vec::new(), world.client(0, &[]));
+    for count in 1..=4 {
+        clients.push(world.client(0, &subjects(&["talk"])));
+        world.pass(50);
+        assert_eq!(sum(&world), (count, 0));
+    }
+    let answer = late.command(&mut world, "open?resource=rates&subject=talk");
+    assert!(answer.contains("no-instance"), "{answer}");
+    assert_eq!(sum(&world), (4, 0), "they were not even asked");
+    let frames = clients[1].frames(&world);
+    let cid = attribute(frames.iter().find(|frame| frame.starts_with("<p o ")).unwrap(), "c");
+    clients[1].command(&mut world, &format!("close?cid={cid}"));
+    world.pass(100);
+    assert_eq!(sum(&world), (3, 0));
+    let answer = late.command(&mut world, "open?resource=rates&subject=talk");
+    assert!(!answer.contains("no-instance"), "{answer}");
+    assert_eq!(sum(&world), (4, 0));
+}

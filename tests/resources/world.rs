@@ -41,6 +41,8 @@ pub struct World {
     /// Whether the instances number alike.
     pub replicas: bool,
     handler: Arc<dyn Handler>,
+    /// What instances that are started from now on take; 0 for any number.
+    pub capacity: u64,
     /// Messages published so far, by subject.
     pub published: BTreeMap<String, u64>,
     /// Processes started so far.
@@ -75,6 +77,7 @@ impl World {
             parts,
             replicas,
             handler,
+            capacity: 0,
             published: BTreeMap::new(),
             started: 0,
         };
@@ -115,6 +118,7 @@ impl World {
         let mut source = Source::new(me, settings, random, self.board.now);
         let served = Served {
             takes_messages: true,
+            capacity: self.capacity,
             replicas: self.replicas,
             epoch: self.replicas.then_some(Epoch(77)),
             ..Served::new(RESOURCE)
