@@ -168,7 +168,6 @@ fn values_that_no_field_has_are_named() {
         (&[][..], BinaryError::Short),
         (&[0], BinaryError::Kind(0)),
         (&[10], BinaryError::Kind(10)),
-        (&[9, 0], BinaryError::Value("parts")),
         (&[9, 0x81, 0x08], BinaryError::Value("parts")),
         (&[8, 0x80, 0x80, 0x80, 0x80, 0x10], BinaryError::Value("part")),
         (&[39], BinaryError::Kind(39)),

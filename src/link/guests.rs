@@ -124,4 +124,13 @@ impl Upstream {
     pub(crate) fn take_part(&mut self, link: Key) {
         self.links.send(link, &Frame::Parts { parts: self.seek.parts });
     }
+
+    /// This process is about to end: guests serve it on, and dial whoever comes in its place.
+    pub fn take_leave(&mut self, now: Instant) {
+        self.links.set_now(now);
+        self.seek.parts = 0;
+        for link in self.instances.guests() {
+            self.links.send(link, &Frame::Parts { parts: 0 });
+        }
+    }
 }

@@ -92,6 +92,14 @@ impl Instances {
         self.by_id.contains_key(&id)
     }
 
+    /// The connections of all guests.
+    pub(crate) fn guests(&self) -> Vec<Key> {
+        let guests = self.by_link.iter().filter(|(_, instance)| instance.is_guest);
+        let mut links: Vec<Key> = guests.map(|(link, _)| *link).collect();
+        links.sort_unstable();
+        links
+    }
+
     /// Who is at the other end of the connection.
     pub(crate) fn id(&self, link: Key) -> Option<InstanceId> {
         self.by_link.get(&link)?.id

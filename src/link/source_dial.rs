@@ -22,7 +22,7 @@ pub(crate) struct Dial {
     pub(crate) part: u32,
     pub(crate) link: Option<Key>,
     /// When it is dialled again, while there is no connection.
-    due: Instant,
+    pub(crate) due: Instant,
     /// The consumers that a registry was told of, by resource; `None` before it has greeted.
     reported: Option<Vec<u64>>,
     /// When it may be told of others.
@@ -86,9 +86,14 @@ impl Source {
         }
     }
 
+    /// How long whoever was lost is left alone.
+    pub(crate) fn retry(&self) -> Span {
+        self.settings.retry.max(RETRY_MIN)
+    }
+
     /// A connection, or an attempt, is over.
     pub(crate) fn dial_over(&mut self, link: Key, end: End) {
-        let due = self.links.now() + self.settings.retry.max(RETRY_MIN);
+        let due = self.links.now() + self.retry();
         let Some(at) = self.dials.iter().position(|dial| dial.link == Some(link)) else { return };
         let address = &self.dials[at].address;
         // What befalls all parts of a consumer is told once.

@@ -70,6 +70,12 @@ impl Source {
             return self.links.break_off(link, "parts are for who has dialled");
         };
         let now = self.links.now();
+        if parts == 0 {
+            // It is served to its end, and whoever comes next to the address may be there already.
+            self.attached.insert(link);
+            (self.dials[at].link, self.dials[at].due) = (None, now + self.retry());
+            return;
+        }
         let address = self.dials[at].address.clone();
         let is_there = |dial: &Dial| dial.role() == Role::Consumer && dial.address == address;
         for dial in self.dials.extract_if(.., |dial| is_there(dial) && dial.part >= parts) {

@@ -96,8 +96,9 @@ impl Handle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn drain(&self, within: Span) {
-        self.tell_all(|| Mail::Drain(within));
+        // First: guests that are told of the drain dial whoever listens next.
         self.end_doors();
+        self.tell_all(|| Mail::Drain(within));
     }
 
     /// The registry ends, and so does what lets resource servers in; nobody waits for that.

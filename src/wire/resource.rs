@@ -150,9 +150,10 @@ pub enum Frame<'a> {
         /// The part of the consumer that it wants to talk to; 0 at first.
         part: u32,
     },
-    /// 9: from a consumer, the answer.
+    /// 9: from a consumer, the answer, and again when it is about to end.
     Parts {
-        /// Of how many parts it consists, 1 to [`PARTS_MAX`]; each wants a connection of its own.
+        /// Of how many parts it consists, up to [`PARTS_MAX`]; each wants a connection of its own.
+        /// 0: it is about to end, and whoever comes next to its address is to be dialled.
         parts: u32,
     },
     /// 16: somebody wants a subject.

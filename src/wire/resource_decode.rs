@@ -127,7 +127,7 @@ fn take_link<'a>(kind: u8, fields: &mut Fields<'a>) -> Result<Frame<'a>, BinaryE
         7 => Frame::Load { resource: fields.text()?, consumers: fields.number()? },
         8 => Frame::Part { part: fields.small("part")? },
         9 => match fields.small("parts")? {
-            parts @ 1..=PARTS_MAX => Frame::Parts { parts },
+            parts @ 0..=PARTS_MAX => Frame::Parts { parts },
             _ => return Err(BinaryError::Value("parts")),
         },
         _ => return Err(BinaryError::Kind(kind)),

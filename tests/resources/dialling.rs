@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use ahm::base::time::Span;
+
 use crate::world::{Client, World, attribute};
 use crate::{Rates, payloads, subjects};
 
@@ -199,4 +201,31 @@ fn whoever_is_full_is_passed_over_and_where_all_are_nobody_waits() {
     let answer = late.command(&mut world, "open?resource=rates&subject=talk");
     assert!(!answer.contains("no-instance"), "{answer}");
     assert_eq!(sum(&world), (4, 0));
+}
+
+#[test]
+fn while_a_server_drains_its_resources_dial_the_next_one() {
+    let mut world = world(0, 2, 2);
+    let mut before = world.client(1, &subjects(&["a"]));
+    world.pass(100);
+    let now = world.board.now;
+    for part in &world.servers {
+        part.borrow_mut().hub.handle_drain(Span::from_secs(5), now);
+    }
+    let drained = world.houses[0];
+    world.start_server(0);
+    let mut after = world.client(2, &subjects(&["a"]));
+    world.pass(1_000);
+    world.publish("a");
+    world.pass(100);
+    assert_eq!(texts(&mut before, &world), ["a 1"]);
+    assert_eq!(texts(&mut after, &world), ["a 1"]);
+    let connections = |world: &World| -> Vec<u64> {
+        world.living().map(|source| source.borrow().counts().connections).collect()
+    };
+    assert_eq!(connections(&world), [4, 4]);
+    world.board.kill(drained);
+    world.publish("a");
+    world.pass(1_000);
+    assert_eq!((connections(&world), texts(&mut after, &world).len()), (vec![2, 2], 2));
 }

@@ -888,3 +888,21 @@ fn a_connection_that_was_attached_begins_like_one_that_was_dialled_and_ends_for_
     rig.pass(Span::from_secs(60));
     assert_eq!((rig.parts().len(), rig.source.counts().connections), (0, 0));
 }
+
+#[test]
+fn a_consumer_that_is_about_to_end_is_served_on_and_its_successor_dialled() {
+    let (mut rig, first) = dialled();
+    rig.open(first, 1, "a", None);
+    rig.say(first, &[Frame::Parts { parts: 0 }]);
+    assert!(rig.parts().is_empty(), "it still listens, maybe");
+    rig.pass(Span::from_millis(250));
+    let next = rig.parts();
+    assert_eq!(next.len(), 1);
+    rig.reach(next[0]);
+    rig.publish("a", "both");
+    assert_eq!(rig.heard(first), ["accept 1 Shared 1", "1:1 both"]);
+    assert_eq!(rig.source.counts().connections, 2);
+    rig.source.handle_failed(first, rig.now);
+    rig.pass(Span::from_secs(60));
+    assert_eq!((rig.parts().len(), rig.source.counts().connections), (0, 1));
+}
