@@ -155,8 +155,8 @@ impl Actions {
 
 /// A source of data: all methods have a default, which lets everybody read and takes no notice.
 ///
-/// The same handler serves over the wire (`resource::publisher`) and inside a server
-/// (`resource::embedded`). Its methods must not block: who has work of its own does it on a thread
+/// A `resource::publisher` serves by it, servers elsewhere and one in the same process alike.
+/// Its methods must not block: who has work of its own does it on a thread
 /// of its own, and publishes from there.
 ///
 /// ```

@@ -40,6 +40,9 @@ impl Source {
             self.register_all(at);
         } else {
             self.lanes.insert(link, Lane::default());
+            if self.is_host(link) {
+                self.register_with(link);
+            }
         }
     }
 
@@ -57,6 +60,7 @@ impl Source {
                 self.take_message(link, *alias, frame);
             }
             Frame::Metrics { alias, .. } => self.take_metrics(link, *alias, frame),
+            Frame::Parts { parts } => self.take_parts(link, *parts),
             _ => self.links.break_off(link, "that is not for a consumer to say"),
         }
     }

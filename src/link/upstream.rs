@@ -8,6 +8,7 @@ use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
 use crate::link::guesses::Guesses;
+use crate::link::guests::Guests;
 use crate::link::handler::Consumer;
 use crate::link::instances::Instances;
 use crate::link::links::Links;
@@ -23,6 +24,11 @@ use crate::wire::resource::{Alias, Frame, Grant, InstanceId, Role};
 pub struct Seek {
     /// The registries, the one to be asked first in front.
     pub registries: Vec<Address>,
+    /// Whether resources dial this process, of which some may be on their way.
+    pub guests: bool,
+    /// The parts of this process, each with a consumer's end of its own, that resources which dial
+    /// it connect to; 1 to [`PARTS_MAX`](crate::wire::resource::PARTS_MAX).
+    pub parts: u32,
     /// How long a registry that was lost, or a subject that nobody serves, is left alone.
     pub retry: Span,
     /// How long a subject that was served may be without an instance before it is given up, and
@@ -74,6 +80,7 @@ pub struct Upstream {
     pub(crate) registries: Registries,
     pub(crate) instances: Instances,
     guesses: Guesses,
+    pub(crate) guests: Guests,
     pub(crate) wants: Slots<Want>,
     /// Wants that wait: when they are looked at again.
     pub(crate) waiting: BTreeSet<(Instant, Key)>,
@@ -91,6 +98,7 @@ impl Upstream {
             seek,
             instances: Instances::default(),
             guesses: Guesses::default(),
+            guests: Guests::new(now),
             wants: Slots::new(0),
             waiting: BTreeSet::new(),
             news: VecDeque::new(),
@@ -164,6 +172,7 @@ impl Upstream {
     /// Tells the resource how many read the subject here.
     pub fn metrics(&mut self, want: Key, consumers: u64, round_trip: Span, behind: u64) {
         if let Some((link, alias)) = self.open_at(want) {
+            self.instances.note_consumers(link, alias, consumers);
             let round_trip = round_trip.as_micros();
             self.links.send(link, &Frame::Metrics { alias, consumers, round_trip, behind });
         }

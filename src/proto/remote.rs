@@ -8,8 +8,9 @@ use crate::base::id::{Key, ShardId};
 use crate::base::name::TopicName;
 use crate::link::handler::Consumer;
 use crate::link::links::Output;
+use crate::link::peer::Me;
 use crate::link::station::Station as _;
-use crate::link::upstream::Upstream;
+use crate::link::upstream::{Seek, Upstream};
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Ask, Delivery, Reply};
 
@@ -45,6 +46,8 @@ pub(crate) struct Served {
 pub struct Remote {
     /// `None` where no registry is known, and while its news are read.
     pub(crate) upstream: Option<Box<Upstream>>,
+    /// Of what the upstream is made when the first guest comes.
+    pub(crate) dormant: Option<Box<(Me, Seek)>>,
     pub(crate) served: HashMap<Key, Served>,
     /// Wants of shared subjects, or of those of which nobody knows yet.
     pub(crate) by_name: HashMap<TopicName, Key>,

@@ -120,7 +120,8 @@ impl Hub {
             topic.options = options;
         }
         if let Some(served) = self.remote.served.get_mut(&want) {
-            served.purpose = Purpose::Topic(key);
+            // Whoever serves it now has not been told yet how many read it.
+            (served.purpose, served.told) = (Purpose::Topic(key), 0);
         }
         if !self.begin_at(key, begin) {
             log::warn!("{name} is published here already: the resource's messages are not taken");

@@ -43,7 +43,7 @@ impl Default for Builder {
     fn default() -> Self {
         let (retry, patience) = (Span::from_secs(1), Span::from_secs(10));
         Self {
-            seek: Seek { registries: Vec::new(), retry, patience },
+            seek: Seek { registries: Vec::new(), guests: false, parts: 1, retry, patience },
             name: "consumer".into(),
             heartbeat: Span::from_secs(5),
             key: String::new(),

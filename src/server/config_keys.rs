@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 48] = [
+pub static KEYS: [Key<Config>; 49] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -243,6 +243,11 @@ pub static KEYS: [Key<Config>; 48] = [
         path: "registry.listen",
         place: Place::Doors(|c| &mut c.registry.listen),
         meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
+    },
+    Key {
+        path: "registry.guests",
+        place: Place::Doors(|c| &mut c.registry.guests),
+        meaning: "Where resource servers dial in, without any registry; off for nowhere",
     },
     Key {
         path: "registry.key_file",

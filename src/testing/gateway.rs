@@ -205,8 +205,11 @@ impl Station for Gateway {
 
     fn on_over(&mut self, _link: Key, _other: Option<Other>, _end: End) {}
 
-    fn handle_accepted(&mut self, _now: Instant) -> Key {
-        Key::default() // nobody dials it
+    fn handle_accepted(&mut self, now: Instant) -> Key {
+        self.now = now;
+        // Of several shards each is a part of its own; see `house`.
+        let link = self.hubs[0].handle_guest(&[], now).unwrap_or_default();
+        Key { slot: link.slot * SHARDS_END, ..link }
     }
 
     fn handle_connected(&mut self, link: Key, now: Instant) {

@@ -50,6 +50,14 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
             put_text(out, resource);
             put_number(out, *consumers);
         }
+        Frame::Part { part } => {
+            out.push(8);
+            put_number(out, u64::from(*part));
+        }
+        Frame::Parts { parts } => {
+            out.push(9);
+            put_number(out, u64::from(*parts));
+        }
         Frame::Open { .. }
         | Frame::Accept { .. }
         | Frame::Deny { .. }

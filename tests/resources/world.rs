@@ -19,6 +19,7 @@ use ahm::link::source_topic::Served;
 use ahm::link::upstream::Seek;
 use ahm::proto::settings::Settings;
 use ahm::testing::gateway::Gateway;
+use ahm::testing::house::House;
 use ahm::testing::switchboard::Switchboard;
 use ahm::wire::resource::{InstanceId, Role};
 
@@ -36,9 +37,15 @@ pub struct World {
     pub servers: Vec<Shared<Gateway>>,
     /// Of each server.
     shards: u8,
+    /// Where on the board the servers are that resources dial, each of several of `servers`.
+    pub houses: Vec<usize>,
+    /// Parts of each of them; 0: servers dial resources.
+    parts: usize,
     /// Whether the instances number alike.
     pub replicas: bool,
     handler: Arc<dyn Handler>,
+    /// What instances that are started from now on take; 0 for any number.
+    pub capacity: u64,
     /// Messages published so far, by subject.
     pub published: BTreeMap<String, u64>,
     /// Processes started so far.
@@ -51,9 +58,16 @@ fn address(kind: u16, number: usize) -> Address {
 
 impl World {
     /// So many registries, instances, servers, and shards of each server.
-    pub fn new(
+    pub fn new(seed: u64, counts: [usize; 4], replicas: bool, handler: Arc<dyn Handler>) -> Self {
+        Self::with_parts(seed, counts, 0, replicas, handler)
+    }
+
+    /// The same with servers of so many parts, each of one shard, which the instances dial, and
+    /// which cannot dial them.
+    pub fn with_parts(
         seed: u64,
         [registries, instances, servers, shards]: [usize; 4],
+        parts: usize,
         replicas: bool,
         handler: Arc<dyn Handler>,
     ) -> Self {
@@ -63,8 +77,11 @@ impl World {
             instances: (0..instances).map(|_| (usize::MAX, None)).collect(),
             servers: Vec::new(),
             shards: shards as u8,
+            houses: vec![usize::MAX; if parts > 0 { servers } else { 0 }],
+            parts,
             replicas,
             handler,
+            capacity: 0,
             published: BTreeMap::new(),
             started: 0,
         };
@@ -93,9 +110,11 @@ impl World {
 
     pub fn start_instance(&mut self, at: usize) {
         let me = self.me(Role::Resource, format!("{RESOURCE}-{at}"));
+        let listens = (self.parts == 0).then(|| address(9_100, at));
         let settings = SourceSettings {
             registries: (0..self.registries.len()).map(|at| address(9_000, at)).collect(),
-            addresses: vec![address(9_100, at)],
+            dial: (0..self.houses.len()).map(|at| address(9_200, at)).collect(),
+            addresses: listens.iter().cloned().collect(),
             retry: Span::from_millis(300),
             ..SourceSettings::default()
         };
@@ -103,20 +122,36 @@ impl World {
         let mut source = Source::new(me, settings, random, self.board.now);
         let served = Served {
             takes_messages: true,
+            capacity: self.capacity,
             replicas: self.replicas,
             epoch: self.replicas.then_some(Epoch(77)),
             ..Served::new(RESOURCE)
         };
         source.serve(served, self.handler.clone()).unwrap();
         let source = Rc::new(RefCell::new(source));
-        let station = self.board.add(source.clone(), Some(address(9_100, at)));
+        let station = self.board.add(source.clone(), listens);
         self.instances[at] = (station, Some(source));
     }
 
-    fn start_server(&mut self, at: usize) {
+    /// Starts a server, maybe in the place of one of the same address that was killed; its parts
+    /// are the last of all.
+    pub fn start_server(&mut self, at: usize) {
         let me = self.me(Role::Consumer, format!("server-{at}"));
+        if self.parts == 0 {
+            let gateway = self.gateway(me);
+            self.board.add(gateway, None);
+            return;
+        }
+        let parts = (0..self.parts).map(|_| self.gateway(me.clone())).collect();
+        let house = Rc::new(RefCell::new(House::new(parts)));
+        self.houses[at] = self.board.add(house, Some(address(9_200, at)));
+    }
+
+    fn gateway(&mut self, me: Me) -> Shared<Gateway> {
         let seek = Seek {
             registries: (0..self.registries.len()).map(|at| address(9_000, at)).collect(),
+            guests: self.parts > 0,
+            parts: self.parts.max(1) as u32,
             retry: Span::from_millis(300),
             patience: Span::from_secs(5),
         };
@@ -127,8 +162,8 @@ impl World {
         };
         let gateway = Gateway::new(settings, self.shards, &me, &seek, self.board.now);
         let gateway = Rc::new(RefCell::new(gateway));
-        self.board.add(gateway.clone(), None);
-        self.servers.push(gateway);
+        self.servers.push(gateway.clone());
+        gateway
     }
 
     /// The process ends without a word.
