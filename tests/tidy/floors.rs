@@ -15,7 +15,7 @@ const fn room(name: &'static str, floor: u8, blind: &'static [&'static str]) -> 
     Room { name, floor, blind }
 }
 
-const ROOMS: [Room; 15] = [
+const ROOMS: [Room; 16] = [
     room("base", 0, &[]),
     room("mem", 1, &[]),
     room("http", 2, &["html", "wire"]),
@@ -25,6 +25,7 @@ const ROOMS: [Room; 15] = [
     room("proto", 3, &["reactor"]),
     room("reactor", 3, &["proto", "link", "http", "html", "wire"]),
     room("resource", 4, &[]),
+    room("files", 4, &["resource", "client", "proto", "link"]),
     room("client", 4, &["resource", "proto"]),
     room("shard", 5, &[]),
     room("server", 6, &[]),
