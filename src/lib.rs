@@ -31,6 +31,7 @@ pub mod manual;
 pub mod mem;
 pub mod proto;
 pub mod reactor;
+pub mod relay;
 pub mod resource;
 pub mod server;
 pub mod shard;

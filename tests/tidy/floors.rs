@@ -15,10 +15,11 @@ const fn room(name: &'static str, floor: u8, blind: &'static [&'static str]) -> 
     Room { name, floor, blind }
 }
 
-const ROOMS: [Room; 16] = [
+const ROOMS: [Room; 17] = [
     room("base", 0, &[]),
     room("mem", 1, &[]),
     room("http", 2, &["html", "wire"]),
+    room("relay", 3, &[]),
     room("html", 2, &["http", "wire"]),
     room("wire", 2, &["http", "html"]),
     room("link", 3, &["proto", "reactor", "http", "html"]),

@@ -1,0 +1,3 @@
+//! Draft.
+pub mod links;
+pub mod mapping;
