@@ -14,6 +14,7 @@
 //! | 4 | [`resource`], [`client`] | the far ends: sources of data, consumers of data |
 //! | 3 | [`proto`], [`reactor`] | the whole server without sockets; sockets without HTTP |
 //! | 3 | [`link`] | registry, resource server and consumer, likewise without sockets |
+//! | 3 | [`relay`] | requests that go on to a web server, likewise; [`proto`] sees it |
 //! | 2 | [`http`], [`html`], [`wire`] | codecs: bytes to values and back; none imports another |
 //! | 1 | [`mem`] | containers |
 //! | 0 | [`base`] | words: identifiers, integer time, limits, reasons |

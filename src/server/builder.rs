@@ -121,6 +121,7 @@ impl Builder {
         let registry = self.config.registry.start_beside(&settings.scs)?;
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
         let seek = self.config.registry.seek(&settings.scs, own)?;
+        let site = self.config.relay.site(&settings);
         let occupied = Occupied::new(shards);
         let mut server = Server {
             public_addrs: public.addrs,
@@ -146,12 +147,14 @@ impl Builder {
             if let Some((me, seek)) = seek.clone() {
                 hub.look_for_resources(me, seek, Instant::ZERO);
             }
+            if let Some(site) = &site {
+                hub.relay_to(Arc::clone(site), Instant::ZERO);
+            }
             let peers = senders.clone();
             let occupied = occupied.clone();
             let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
             let shard = Shard::new(parts)?;
-            let running = running.one();
-            server.threads.push(spawn(shard, index, self.config.pin, running)?);
+            server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
         Ok(server)
     }
@@ -195,7 +198,8 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
 
 /// What a public listener means for those who come through it.
 fn gate(listen: &Listen) -> Gate {
-    Gate { door: Door::Public, flush: listen.flush.map(Into::into) }
+    let flush = listen.flush.map(Into::into);
+    Gate { door: Door::Public, flush, introduced: listen.proxy }
 }
 
 /// What each shard listens on, with the gate that it is.

@@ -91,7 +91,8 @@ impl Gateway {
             | Output::Stream(..)
             | Output::Finish(_)
             | Output::Post(..)
-            | Output::Move(..) => {}
+            | Output::Move(..)
+            | Output::Relay(_) => {}
         }
         None
     }
