@@ -128,16 +128,15 @@ pub struct Mapped {
     pub host: Option<String>,
 }
 
-/// The rule that holds for a request, if any: of those that fit the one with the longest prefix, and
-/// among those one that names a host.
-pub fn rule_for<'r>(rules: &'r [Rule], host: Option<&str>, path: &str) -> Option<&'r Rule> {
-    let fits = |rule: &&Rule| {
+/// The index of the rule that holds for a request, if any: of those that fit the one with the
+/// longest prefix, and among those one that names a host.
+pub fn rule_for(rules: &[Rule], host: Option<&str>, path: &str) -> Option<usize> {
+    let fits = |(_, rule): &(usize, &Rule)| {
         rule.public.rest_of(path).is_some() && rule.public.has_host(host.unwrap_or_default())
     };
-    rules
-        .iter()
-        .filter(fits)
-        .max_by_key(|rule| (rule.public.path.len(), rule.public.host.is_some()))
+    let fitting = rules.iter().enumerate().filter(fits);
+    let best = fitting.max_by_key(|(_, rule)| (rule.public.path.len(), rule.public.host.is_some()));
+    best.map(|(at, _)| at)
 }
 
 impl Rule {
@@ -339,7 +338,7 @@ mod tests {
             ("a", "/shopping", None),
             ("a", "/", None),
         ] {
-            let mapped = rule_for(&rules, Some(host), path).map(|rule| rule.inward(path));
+            let mapped = rule_for(&rules, Some(host), path).map(|at| rules[at].inward(path));
             let expected = expected
                 .map(|(path, host)| Mapped { path: path.into(), host: host.map(Into::into) });
             assert_eq!(mapped, expected, "{host} {path}");

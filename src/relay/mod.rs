@@ -23,6 +23,7 @@ pub mod network;
 pub mod outgoing;
 pub mod output;
 pub mod page;
+pub mod paging;
 pub mod pool;
 pub mod receiving;
 pub mod request;

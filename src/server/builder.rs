@@ -121,7 +121,8 @@ impl Builder {
         let registry = self.config.registry.start_beside(&settings.scs)?;
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
         let seek = self.config.registry.seek(&settings.scs, own)?;
-        let site = self.config.relay.site(&settings);
+        let files = self.config.relay.serve_root()?;
+        let site = self.config.relay.site(&settings, files.as_ref());
         let occupied = Occupied::new(shards);
         let mut server = Server {
             public_addrs: public.addrs,
@@ -129,6 +130,7 @@ impl Builder {
             handle: Handle::new(Homes::new(seed, shards), senders.clone(), registry.as_ref()),
             drain: self.config.drain,
             registry,
+            _files: files,
             poller,
             running: running.clone(),
             threads: Vec::new(),

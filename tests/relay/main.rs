@@ -4,7 +4,9 @@
 
 mod answers;
 mod flow;
+mod mapping;
 mod recorder;
 mod requests;
+mod root;
 mod support;
 mod ways;
