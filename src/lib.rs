@@ -14,6 +14,7 @@
 //! | 4 | [`resource`], [`client`] | the far ends: sources of data, consumers of data |
 //! | 3 | [`proto`], [`reactor`] | the whole server without sockets; sockets without HTTP |
 //! | 3 | [`link`] | registry, resource server and consumer, likewise without sockets |
+//! | 3 | [`relay`] | requests that go on to a web server, likewise; [`proto`] sees it |
 //! | 2 | [`http`], [`html`], [`wire`] | codecs: bytes to values and back; none imports another |
 //! | 1 | [`mem`] | containers |
 //! | 0 | [`base`] | words: identifiers, integer time, limits, reasons |
@@ -23,6 +24,7 @@
 pub mod base;
 pub mod cli;
 pub mod client;
+pub mod files;
 pub mod html;
 pub mod http;
 pub mod link;
@@ -30,6 +32,7 @@ pub mod manual;
 pub mod mem;
 pub mod proto;
 pub mod reactor;
+pub mod relay;
 pub mod resource;
 pub mod server;
 pub mod shard;

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ahm::base::id::{ConnKey, ShardId};
+use ahm::base::id::{ConnKey, Key, ShardId};
 use ahm::base::random::Random;
 use ahm::base::time::{Instant, Span};
 use ahm::proto::connection::Door;
@@ -13,6 +13,9 @@ use ahm::proto::directory::Directory;
 use ahm::proto::hub::{Hub, Setup};
 use ahm::proto::output::{Output, Written};
 use ahm::proto::settings::Settings;
+use ahm::relay::counts::Counts;
+use ahm::relay::output as relay_output;
+use ahm::relay::site as relay_site;
 use ahm::resource::board::Board;
 use ahm::resource::echo::Echo;
 
@@ -223,4 +226,191 @@ fn no_bytes_harm_the_core_or_a_bystander() {
         let seen = world.drain(bystander);
         assert!(seen.contains(&format!(">seed{seed}\n")), "seed {seed}: {seen:?}");
     }
+}
+
+/// Web servers that answer with anything, and a hub before them.
+struct Site {
+    world: World,
+    conns: Vec<ConnKey>,
+    upstreams: Vec<Key>,
+    /// Those that were sent something and have answered nothing.
+    asked: Vec<Key>,
+}
+
+/// Pieces that answers are made of, right ones and wrong ones.
+const ANSWERS: &[&str] = &[
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "HTTP/1.1 204 No\r\n\r\n",
+    "HTTP/1.0 200 OK\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "Content-Length: 3\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Connection: close\r\n",
+    "3\r\nabc\r\n",
+    "0\r\n\r\n",
+    "\r\n",
+    "\n",
+    "\0",
+    "abc",
+];
+
+impl Site {
+    fn new(random: &mut Random) -> Self {
+        let mut world = world();
+        let servers = ["127.0.0.1:1", "unix:/a"].map(|text| text.parse().unwrap()).to_vec();
+        let connections_max = 1 + random.below(3) as usize;
+        let waiting_max = random.below(3) as usize;
+        let site = relay_site::Site {
+            servers,
+            connections_max,
+            waiting_max,
+            body_bytes_max: 200_000,
+            ..relay_site::Site::default()
+        };
+        world.hub.relay_to(Arc::new(site), world.now);
+        Self { world, conns: Vec::new(), upstreams: Vec::new(), asked: Vec::new() }
+    }
+
+    /// Does what the hub asks for; sockets take as much as chance will have it.
+    fn settle(&mut self, random: &mut Random) {
+        let now = self.world.now;
+        let hub = &mut self.world.hub;
+        while let Some(output) = hub.poll_output() {
+            match output {
+                Output::Send(conn) => hub.transmit(&[conn], now, |_, slices| {
+                    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+                    let bytes = match random.below(3) {
+                        0 => 0,
+                        _ => total - random.below(total as u64 / 2 + 1) as usize,
+                    };
+                    Written { bytes, blocked: bytes < total }
+                }),
+                Output::Close(conn, _) => self.conns.retain(|known| *known != conn),
+                Output::Relay(relay_output::Output::Dial(upstream, _)) => {
+                    self.upstreams.push(upstream)
+                }
+                Output::Relay(relay_output::Output::Send(upstream)) => {
+                    hub.transmit_upstream(upstream, now, &mut |bytes| {
+                        let count = bytes.len() - random.below(bytes.len() as u64 / 2 + 1) as usize;
+                        (count, count < bytes.len())
+                    });
+                    self.asked.push(upstream);
+                }
+                Output::Relay(relay_output::Output::Close(upstream)) => {
+                    self.asked.retain(|known| *known != upstream);
+                    self.upstreams.retain(|known| *known != upstream);
+                }
+                _ => {}
+            }
+        }
+        self.world.hub.check_invariants().unwrap();
+    }
+
+    fn act_on_conn(&mut self, conn: ConnKey, random: &mut Random) {
+        let now = self.world.now;
+        match random.below(16) {
+            0 => self.world.hub.handle_peer_closed(conn, now),
+            1 => self.world.hub.handle_failed(conn, now),
+            2 | 3 => self.world.hub.handle_writable(conn, now),
+            _ if !self.world.hub.wants_input(conn) => {}
+            4 => self.world.hub.handle_received(conn, &[b'x'; 50_000], now),
+            5 => {
+                let request = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+                    Upgrade: websocket\r\n\r\n";
+                self.world.hub.handle_received(conn, request.as_bytes(), now);
+            }
+            6..=9 => {
+                let request = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+                self.world.hub.handle_received(conn, request.as_bytes(), now);
+            }
+            10 => {
+                let request = "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n";
+                self.world.hub.handle_received(conn, request.as_bytes(), now);
+            }
+            _ => {
+                let bytes = self.world.random_bytes(random);
+                self.world.hub.handle_received(conn, &bytes, now);
+            }
+        }
+    }
+
+    fn act_on_upstream(&mut self, upstream: Key, random: &mut Random) {
+        let now = self.world.now;
+        let hub = &mut self.world.hub;
+        match random.below(30) {
+            0 => hub.handle_upstream_lost(upstream, random.below(2) == 0, now),
+            1..=9 => hub.handle_upstream_connected(upstream, now),
+            10..=14 => hub.handle_upstream_writable(upstream, now),
+            _ if !hub.wants_upstream_input(upstream) => {}
+            15 | 25 | 26 if !self.asked.contains(&upstream) => {
+                hub.handle_upstream_received(upstream, &[b'y'; 70_000], now);
+            }
+            16..=24 if self.asked.contains(&upstream) => {
+                self.asked.retain(|known| *known != upstream);
+                let answer = ANSWERS[if random.below(4) == 0 { 2 } else { 5 }];
+                hub.handle_upstream_received(upstream, answer.as_bytes(), now);
+            }
+            15..=27 => {}
+            _ => {
+                let mut bytes = Vec::new();
+                for _ in 0..=random.below(4) {
+                    let piece = ANSWERS[random.below(ANSWERS.len() as u64) as usize];
+                    bytes.extend_from_slice(piece.as_bytes());
+                }
+                let cut = 1 + random.below(bytes.len() as u64) as usize;
+                hub.handle_upstream_received(upstream, &bytes[..cut], now);
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_clients_nor_web_servers_harm_a_relay() {
+    let mut counts = Counts::default();
+    for seed in 0..600 {
+        let mut random = Random::from_number(seed);
+        let mut site = Site::new(&mut random);
+        for _ in 0..400 {
+            if site.conns.len() < 6 && random.below(4) == 0 {
+                let conn = site.world.connect(Door::Public);
+                site.conns.push(conn);
+            }
+            if let Some(conn) = pick(&site.conns, &mut random) {
+                site.act_on_conn(conn, &mut random);
+            }
+            site.settle(&mut random);
+            if let Some(upstream) = pick(&site.upstreams, &mut random) {
+                site.act_on_upstream(upstream, &mut random);
+            }
+            site.settle(&mut random);
+            let most = if random.below(50) == 0 { 70_000 } else { 300 };
+            site.world.now += Span::from_millis(random.below(most));
+            site.world.hub.handle_timeout(site.world.now);
+            site.settle(&mut random);
+        }
+        // When all clients are gone nothing is left behind but connections that are kept, and those
+        // go in their time.
+        for conn in std::mem::take(&mut site.conns) {
+            site.world.hub.handle_failed(conn, site.world.now);
+        }
+        site.settle(&mut random);
+        for _ in 0..2 {
+            site.world.now += Span::from_secs(40);
+            site.world.hub.handle_timeout(site.world.now);
+            site.settle(&mut random);
+        }
+        assert_eq!(site.upstreams, [], "seed {seed}");
+        assert_eq!(site.world.hub.connection_count(), 0, "seed {seed}");
+        counts.add(&site.world.hub.relay_counts());
+    }
+    // Whatever can become of a request has happened.
+    assert!(counts.named().iter().all(|(_, count)| *count > 0), "{counts:?}");
+    assert!(counts.answered > 1_000, "{counts:?}");
+}
+
+fn pick<T: Copy>(from: &[T], random: &mut Random) -> Option<T> {
+    (!from.is_empty()).then(|| from[random.below(from.len() as u64) as usize])
 }

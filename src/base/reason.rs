@@ -247,11 +247,13 @@ pub enum CloseReason {
     Shutdown,
     /// A limit on connections was reached.
     TooMany,
+    /// The answer of a web server was cut short.
+    CutShort,
 }
 
 impl CloseReason {
     /// Every reason, in the order of the metrics.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::TransportError,
         Self::TimedOut,
@@ -264,6 +266,7 @@ impl CloseReason {
         Self::Logout,
         Self::Shutdown,
         Self::TooMany,
+        Self::CutShort,
     ];
 
     /// The word in logs and metrics.
@@ -281,6 +284,7 @@ impl CloseReason {
             Self::Logout => "logout",
             Self::Shutdown => "shutdown",
             Self::TooMany => "too-many",
+            Self::CutShort => "cut-short",
         }
     }
 }

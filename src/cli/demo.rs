@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return complain("demo", &problems.to_string()),
     };
-    start_log(config.log);
+    start_log(config.log, config.relay.log);
     let prefix = config.protocol.prefix.clone();
     let mut builder = Builder::new(config);
     builder.pages([pages::CLIENT]);

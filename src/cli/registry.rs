@@ -16,6 +16,7 @@ use crate::reactor::signals::{Signal, Signals};
 use crate::server::config::{Level, Log};
 use crate::server::config_value::Value;
 use crate::server::registry::{RegistryConfig, read_key};
+use crate::server::relay::AccessLog;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,7 +86,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(problem) => return complain("registry", &problem),
     };
-    start_log(Log { level: args.log_level, ..Log::default() });
+    start_log(Log { level: args.log_level, ..Log::default() }, AccessLog::Off);
     match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("registry", &error),

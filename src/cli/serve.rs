@@ -18,6 +18,8 @@ Examples:
   ahm serve --listen 0.0.0.0:80 --listen '[::]:80' --resource fx:feed:state
   ahm serve --listen 0.0.0.0:80 --listen 0.0.0.0:81:flush=20ms    the second for those who need
                                               no hurry: fewer writes, 10 ms later on average
+  ahm serve --listen 0.0.0.0:80 --set relay.to=http://127.0.0.1:3000    the web site itself: what
+                                              is no command goes to the web server there
   AHM_SHARDS=2 AHM_LOG_FORMAT=json ahm serve --set protocol.heartbeat=5s
 
 Then, in other terminals:
@@ -53,7 +55,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return complain("serve", &problems),
     };
-    start_log(config.log);
+    start_log(config.log, config.relay.log);
     let mut builder = Builder::new(config);
     builder.pages([pages::CLIENT]);
     // A signal that comes as soon as the addresses are told must find its handler.

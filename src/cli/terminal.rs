@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use env_logger::fmt::Formatter;
 
+use crate::relay::entry::TARGET;
 use crate::server::config::{Log, LogFormat};
+use crate::server::relay::AccessLog;
 
 /// The exit code for a wrong configuration or wrong flags.
 pub const WRONG_USE: u8 = 2;
@@ -29,13 +31,26 @@ pub fn fail(subcommand: &str, error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 /// Sends messages of the `log` crate to the standard error, as configured. The first call counts.
-pub fn start_log(log: Log) {
+/// Lines of the access log, if there is one, go there as they are, whatever else is told.
+pub fn start_log(log: Log, access: AccessLog) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log.level.filter());
-    if log.format == LogFormat::Json {
+    if access != AccessLog::Off {
+        builder.filter_module(TARGET, log::LevelFilter::Info);
+        builder.format(move |out, record| match (record.target(), log.format) {
+            (TARGET, _) => writeln!(out, "{}", record.args()),
+            (_, LogFormat::Json) => json_line(out, record),
+            (_, LogFormat::Text) => text_line(out, record),
+        });
+    } else if log.format == LogFormat::Json {
         builder.format(json_line);
     }
     let _ = builder.try_init();
+}
+
+fn text_line(out: &mut Formatter, record: &log::Record<'_>) -> io::Result<()> {
+    let (time, level) = (out.timestamp(), record.level());
+    writeln!(out, "[{time} {level:5} {}] {}", record.target(), record.args())
 }
 
 fn json_line(out: &mut Formatter, record: &log::Record<'_>) -> io::Result<()> {

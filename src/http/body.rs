@@ -12,8 +12,18 @@ const SIZE_DIGITS_MAX: u32 = 16;
 const _: () = assert!(CHUNK_EXTENSION_BYTES_MAX <= u32::MAX as usize);
 const _: () = assert!(TRAILER_BYTES_MAX <= u32::MAX as usize);
 
-/// Decodes one body. Trailer fields are checked, bounded and dropped: whatever they say, it changes
-/// neither framing nor routing nor rights.
+/// What a decoder finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'p> {
+    /// Bytes of the body.
+    Body(&'p [u8]),
+    /// Bytes of the trailer section, without the empty line that ends it: whole lines once the body
+    /// is done. They are of the grammar; what they say must still be looked at.
+    Trailer(&'p [u8]),
+}
+
+/// Decodes one body. Trailer fields are checked and bounded: whatever they say, it changes neither
+/// framing nor routing nor rights.
 ///
 /// ```
 /// use ahm::http::body::BodyDecoder;
@@ -118,34 +128,77 @@ impl BodyDecoder {
     /// chunk's size exceeds what is allowed, [`Refusal::HeadTooLarge`] for too long trailers. The
     /// decoder is of no use afterwards, and the connection must be closed.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Refusal> {
+        self.pieces(input, |piece| {
+            if let Piece::Body(bytes) = piece {
+                out.extend_from_slice(bytes);
+            }
+        })
+    }
+
+    /// The same without copying: calls `each` with every piece as it lies in `input`. A chunk that
+    /// came in several pieces comes out in as many.
+    ///
+    /// # Errors
+    /// As [`BodyDecoder::decode`].
+    ///
+    /// ```
+    /// use ahm::http::body::{BodyDecoder, Piece};
+    /// use ahm::http::request::Framing;
+    /// let mut decoder = BodyDecoder::new(Framing::Chunked, 1000).unwrap();
+    /// let mut trailers = Vec::new();
+    /// let input = b"2\r\nhi\r\n0\r\nSum: 7\r\n\r\n";
+    /// let taken = decoder.pieces(input, |piece| match piece {
+    ///     Piece::Body(bytes) => assert_eq!(bytes, b"hi"),
+    ///     Piece::Trailer(bytes) => trailers.extend_from_slice(bytes),
+    /// });
+    /// assert_eq!((taken, &trailers[..]), (Ok(input.len()), &b"Sum: 7\r\n"[..]));
+    /// ```
+    pub fn pieces(
+        &mut self,
+        input: &[u8],
+        mut each: impl FnMut(Piece<'_>),
+    ) -> Result<usize, Refusal> {
         let mut at = 0;
         while let Some(byte) = input.get(at) {
-            let taken = match self.state {
+            let before = self.state;
+            let taken = match before {
                 State::Done => break,
-                State::Length | State::Data | State::UntilClose => self.take(&input[at..], out),
+                State::Length | State::Data | State::UntilClose => self.take(&input[at..]),
                 _ => self.step(*byte).map(|()| 1),
             };
-            match taken {
-                Ok(taken) => at += taken,
+            let taken = match taken {
+                Ok(taken) => taken,
                 Err(refusal) => {
                     self.state = State::Refused;
                     return Err(refusal);
                 }
+            };
+            let piece = &input[at..at + taken];
+            at += taken;
+            match before {
+                State::Length | State::Data | State::UntilClose => each(Piece::Body(piece)),
+                State::TrailerStart
+                | State::TrailerName
+                | State::TrailerValue
+                | State::TrailerEnd
+                    if self.state != State::LastEnd =>
+                {
+                    each(Piece::Trailer(piece));
+                }
+                _ => {}
             }
         }
         Ok(at)
     }
 
-    /// Copies bytes of the body.
-    fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    /// How many bytes of the input are bytes of the body.
+    fn take(&mut self, input: &[u8]) -> Result<usize, Refusal> {
         if self.state == State::UntilClose {
             let len = input.len() as u64;
             self.allowance = self.allowance.checked_sub(len).ok_or(Refusal::BodyTooLarge)?;
-            out.extend_from_slice(input);
             return Ok(input.len());
         }
         let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
-        out.extend_from_slice(&input[..len]);
         self.left -= len as u64;
         if self.left == 0 {
             self.state = if self.state == State::Length { State::Done } else { State::DataReturn };

@@ -6,6 +6,7 @@ pub mod chunk;
 pub mod date;
 pub mod exchange;
 pub mod head;
+pub mod proxy;
 pub mod request;
 pub mod response;
 pub mod status;

@@ -112,7 +112,7 @@ impl<'o> ResponseHead<'o> {
 }
 
 /// Appends a number in decimal.
-fn put_decimal(value: u64, out: &mut Vec<u8>) {
+pub fn put_decimal(value: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = value;
@@ -174,6 +174,8 @@ impl From<Fault> for ResponseError {
 pub struct ResponseParts<'b> {
     /// The status: 100 to 599.
     pub status: u16,
+    /// The words behind the status, as they were sent; empty where there are none, or not in ASCII.
+    pub reason: &'b str,
     /// The version that the answer is written in.
     pub version: Version,
     /// Where the body ends. An answer to HEAD has no body even if this says otherwise: only who
@@ -250,8 +252,9 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseParts<'_>, usize)>
         }
     };
     let persistent = control.persistent(version) && framing != ResponseFraming::UntilClose;
+    let reason = response.reason.unwrap_or_default();
     let fields = Fields::new(text, response.headers);
-    Ok(Some((ResponseParts { status, version, framing, persistent, fields }, extent.end)))
+    Ok(Some((ResponseParts { status, reason, version, framing, persistent, fields }, extent.end)))
 }
 
 /// Judges the status line; see [`head::measure`] for `complete`.

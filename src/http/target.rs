@@ -20,6 +20,8 @@ pub struct Target<'b> {
     pub path: &'b str,
     /// The query as it was sent, without its question mark; empty if there is none.
     pub query: &'b str,
+    /// Whether there is a question mark: `/a?` and `/a` are not the same to everybody.
+    pub has_query: bool,
     /// The authority, where the target came in absolute form.
     pub authority: Option<&'b str>,
 }
@@ -42,7 +44,7 @@ impl<'b> Target<'b> {
         }
         if raw == "*" {
             return if for_options {
-                Ok(Self { path: raw, query: "", authority: None })
+                Ok(Self { path: raw, query: "", has_query: false, authority: None })
             } else {
                 Err(Refusal::BadRequest("the asterisk is a target for OPTIONS only"))
             };
@@ -63,14 +65,18 @@ impl<'b> Target<'b> {
         }
         if after.is_empty() && for_options {
             // RFC 9112, 3.2.4: OPTIONS with neither path nor query is about the server as a whole.
-            return Ok(Self { path: "*", query: "", authority: Some(authority) });
+            let authority = Some(authority);
+            return Ok(Self { path: "*", query: "", has_query: false, authority });
         }
         Ok(Self::split(after, Some(authority)))
     }
 
     fn split(raw: &'b str, authority: Option<&'b str>) -> Self {
-        let (path, query) = raw.split_once('?').unwrap_or((raw, ""));
-        Self { path: if path.is_empty() { "/" } else { path }, query, authority }
+        let (path, query, has_query) = match raw.split_once('?') {
+            Some((path, query)) => (path, query, true),
+            None => (raw, "", false),
+        };
+        Self { path: if path.is_empty() { "/" } else { path }, query, has_query, authority }
     }
 }
 

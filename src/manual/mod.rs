@@ -2,7 +2,7 @@
 //!
 //! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
 //! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it, with
-//! [`publishing`] to write a source of data.
+//! [`publishing`] to write a source of data, with [`relaying`] to put a web site behind it.
 
 pub mod http_pitfalls;
 
@@ -29,6 +29,9 @@ pub mod operating {}
 
 #[doc = include_str!("publishing.md")]
 pub mod publishing {}
+
+#[doc = include_str!("relaying.md")]
+pub mod relaying {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -1,8 +1,9 @@
-//! A connection's life: `Head -> Body -> Head`, `Head -> Stream -> Head`, and `Drain` at the end.
+//! A connection's life: `Head -> Body -> Head`, `Head -> Stream -> Head`, `Head -> Relay -> Head`,
+//! and `Drain` at the end.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::base::id::Mid;
+use crate::base::id::{Key, Mid};
 use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Millis};
 use crate::http::body::BodyDecoder;
@@ -26,12 +27,14 @@ pub struct Gate {
     /// How long messages wait for more on documents that say nothing else; `None`: as long as
     /// [`Settings::flush`](crate::proto::settings::Settings::flush) says.
     pub flush: Option<Millis>,
+    /// Whether a load balancer stands before it, which says first who the client is.
+    pub introduced: bool,
 }
 
 impl From<Door> for Gate {
     /// A listener with nothing of its own.
     fn from(door: Door) -> Self {
-        Self { door, flush: None }
+        Self { door, flush: None, introduced: false }
     }
 }
 
@@ -49,13 +52,16 @@ pub struct Body {
 /// Where a connection is in its life.
 #[derive(Debug)]
 pub enum Phase {
-    /// Waits for a request, or for the rest of its head. Next: `Body`, `Stream`, `Drain`, or the
-    /// same again after an answer.
+    /// Waits for a request, or for the rest of its head. Next: `Body`, `Stream`, `Relay`, `Drain`,
+    /// or the same again after an answer.
     Head,
     /// Waits for the rest of a request's body. Next: `Head`, `Stream`, `Drain`.
     Body(Box<Body>),
     /// Carries the document in this slot. Next: `Head` or `Drain` when the document has ended.
     Stream(u32),
+    /// Waits for a web server's answer to a request, or carries it: the exchange of that key. Next:
+    /// `Head` or `Drain` when the answer is whole.
+    Relay(Key),
     /// Sends what is left and closes; input is thrown away.
     Drain(CloseReason),
 }
@@ -95,6 +101,8 @@ pub struct Connection {
     pub moving: bool,
     /// Whether the request under way is the last; what follows is thrown away.
     pub last_taken: bool,
+    /// Whether a load balancer still has to say who the client is.
+    pub unintroduced: bool,
 }
 
 impl Connection {
@@ -117,7 +125,13 @@ impl Connection {
             pinned: false,
             moving: false,
             last_taken: false,
+            unintroduced: gate.introduced,
         }
+    }
+
+    /// A load balancer says where it comes from.
+    pub fn introduce(&mut self, client: SocketAddr) {
+        self.peer = (client.ip(), client.port());
     }
 
     /// Where it comes from.

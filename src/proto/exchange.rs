@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use crate::base::limits;
 use crate::proto::answer::{Answer, Content, Meta};
 
+/// Once so many bytes at the beginning of the buffer are sent, the rest moves up.
+const SENT_MAX: usize = 64 * 1024;
+
 /// How the parts of a gathered answer become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gather {
@@ -96,6 +99,18 @@ impl Exchanges {
         self.out.extend_from_slice(bytes);
     }
 
+    /// The buffer of what goes out, to append to; only while no exchange is open.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        debug_assert!(self.slots.is_empty());
+        &mut self.out
+    }
+
+    /// The connection closes behind what is in the buffer.
+    pub fn close_behind(&mut self) {
+        debug_assert!(self.slots.is_empty());
+        self.closing = true;
+    }
+
     /// The bytes that wait for the socket.
     pub fn unsent(&self) -> &[u8] {
         &self.out[self.sent..]
@@ -107,6 +122,10 @@ impl Exchanges {
         debug_assert!(self.sent <= self.out.len());
         if self.sent == self.out.len() {
             self.out.clear();
+            self.sent = 0;
+        } else if self.sent >= SENT_MAX {
+            // A relayed answer may never be sent to its end.
+            self.out.drain(..self.sent);
             self.sent = 0;
         }
     }

@@ -34,6 +34,7 @@ use crate::proto::stats::Stats;
 use crate::proto::timer::Packed;
 use crate::proto::topic::Topics;
 use crate::proto::waking::Waking;
+use crate::relay::station::Relay;
 
 /// What a hub is made of.
 #[derive(Clone, Debug)]
@@ -114,6 +115,8 @@ pub struct Hub {
     pub(crate) common_head: CommonHead,
     /// What resources in other processes serve.
     pub(crate) remote: Remote,
+    /// What goes to web servers; `None` where there are none.
+    pub(crate) relay: Option<Box<Relay>>,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
@@ -164,6 +167,7 @@ impl Hub {
             scratch: Scratch::default(),
             common_head: CommonHead::default(),
             remote: Remote::default(),
+            relay: None,
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,
@@ -202,7 +206,7 @@ impl Hub {
         if self.stopping {
             return None;
         }
-        let gate = Gate { door: Door::Public, flush: traveller.flush };
+        let gate = Gate { flush: traveller.flush, ..Door::Public.into() };
         let mut connection = Connection::new(traveller.peer, gate);
         connection.session = traveller.session;
         let conn = self.conns.insert(connection);
@@ -233,7 +237,11 @@ impl Hub {
         self.now = now;
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.eof = true;
-        let waits = matches!(connection.phase, Phase::Head) && !connection.is_idle();
+        let waits = match connection.phase {
+            Phase::Head => !connection.is_idle(),
+            Phase::Relay(key) => self.end_relay_input(key),
+            _ => false,
+        };
         if !waits {
             self.close(conn, CloseReason::PeerClosed);
         }
@@ -335,9 +343,13 @@ impl Hub {
     pub(crate) fn close(&mut self, conn: ConnKey, reason: CloseReason) {
         let Some(connection) = self.conns.get_mut(conn) else { return };
         let phase = std::mem::replace(&mut connection.phase, Phase::Head);
-        if let Phase::Stream(slot) = phase {
-            self.stats.count_document(reason);
-            self.drop_document(slot);
+        match phase {
+            Phase::Stream(slot) => {
+                self.stats.count_document(reason);
+                self.drop_document(slot);
+            }
+            Phase::Relay(key) => self.leave_relay(key),
+            _ => {}
         }
         self.conns.remove(conn);
         self.stats.count_close(reason);

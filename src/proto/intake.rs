@@ -5,6 +5,7 @@ use crate::base::limits;
 use crate::base::reason::CloseReason;
 use crate::base::time::Span;
 use crate::http::body::BodyDecoder;
+use crate::http::proxy::{self, Introduction};
 use crate::http::request::{Framing, Head, Limits, Method, parse_head};
 use crate::http::response::CONTINUE;
 use crate::http::status::Refusal;
@@ -19,7 +20,7 @@ use crate::wire::command::{Command, Request};
 const LINGER: Span = Span::from_secs(1);
 
 /// What became of a look at the input.
-enum Step {
+pub(crate) enum Step {
     /// So many bytes were used.
     Used(usize),
     /// More is needed.
@@ -91,7 +92,9 @@ impl Hub {
                     }
                     return used;
                 }
+                Phase::Relay(key) => self.feed_relay(conn, key, rest),
                 _ if connection.last_taken => return data.len(),
+                Phase::Head if connection.unintroduced => self.take_introduction(conn, rest),
                 Phase::Head if full => Step::Wait,
                 Phase::Head => self.take_head(conn, rest),
                 Phase::Body(_) => self.take_body(conn, rest),
@@ -115,6 +118,9 @@ impl Hub {
             Ok(None) => return Step::More,
             Err(why) => return self.refuse_all(conn, why, rest),
         };
+        if self.is_relayed(conn, &head) {
+            return self.relay_request(conn, &head, head_len, rest);
+        }
         let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
         let bytes_max = body_bytes_max(&head, connection.door, &self.settings);
         let mut decoder = match BodyDecoder::new(head.framing, bytes_max) {
@@ -212,8 +218,29 @@ impl Hub {
         Some(Step::More)
     }
 
+    /// Takes what a load balancer says of the client.
+    fn take_introduction(&mut self, conn: ConnKey, rest: &[u8]) -> Step {
+        let found = proxy::introduction(rest);
+        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
+        match found {
+            Ok(Some(Introduction { client, bytes })) => {
+                connection.unintroduced = false;
+                if let Some(client) = client {
+                    connection.introduce(client);
+                }
+                Step::Used(bytes)
+            }
+            Ok(None) => Step::More,
+            Err(what) => {
+                log::debug!("{}: {what}", connection.address());
+                self.close(conn, CloseReason::BadRequest);
+                Step::Used(rest.len())
+            }
+        }
+    }
+
     /// Answers a request that broke HTTP and closes; what follows is never read as a request.
-    fn refuse_all(&mut self, conn: ConnKey, why: Refusal, rest: &[u8]) -> Step {
+    pub(crate) fn refuse_all(&mut self, conn: ConnKey, why: Refusal, rest: &[u8]) -> Step {
         self.refuse(conn, why, CloseReason::BadRequest);
         Step::Used(rest.len())
     }

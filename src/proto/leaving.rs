@@ -38,7 +38,12 @@ impl Hub {
         let conns: Vec<Key> = self.conns.keys().collect();
         for conn in conns {
             let Some(connection) = self.conns.get(conn) else { continue };
-            if !matches!(connection.phase, Phase::Stream(_)) && connection.is_idle() {
+            let goes_on = match connection.phase {
+                Phase::Stream(_) => true,
+                Phase::Relay(key) => !self.is_tunnel(key),
+                _ => !connection.is_idle(),
+            };
+            if !goes_on {
                 self.close(conn, CloseReason::Shutdown);
             }
         }

@@ -4,7 +4,8 @@
 //! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
 //! a document is to be written, [`pull`] gathers it for a document, [`transmit`] writes it. A
 //! command's way: [`intake`] finds the request, [`routes`] says where it goes, [`commands`] carries
-//! it out, [`exchange`] gives out the answer in its turn.
+//! it out, [`exchange`] gives out the answer in its turn. Where there are web servers, whatever is
+//! no command goes there by [`relaying`].
 
 pub mod answer;
 pub mod beating;
@@ -32,6 +33,7 @@ pub mod parcel;
 pub mod polling;
 pub mod publishing;
 pub mod pull;
+pub mod relaying;
 pub mod remote;
 mod remote_news;
 mod remote_sends;

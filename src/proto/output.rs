@@ -25,6 +25,8 @@ pub enum Output {
     Move(ConnKey, ShardId),
     /// Something about a connection to a registry or a resource server.
     Link(crate::link::links::Output),
+    /// Something about a connection to a web server.
+    Relay(crate::relay::output::Output),
 }
 
 /// What became of one vectored write.

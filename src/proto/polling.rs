@@ -21,6 +21,7 @@ impl Hub {
         {
             self.fire(timer.unpack());
         }
+        self.fire_relays();
         self.with_upstream(|upstream| {
             if upstream.next_due().is_some_and(|due| due <= now) {
                 upstream.handle_timeout(now);
@@ -31,7 +32,8 @@ impl Hub {
     /// When [`Hub::handle_timeout`] is due at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.remote.upstream.as_ref().and_then(|upstream| upstream.next_due());
-        [self.wheel.next(), links].into_iter().flatten().min()
+        let relay = self.relay.as_ref().and_then(|relay| relay.poll_timeout());
+        [self.wheel.next(), links, relay].into_iter().flatten().min()
     }
 
     /// What the shell does next; drained to `None` after each input.
@@ -43,12 +45,16 @@ impl Hub {
     /// Where some are left, [`Hub::is_waking`] says it; all else is done.
     pub fn poll_output_while(&mut self, mut goes_on: impl FnMut() -> bool) -> Option<Output> {
         loop {
+            self.settle_relays();
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }
             if let Some(parcel) = self.own_mail.pop_front() {
                 self.take_parcel(parcel);
                 continue;
+            }
+            if let Some(output) = self.poll_relay() {
+                return Some(Output::Relay(output));
             }
             if let Some(output) = self.poll_link() {
                 return Some(Output::Link(output));

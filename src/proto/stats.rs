@@ -1,6 +1,7 @@
 //! What one shard has counted since its start.
 
 use crate::base::reason::CloseReason;
+use crate::relay::counts::Counts;
 
 /// Counters of one shard; every drop is here under its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Stats {
     pub turns_long: u64,
     /// The longest turn of any shard, in microseconds.
     pub turn_longest_us: u64,
+    /// What became of relayed requests; the hub gives it out by itself.
+    pub relay: Counts,
 }
 
 impl Stats {
@@ -99,6 +102,7 @@ impl Stats {
         self.stalled_bytes_peak += other.stalled_bytes_peak;
         self.turns_long += other.turns_long;
         self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
+        self.relay.add(&other.relay);
     }
 }
 
@@ -133,7 +137,10 @@ impl std::fmt::Display for Stats {
             ("drain_refused", self.drain_refused),
             ("stalled_cut", self.stalled_cut),
             ("stalled_bytes_peak", self.stalled_bytes_peak),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.relay.named())
+        {
             if count > 0 {
                 write!(f, " {name}={count}")?;
             }

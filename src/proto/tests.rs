@@ -243,7 +243,11 @@ impl Pack {
                     self.patience.push((peer, millis));
                 }
             }
-            Output::Send(_) | Output::Receive(_) | Output::Finish(_) | Output::Link(_) => {}
+            Output::Send(_)
+            | Output::Receive(_)
+            | Output::Finish(_)
+            | Output::Link(_)
+            | Output::Relay(_) => {}
         }
     }
 }

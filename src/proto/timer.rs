@@ -127,6 +127,9 @@ impl Hub {
             return;
         }
         connection.timer_at = Instant::NEVER;
+        if let Phase::Relay(key) = connection.phase {
+            return self.fire_relay(conn, key);
+        }
         if connection.deadline > now {
             let rest = connection.deadline.since(now);
             if connection.deadline < Instant::NEVER {
@@ -136,7 +139,7 @@ impl Hub {
         }
         let idle = connection.is_idle();
         match connection.phase {
-            Phase::Stream(_) => {}
+            Phase::Stream(_) | Phase::Relay(_) => {}
             Phase::Drain(reason) => self.close(conn, reason),
             Phase::Head if idle && connection.input.is_empty() => {
                 self.close(conn, CloseReason::Idle)

@@ -156,6 +156,12 @@ impl Hub {
             let written = write(conn, &[IoSlice::new(exchanges.unsent())]);
             exchanges.advance_sent(written.bytes);
             connection.blocked = written.blocked;
+            if let Phase::Relay(key) = connection.phase
+                && written.bytes > 0
+            {
+                let unsent = exchanges.unsent().len();
+                self.relay_was_read(key, unsent);
+            }
         }
         self.after_answers(conn);
     }
@@ -173,6 +179,10 @@ impl Hub {
             if !connection.blocked {
                 self.name(conn);
             }
+            return;
+        }
+        if let Phase::Relay(_) = connection.phase {
+            // The web server has not said all; nothing else is begun before.
             return;
         }
         if connection.is_idle() {

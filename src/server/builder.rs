@@ -161,6 +161,8 @@ impl Builder {
         let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
         let reception = self.config.registry.receive(&senders)?;
         let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
+        let files = self.config.relay.serve_root()?;
+        let site = self.config.relay.site(&settings, files.as_ref());
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
@@ -168,6 +170,7 @@ impl Builder {
             drain: self.config.drain,
             registry,
             reception,
+            _files: files,
             poller,
             running: running.clone(),
             threads: Vec::new(),
@@ -186,12 +189,14 @@ impl Builder {
                 now: Instant::ZERO,
             });
             hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
+            if let Some(site) = &site {
+                hub.relay_to(Arc::clone(site), Instant::ZERO);
+            }
             let peers = senders.clone();
             let occupied = occupied.clone();
             let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
             let shard = Shard::new(parts)?;
-            let running = running.one();
-            server.threads.push(spawn(shard, index, self.config.pin, running)?);
+            server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
         Ok(server)
     }
@@ -235,7 +240,8 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
 
 /// What a public listener means for those who come through it.
 fn gate(listen: &Listen) -> Gate {
-    Gate { door: Door::Public, flush: listen.flush.map(Into::into) }
+    let flush = listen.flush.map(Into::into);
+    Gate { door: Door::Public, flush, introduced: listen.proxy }
 }
 
 /// What each shard listens on, with the gate that it is.

@@ -10,6 +10,7 @@ use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
 pub use crate::server::config_listen::Listen;
 pub use crate::server::registry::RegistryConfig;
+pub use crate::server::relay::RelayConfig;
 
 /// Everything that an operator decides.
 ///
@@ -39,6 +40,8 @@ pub struct Config {
     pub drain: Span,
     /// The registry in which resources are found, and how they are.
     pub registry: RegistryConfig,
+    /// The web servers that get what is no command.
+    pub relay: RelayConfig,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
@@ -60,6 +63,7 @@ impl Default for Config {
             pin: false,
             drain: Span::from_secs(5),
             registry: RegistryConfig::default(),
+            relay: RelayConfig::default(),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![

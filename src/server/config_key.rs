@@ -7,6 +7,7 @@ use crate::link::address::{Address, AddressError};
 use crate::server::config::{Level, Listen, LogFormat, ResourceKind, Token};
 use crate::server::config_listen::parse_address;
 use crate::server::config_value::{Value, show_size, show_span};
+use crate::server::relay::AccessLog;
 
 /// The word for no address at all.
 const OFF: &str = "off";
@@ -56,6 +57,8 @@ pub enum Place<T: 'static> {
     Level(fn(&mut T) -> &mut Level),
     /// The form of messages.
     Format(fn(&mut T) -> &mut LogFormat),
+    /// The form of the access log.
+    Access(fn(&mut T) -> &mut AccessLog),
     /// What a resource does.
     Kind(fn(&mut T) -> &mut ResourceKind),
 }
@@ -110,6 +113,7 @@ impl<T> Key<T> {
             Place::Token(of) => *of(into) = token(value)?,
             Place::Level(of) => *of(into) = word(value, &Level::ALL, Level::word)?,
             Place::Format(of) => *of(into) = word(value, &LogFormat::ALL, LogFormat::word)?,
+            Place::Access(of) => *of(into) = word(value, &AccessLog::ALL, AccessLog::word)?,
             Place::Kind(of) => *of(into) = word(value, &ResourceKind::ALL, ResourceKind::word)?,
         }
         Ok(())
@@ -132,6 +136,7 @@ impl<T> Key<T> {
             Place::Token(_) => quoted(""),
             Place::Level(of) => quoted(of(from).word()),
             Place::Format(of) => quoted(of(from).word()),
+            Place::Access(of) => quoted(of(from).word()),
             Place::Kind(of) => quoted(of(from).word()),
         }
     }
@@ -150,6 +155,7 @@ impl<T> Key<T> {
             Place::SmallCount(_, min, max) => format!("{min} to {max}"),
             Place::Level(_) => Level::ALL.map(Level::word).join(", "),
             Place::Format(_) => LogFormat::ALL.map(LogFormat::word).join(", "),
+            Place::Access(_) => AccessLog::ALL.map(AccessLog::word).join(", "),
             Place::Kind(_) => ResourceKind::ALL.map(ResourceKind::word).join(", "),
             _ => String::new(),
         }

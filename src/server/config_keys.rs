@@ -2,12 +2,16 @@
 
 use crate::base::id::Mid;
 use crate::base::limits;
-use crate::base::name::check_resource;
 use crate::base::time::Span;
-use crate::link::address::Address;
 use crate::proto::settings::History;
 use crate::server::config::{Config, ResourceConfig};
+use crate::server::config_check::{
+    check_address, check_host, check_name, check_origin, check_path, check_prefix, check_scs,
+};
 use crate::server::config_key::{Key, Place};
+use crate::server::relay::{
+    check_host_rule, check_network, check_rule, check_server, check_upgrade,
+};
 
 /// A resource while its keys are read.
 #[derive(Clone, Debug)]
@@ -28,11 +32,11 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 49] = [
+pub static KEYS: [Key<Config>; 64] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
-        meaning: "Where clients connect: 0.0.0.0:80, [::]:81:flush=20ms; port 0 takes a free one",
+        meaning: "Where clients connect: 0.0.0.0:80, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
     },
     Key {
         path: "shards",
@@ -240,6 +244,81 @@ pub static KEYS: [Key<Config>; 49] = [
         meaning: "How long a message is kept; the newest always stays",
     },
     Key {
+        path: "relay.to",
+        place: Place::Texts(|c| &mut c.relay.to, check_server),
+        meaning: "Web servers for what is no command: http://IP:PORT, unix:/PATH; none: off",
+    },
+    Key {
+        path: "relay.host",
+        place: Place::Text(|c| &mut c.relay.host, check_host_rule),
+        meaning: "What web servers see as Host: 'keep' for what the client sent, or this",
+    },
+    Key {
+        path: "relay.connect_timeout",
+        place: Place::Span(|c| &mut c.relay.connect_timeout, MS.times(10), MINUTE),
+        meaning: "How long a connect may take, or the wait for a free connection",
+    },
+    Key {
+        path: "relay.answer_timeout",
+        place: Place::Span(|c| &mut c.relay.answer_timeout, MS.times(10), HOUR),
+        meaning: "The answer begins within this after the request was sent; beyond: 504",
+    },
+    Key {
+        path: "relay.idle_timeout",
+        place: Place::Span(|c| &mut c.relay.idle_timeout, MS.times(10), DAY),
+        meaning: "How long an answer, an upload or a WebSocket may stand still",
+    },
+    Key {
+        path: "relay.keep",
+        place: Place::Span(|c| &mut c.relay.keep, Span::ZERO, HOUR),
+        meaning: "How long an unused connection to a web server is kept; less than it keeps it",
+    },
+    Key {
+        path: "relay.body_bytes_max",
+        place: Place::Size(|c| &mut c.relay.body_bytes_max, 0, 1024 * GIB),
+        meaning: "Bytes of a relayed request's body; beyond: 413",
+    },
+    Key {
+        path: "relay.connections_max",
+        place: Place::Count(|c| &mut c.relay.connections_max, 1, 1 << 16),
+        meaning: "Connections to each web server, per shard",
+    },
+    Key {
+        path: "relay.waiting_max",
+        place: Place::Count(|c| &mut c.relay.waiting_max, 0, 1 << 16),
+        meaning: "Requests that may wait for one, per shard; beyond: 503",
+    },
+    Key {
+        path: "relay.trust",
+        place: Place::Texts(|c| &mut c.relay.trust, check_network),
+        meaning: "Networks of proxies before us whose X-Forwarded-For is believed",
+    },
+    Key {
+        path: "relay.upgrade",
+        place: Place::Texts(|c| &mut c.relay.upgrade, check_upgrade),
+        meaning: "What a client's connection may be upgraded to",
+    },
+    Key {
+        path: "relay.log",
+        place: Place::Access(|c| &mut c.relay.log),
+        meaning: "The access log of relayed requests, among the messages",
+    },
+    Key {
+        path: "relay.root",
+        place: Place::Text(|c| &mut c.relay.root, check_path),
+        meaning: "A directory whose files are served instead of a web server's; empty: none",
+    },
+    Key {
+        path: "relay.map",
+        place: Place::Texts(|c| &mut c.relay.map, check_rule),
+        meaning: "URLs of clients => of web servers: /shop/ => /, a.example/ => b.example/app/",
+    },
+    Key {
+        path: "relay.map_pages",
+        place: Place::Flag(|c| &mut c.relay.map_pages),
+        meaning: "Whether links in pages that come by such a URL are mapped too",
+    },
+    Key {
         path: "registry.listen",
         place: Place::Doors(|c| &mut c.registry.listen),
         meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
@@ -314,46 +393,3 @@ pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
         meaning: "How long a message is kept, instead of protocol.history.age",
     },
 ];
-
-fn check_scs(text: &str) -> Result<(), String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    // On the wire 0 says that there is none yet.
-    let fits = text.len() <= 32 && text.bytes().all(legal) && text != "0";
-    fits.then_some(()).ok_or_else(|| format!("{text:?} is not 1 to 32 of A-Z a-z 0-9 _ -"))
-}
-
-fn check_prefix(text: &str) -> Result<(), String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.~-".contains(&byte);
-    let shape = text.len() >= 2 && text.len() <= 64 && text.starts_with('/') && text.ends_with('/');
-    let fits = shape && text.bytes().all(legal) && !text.contains("//");
-    fits.then_some(()).ok_or_else(|| format!("{text:?} does not look like \"/ahm/\""))
-}
-
-fn check_origin(text: &str) -> Result<(), String> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let legal = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,".contains(&byte);
-    let fits = text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(legal));
-    fits.then_some(()).ok_or_else(|| {
-        format!("{text:?} is not \"*\" or an origin such as \"https://example.org\" (no path)")
-    })
-}
-
-/// An address of a registry.
-fn check_address(text: &str) -> Result<(), String> {
-    text.parse::<Address>().map(drop).map_err(|error| error.to_string())
-}
-
-fn check_host(text: &str) -> Result<(), String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    let fits = !text.is_empty() && text.bytes().all(legal);
-    fits.then_some(()).ok_or_else(|| format!("{text:?} is not a host name"))
-}
-
-fn check_path(text: &str) -> Result<(), String> {
-    let legal = !text.chars().any(char::is_control);
-    legal.then_some(()).ok_or_else(|| format!("{text:?} is no path of a file"))
-}
-
-fn check_name(text: &str) -> Result<(), String> {
-    check_resource(text).map_err(|error| format!("{text:?}: {error}"))
-}

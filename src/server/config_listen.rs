@@ -7,6 +7,9 @@ use std::str::FromStr;
 use crate::base::time::Span;
 use crate::server::config_value::{Value, show_span};
 
+/// The option of a listener that a load balancer stands before.
+const PROXY: &str = ":proxy";
+
 /// Where clients connect.
 ///
 /// ```
@@ -25,12 +28,15 @@ pub struct Listen {
     /// How long messages wait for more on documents that begin here and say nothing else; `None`:
     /// as long as `protocol.flush` says.
     pub flush: Option<Span>,
+    /// Whether a load balancer stands before it that says by the PROXY protocol who the client is,
+    /// at the beginning of each connection.
+    pub proxy: bool,
 }
 
 impl From<SocketAddr> for Listen {
     /// A listener with nothing of its own.
     fn from(address: SocketAddr) -> Self {
-        Self { address, flush: None }
+        Self { address, flush: None, proxy: false }
     }
 }
 
@@ -38,28 +44,32 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (address, option) = match text.find('=').and_then(|at| text[..at].rfind(':')) {
-            Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
-            None => (text, None),
+        let (rest, proxy) = match text.strip_suffix(PROXY) {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let (address, option) = match rest.find('=').and_then(|at| rest[..at].rfind(':')) {
+            Some(colon) => (&rest[..colon], Some(&rest[colon + 1..])),
+            None => (rest, None),
         };
         let address = parse_address(address)?;
-        let Some(option) = option else { return Ok(address.into()) };
+        let Some(option) = option else { return Ok(Self { proxy, ..address.into() }) };
         let Some(span) = option.strip_prefix("flush=") else {
-            return Err(format!("{text:?}: a listener knows flush=SPAN and nothing else"));
+            return Err(format!("{text:?}: a listener knows flush=SPAN and proxy, nothing else"));
         };
         let span = Value::Loose(span.into()).span(Span::ZERO, Span::from_secs(60));
         let flush = span.map_err(|what| format!("{text:?}: flush: {what}"))?;
-        Ok(Self { address, flush: Some(flush) })
+        Ok(Self { address, flush: Some(flush), proxy })
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
-        match self.flush {
-            Some(flush) => write!(f, ":flush={}", show_span(flush)),
-            None => Ok(()),
+        if let Some(flush) = self.flush {
+            write!(f, ":flush={}", show_span(flush))?;
         }
+        f.write_str(if self.proxy { PROXY } else { "" })
     }
 }
 
@@ -80,7 +90,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_read() {
         for text in
-            ["127.0.0.1:0", "[::1]:80:flush=0s", "0.0.0.0:80:flush=250ms", "[::]:1:flush=1s"]
+            ["127.0.0.1:0", "[::1]:80:flush=0s", "0.0.0.0:80:flush=250ms:proxy", "[::]:1:proxy"]
         {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
@@ -93,6 +103,7 @@ mod tests {
             ("127.0.0.1:flush=1s", "\"127.0.0.1\" is not an address with a port"),
             ("127.0.0.1:80:flush", "\"127.0.0.1:80:flush\" is not an address with a port"),
             ("127.0.0.1:80:flsh=1s", "\"127.0.0.1:80:flsh=1s\": a listener knows flush=SPAN"),
+            ("127.0.0.1:80:proxy:flush=1s", "\"127.0.0.1:80:proxy\" is not an address"),
             ("127.0.0.1:80:flush=20", "\"127.0.0.1:80:flush=20\": flush: \"20\" is not a length"),
             ("127.0.0.1:80:flush=2m", "\"127.0.0.1:80:flush=2m\": flush: 2m is not between"),
             ("127.0.0.1:80:flush=1s:flush=2s", "\"127.0.0.1:80:flush=1s:flush=2s\": flush: \"1s:"),

@@ -176,6 +176,9 @@ impl Loader {
         self.check_relations();
         self.check_flush();
         self.check_addresses();
+        if let Err((path, what)) = self.config.relay.check() {
+            self.problem(self.origin(&[path]), format!("{path}: {what}"));
+        }
         if self.problems.is_empty() { Ok(self.config) } else { Err(Problems(self.problems)) }
     }
 

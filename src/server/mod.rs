@@ -2,6 +2,7 @@
 
 pub mod builder;
 pub mod config;
+pub mod config_check;
 pub mod config_file;
 pub mod config_key;
 pub mod config_keys;
@@ -13,4 +14,5 @@ pub mod config_value;
 pub mod handle;
 mod reception;
 pub mod registry;
+pub mod relay;
 pub mod running;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use mio::Token;
 
 use crate::base::time::Span;
+use crate::files::server::FileServer;
 use crate::link::address::Address;
 use crate::link::registry::Registry;
 use crate::proto::stats::Stats;
@@ -71,6 +72,8 @@ pub struct Server {
     pub(crate) registry: Option<Driver<Registry>>,
     /// Likewise.
     pub(crate) reception: Option<Reception>,
+    /// Serves the files of a directory; ends with the server.
+    pub(crate) _files: Option<FileServer>,
     /// How long a drain takes at most.
     pub(crate) drain: Span,
     /// Waits for signals and for the end of the threads.

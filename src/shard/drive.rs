@@ -35,8 +35,9 @@ impl Shard {
                 Output::Close(conn, reason) => {
                     log::debug!("connection {} closed: {}", conn.slot, reason.word());
                     if let Some(wire) = self.wires.remove(conn) {
-                        if reason == CloseReason::Stale {
-                            // Nobody takes what the kernel still holds for it.
+                        if matches!(reason, CloseReason::Stale | CloseReason::CutShort) {
+                            // Nobody takes what the kernel still holds for it, or an orderly end
+                            // would tell a lie.
                             wire.transport.discard();
                         }
                         self.closed.push_back(wire);
@@ -45,6 +46,7 @@ impl Shard {
                 Output::Post(shard, parcel) => self.post(shard, Mail::Parcel(parcel)),
                 Output::Move(conn, shard) => self.send_away(conn, shard),
                 Output::Link(output) => self.link(output),
+                Output::Relay(output) => self.relay(output),
             }
         }
     }

@@ -14,4 +14,5 @@ pub mod mailbox;
 pub mod reading;
 pub mod turn;
 pub mod turns;
+mod upstreams;
 pub mod wires;

@@ -22,6 +22,7 @@ use crate::shard::linking::{Lines, link_of};
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender};
 use crate::shard::turns::Turns;
+use crate::shard::upstreams::{Upstreams, upstream_of};
 use crate::shard::wires::{Input, Wire, Wires, conn_of};
 
 /// The waker's token; listeners have those below it, connections all others.
@@ -61,6 +62,7 @@ pub struct Shard {
     pub(crate) poller: Poller,
     pub(crate) wires: Wires,
     pub(crate) lines: Lines,
+    pub(crate) upstreams: Upstreams,
     /// Edges of those lines that were not looked at yet.
     links_ready: Vec<(Key, Ready)>,
     pub(crate) peers: Vec<Sender<Mail>>,
@@ -144,6 +146,7 @@ impl Shard {
             poller: parts.poller,
             wires: Wires::default(),
             lines: Lines::default(),
+            upstreams: Upstreams::default(),
             links_ready: Vec::new(),
             outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
             peers: parts.peers,
@@ -188,6 +191,7 @@ impl Shard {
                 return Ok(Stats {
                     turns_long: self.turns.long,
                     turn_longest_us: self.turns.longest.as_micros(),
+                    relay: self.hub.relay_counts(),
                     ..self.hub.stats().clone()
                 });
             }
@@ -199,6 +203,7 @@ impl Shard {
         let busy = !self.to_write.is_empty()
             || !self.to_read.is_empty()
             || self.lines.has_work()
+            || self.upstreams.has_work()
             || !self.closed.is_empty()
             || self.hub.is_waking()
             || !self.arrivals.is_empty()
@@ -240,33 +245,10 @@ impl Shard {
     fn take_readiness(&mut self) {
         let pressed = self.outbox.iter().map(VecDeque::len).sum::<usize>() > OUTBOX_MAX;
         self.hub.handle_pressure(pressed);
-        let Self { poller, doors, wires, to_read, hub, now, links_ready, .. } = self;
-        for ready in poller.events() {
-            if let Some(link) = link_of(ready.token) {
-                links_ready.push((link, ready));
-                continue;
-            }
-            if ready.token == MAIL {
-                continue;
-            }
-            if let Some(entrance) = doors.get_mut(MAIL.0 - 1 - ready.token.0) {
-                entrance.waiting = true;
-                continue;
-            }
-            let conn = conn_of(ready.token);
-            let Some(wire) = wires.get(conn) else { continue };
-            if ready.writable {
-                hub.handle_writable(conn, *now);
-            }
-            if ready.readable {
-                wire.input = wire.input.max(if ready.closed { Input::End } else { Input::Bytes });
-                if !wire.queued {
-                    wire.queued = true;
-                    to_read.push(conn, wire.publisher);
-                }
-            }
-        }
+        self.take_edges();
         self.take_links();
+        let mut budget = self.budget(READ_SPAN);
+        self.take_upstreams(&mut budget);
         if pressed {
             return;
         }
@@ -290,10 +272,44 @@ impl Shard {
         let mut budget = self.budget(READ_SPAN);
         for _ in 0..self.to_read.len() {
             if budget.is_spent(|| self.clock.now()) {
-                return;
+                break;
             }
-            let Some(conn) = self.to_read.pop() else { return };
+            let Some(conn) = self.to_read.pop() else { break };
             self.read(conn, &mut budget);
+        }
+    }
+
+    /// Notes what is ready, for whoever reads it.
+    fn take_edges(&mut self) {
+        let Self { poller, doors, wires, to_read, hub, now, links_ready, upstreams, .. } = self;
+        for ready in poller.events() {
+            if let Some(link) = link_of(ready.token) {
+                links_ready.push((link, ready));
+                continue;
+            }
+            if let Some(upstream) = upstream_of(ready.token) {
+                upstreams.ready.push((upstream, ready));
+                continue;
+            }
+            if ready.token == MAIL {
+                continue;
+            }
+            if let Some(entrance) = doors.get_mut(MAIL.0 - 1 - ready.token.0) {
+                entrance.waiting = true;
+                continue;
+            }
+            let conn = conn_of(ready.token);
+            let Some(wire) = wires.get(conn) else { continue };
+            if ready.writable {
+                hub.handle_writable(conn, *now);
+            }
+            if ready.readable {
+                wire.input = wire.input.max(if ready.closed { Input::End } else { Input::Bytes });
+                if !wire.queued {
+                    wire.queued = true;
+                    to_read.push(conn, wire.publisher);
+                }
+            }
         }
     }
 

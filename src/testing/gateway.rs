@@ -146,7 +146,7 @@ impl Gateway {
                     self.post(shard, to.index(), Load::Connection(client, traveller));
                 }
             }
-            Output::Receive(_) | Output::Stream(..) | Output::Finish(_) => {}
+            Output::Receive(_) | Output::Stream(..) | Output::Finish(_) | Output::Relay(_) => {}
         }
         None
     }

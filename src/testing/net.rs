@@ -12,7 +12,7 @@ use crate::proto::output::Written;
 pub fn gate(door: Door, rough: bool, random: &mut Random) -> Gate {
     let own = rough && door == Door::Public && random.below(4) == 0;
     let flush = own.then(|| Span::from_millis([0, 20, 400][random.below(3) as usize]).into());
-    Gate { door, flush }
+    Gate { flush, ..door.into() }
 }
 
 /// Bytes of one write of the server.

@@ -64,7 +64,7 @@ export function ahm(t, args, variables = {}) {
     await once(child, 'exit');
   };
   t.after(end);
-  return { output, said, end };
+  return { output, said, end, pid: child.pid };
 }
 
 /** A running demo: the addresses of its two listeners. */

@@ -15,7 +15,7 @@ fn millis(n: u64) -> Span {
 }
 
 fn gate(flush: u64) -> Gate {
-    Gate { door: Door::Public, flush: Some(millis(flush).into()) }
+    Gate { flush: Some(millis(flush).into()), ..Door::Public.into() }
 }
 
 /// Is read as its readers like.
