@@ -24,6 +24,7 @@
 pub mod base;
 pub mod cli;
 pub mod client;
+pub mod files;
 pub mod html;
 pub mod http;
 pub mod link;

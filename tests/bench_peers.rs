@@ -174,3 +174,20 @@ fn a_server_that_speaks_something_else_is_told_at_once() {
     let problem = measure(&args, std::io::sink()).unwrap_err();
     assert_eq!(problem, "publisher: nats: HTTP/1.1 400 Bad Request");
 }
+
+#[test]
+fn readers_without_a_server_between_get_everything_from_the_publisher() {
+    let args = Args {
+        straight: true,
+        subscribers: 3,
+        topics: 6,
+        topics_per_subscriber: 4,
+        rate: 600.0,
+        seconds: 0.4,
+        warmup: 0.1,
+        ..Args::default()
+    };
+    let record = measure(&args, std::io::sink()).unwrap().0;
+    assert_eq!(record.failures(), [""; 0]);
+    assert_eq!((record.publishing.accepted, record.delivery.tally.unique), (300, 600));
+}

@@ -247,6 +247,10 @@ fn the_registry_is_where_it_is_told_to_be() {
         let variables = vec![("AHM_REGISTRY_LISTEN".into(), text.into())];
         load(&Sources { variables, ..Sources::default() }).unwrap().registry.listen
     };
+    let text = "[registry]\nguests = [\"0.0.0.0:9\", \"unix:/a\"]\nkey_file = \"key\"";
+    let config = load(&file(text)).unwrap();
+    assert_eq!(config.registry.guests.len(), 2);
+    assert_eq!(load(&file(&print(&config))).unwrap(), config);
     assert_eq!((of("off").len(), of("[::1]:1 unix:/a").len()), (0, 2));
     for (text, wanted) in [
         (
@@ -260,6 +264,14 @@ fn the_registry_is_where_it_is_told_to_be() {
         (
             "[registry]\nlisten = [\"[::]:1\"]",
             "ahm.toml:2: registry.listen: [::]:1 can be reached from other machines",
+        ),
+        (
+            "[registry]\nguests = [\"127.0.0.1:1\", \"0.0.0.0:1\"]",
+            "ahm.toml:2: registry.guests: 0.0.0.0:1 can be reached from other machines",
+        ),
+        (
+            "[registry]\nlisten = [\"[::1]:7\"]\nguests = [\"[::1]:7\"]",
+            "ahm.toml:2: [::1]:7 is listened on twice",
         ),
         ("[registry]\nheartbeat = \"1ms\"", "ahm.toml:2: registry.heartbeat: 1ms is not between"),
         ("registry = \"off\"", "ahm.toml:1: registry is a table: write [registry]"),

@@ -703,6 +703,7 @@ proptest! {
         latest: bool, strict: bool,
         rate in prop::option::of(1u32..),
         at in prop::option::of((any::<u64>(), 0..Offset::END)),
+        told in prop::collection::btree_map("[a-z0-9_-]{1,32}", "\\PC{0,20}", 0..4),
     ) {
         let request = OpenRequest {
             name: topic(&resource, &subject),
@@ -711,6 +712,7 @@ proptest! {
             rate,
             strict,
             since: at.map(|(ep, n)| Position { ep: Epoch(ep), n: Offset(n) }),
+            parameters: told.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         };
         let query = encode_query(&[("mid", "0"), ("open", &request.to_string())]);
         prop_assert!(query.bytes().all(|byte| byte.is_ascii_graphic()));

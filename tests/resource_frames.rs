@@ -39,28 +39,24 @@ fn who() -> Who<'static> {
 fn frames() -> Vec<Frame<'static>> {
     let (alias, ep, session) =
         (Alias(3), Epoch(0xabcd), Mid::from_number(1 << 40).expect("below 2^53"));
-    let instance = InstanceId(0x0102_0304_0506_0708);
-    let heartbeat = Span::from_millis(5_000);
+    let (instance, heartbeat) = (InstanceId(0x0102_0304_0506_0708), Span::from_millis(5_000));
     let (resource, subject) = ("fx", "EUR/USD");
     let terms = Terms { state: true, changed: true, ..Terms::default() };
-    let kept = Terms { history: Some((128, 65_536, Span::from_secs(60))), ..Terms::default() };
+    let history = Some((128, 65_536, Span::from_secs(60)));
+    let kept = Terms { history, reopen: true, ..Terms::default() };
     let last = Some((ep, Offset(41)));
+    let hello = |role, name, key| Frame::Hello { version: 1, role, instance, heartbeat, name, key };
     vec![
-        Frame::Hello {
-            version: 1,
-            role: Role::Resource,
-            instance,
-            heartbeat,
-            name: "quotes-1",
-            key: "s3cret",
-        },
-        Frame::Hello { version: 1, role: Role::Registry, instance, heartbeat, name: "", key: "" },
+        hello(Role::Resource, "quotes-1", "s3cret"),
+        hello(Role::Registry, "", ""),
         Frame::Ping { heartbeat, stamp: 77 },
         Frame::Pong { stamp: 77 },
         Frame::Bye { reason: "draining" },
         Frame::Register { resource, handle: handle() },
         Frame::Withdraw { resource },
         Frame::Load { resource, consumers: 300 },
+        Frame::Part { part: 300 },
+        Frame::Parts { parts: 1_024 },
         Frame::Open { alias, resource, subject, last: None, who: who() },
         Frame::Open { alias, resource, subject, last, who: who() },
         Frame::Accept { alias, grant: Grant::Shared, ep, next: Offset(42), terms },
@@ -166,7 +162,9 @@ fn values_that_no_field_has_are_named() {
     for (bytes, error) in [
         (&[][..], BinaryError::Short),
         (&[0], BinaryError::Kind(0)),
-        (&[8], BinaryError::Kind(8)),
+        (&[10], BinaryError::Kind(10)),
+        (&[9, 0x81, 0x08], BinaryError::Value("parts")),
+        (&[8, 0x80, 0x80, 0x80, 0x80, 0x10], BinaryError::Value("part")),
         (&[39], BinaryError::Kind(39)),
         (b"\x01GET / HTTP/1.1", BinaryError::Value("protocol")),
         (b"\x01ahm\x01\x04", BinaryError::Value("role")),

@@ -42,6 +42,7 @@ use clap::FromArgMatches as _;
 use clap::builder::ArgPredicate;
 use hdrhistogram::Histogram;
 
+use crate::cli::bench::feeder::Feeder;
 use crate::cli::bench::peer::Peer;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::plot::svg;
@@ -88,6 +89,9 @@ Examples:
   The publisher as a resource server, which the server finds at a registry (serve prints where):
     ahm bench --registry 127.0.0.1:8082 --topics 1000 --subscribers 100 --rate 10000
 
+  The same without a server between, for the difference:
+    ahm bench --straight --topics 1000 --subscribers 100 --rate 10000
+
   The same load on another server, by WebSocket; its publisher speaks its own protocol:
     ahm bench --peer nats-ws --url ws://127.0.0.1:8080 --private tcp://127.0.0.1:4222
 
@@ -117,6 +121,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     #[arg(conflicts_with_all = ["private", "dup", "peer"])]
     pub registry: Option<Address>,
+    /// No server at all: publish as a resource server that the readers connect to. The difference
+    /// to a run with --registry is what the way through a server costs
+    #[arg(long, help_heading = "Servers")]
+    #[arg(conflicts_with_all = ["url", "private", "registry", "dup", "peer", "heartbeat"])]
+    pub straight: bool,
     /// Resource whose subjects t0, t1, ... are the topics
     #[arg(long, value_name = "NAME", default_value = "bench", help_heading = "Servers")]
     pub resource: String,
@@ -251,10 +260,13 @@ impl Default for Args {
 pub fn measure(args: &Args, report: impl Write) -> Result<(Record, Histogram<u64>), String> {
     let clock = Clock::start();
     // Two runs on the same topics one after the other start in different microseconds.
-    let plan = Plan::new(args, clock.unix_micros_at_start() as u16)?;
+    let mut plan = Plan::new(args, clock.unix_micros_at_start() as u16)?;
     files(plan.streams())?;
+    let feeder = Feeder::of(&mut plan)?;
     let (progress, watch) = (Progress::default(), Watch::default());
-    Run::new(&plan, clock, (&progress, &watch), report)?.carry_out()
+    let mut run = Run::new(&plan, clock, (&progress, &watch), report)?;
+    run.feeder = feeder;
+    run.carry_out()
 }
 
 /// `ahm bench`: carries out a run, tells its progress on stderr and its result on stdout.

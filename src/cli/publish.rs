@@ -27,6 +27,7 @@ Examples:
   tail -f prices.tsv | ahm publish fx --url http://127.0.0.1:8081
   ahm publish fx --print-offsets < prices.tsv > offsets.tsv
   tail -f prices.tsv | ahm publish fx --registry 127.0.0.1:8082   as a resource server of its own
+  tail -f prices.tsv | ahm publish fx --dial 10.0.0.5:8083   the same, where the server cannot dial
 
 Input, one line a message:
   SUBJECT <TAB> payload     the payload is the rest of the line
@@ -46,7 +47,7 @@ pub struct Args {
     #[arg(value_name = "RESOURCE")]
     pub resource: String,
     /// The private listener of the server
-    #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "registry")]
+    #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "served")]
     pub url: String,
     /// Every line is a payload for this subject
     #[arg(long, short)]
@@ -68,11 +69,12 @@ pub struct Args {
     /// No summary
     #[arg(long, short)]
     pub quiet: bool,
-    /// With --registry: each message is the whole present state, with which a new reader begins
-    #[arg(long, requires = "registry")]
+    /// With --registry or --dial: each message is the whole present state, with which a new reader
+    /// begins
+    #[arg(long, requires = "served")]
     pub state: bool,
-    /// With --registry: readers that are behind may jump to the newest message
-    #[arg(long, requires = "registry")]
+    /// With --registry or --dial: readers that are behind may jump to the newest message
+    #[arg(long, requires = "served")]
     pub latest: bool,
     /// Where it is a resource server itself.
     #[command(flatten)]

@@ -1,5 +1,5 @@
-//! `ahm publish --registry`: lines go to whoever reads their subjects, from a resource server of
-//! their own.
+//! `ahm publish --registry` or `--dial`: lines go to whoever reads their subjects, from a resource
+//! server of their own.
 
 use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;

@@ -52,7 +52,7 @@ pub struct Replay {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The private listener of the server
-    #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "registry")]
+    #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "served")]
     pub url: String,
     /// How many times faster than recorded; 0 is as fast as the server takes them
     #[arg(long, default_value_t = 1.0, value_name = "N", value_parser = parse_speed)]

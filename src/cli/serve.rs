@@ -27,12 +27,13 @@ Then, in other terminals:
   ahm subscribe http://127.0.0.1:8080 board/lobby
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
-Prints `listening http://ADDRESS`, `private http://ADDRESS` and, for the registry that it runs,
-`registry ADDRESS` when it is ready; `--set registry.listen=off` is for no registry, and
-`ahm registry --help` tells more of it. SIGTERM drains the server: clients go elsewhere while their
-streams go on, and it stops when none is left or after the span of the key `drain`. SIGINT, or a
-second signal, stops it at once; clients are told to come back. A wrong configuration ends with exit
-code 2.
+Prints `listening http://ADDRESS`, `private http://ADDRESS`, for the registry that it runs
+`registry ADDRESS`, and where resource servers dial in `guests ADDRESS`, when it is ready.
+`--set registry.listen=off` is for no registry, and `ahm registry --help` tells more of it;
+`--set registry.guests=127.0.0.1:8083` lets resource servers dial in that cannot be dialled.
+SIGTERM drains the server: clients go elsewhere while their streams go on, and it stops when none is
+left or after the span of the key `drain`. SIGINT, or a second signal, stops it at once; clients are
+told to come back. A wrong configuration ends with exit code 2.
 --help lists every key of the file, -h does not.";
 
 /// Runs the server.
@@ -77,7 +78,11 @@ pub fn addresses(server: &Server) -> String {
             let _ = writeln!(out, "{name} http://{address}");
         }
     }
-    out + &registry_lines(server.registry_addrs())
+    out += &registry_lines(server.registry_addrs());
+    for address in server.guest_addrs() {
+        let _ = writeln!(out, "guests {address}");
+    }
+    out
 }
 
 /// The lines that tell where a registry is.

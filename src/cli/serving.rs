@@ -1,6 +1,10 @@
-//! `--registry` of `ahm publish` and `ahm replay`: the program is a resource server itself.
+//! `--registry` and `--dial` of `ahm publish` and `ahm replay`: the program is a resource server
+//! itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use clap::builder::ArgPredicate;
 
 use crate::base::id::Epoch;
 use crate::base::time::Span;
@@ -10,6 +14,7 @@ use crate::link::address::Address;
 use crate::link::source_settings::Counts;
 use crate::link::source_topic::Served;
 use crate::resource::publisher::Publisher;
+use crate::server::registry::read_key;
 use crate::wire::resource::Terms;
 
 /// How long consumers have to go elsewhere at the end.
@@ -18,37 +23,47 @@ const GRACE: Span = Span::from_secs(2);
 /// Flags of a program that serves a resource itself.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "As a resource server")]
+#[command(group = clap::ArgGroup::new("served").multiple(true).args(["registry", "dial"]))]
 pub struct Serving {
     /// Register at the registry there, IP:PORT or unix:/PATH, and let servers come; repeat it for
     /// several registries. Nothing is sent that nobody reads
     #[arg(long, value_name = "ADDRESS")]
     pub registry: Vec<Address>,
-    /// Where servers come to; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", requires = "registry")]
+    /// Dial the server that lets resource servers in there (its key registry.guests), IP:PORT or
+    /// unix:/PATH, as where a firewall lets nobody come here; repeat it for several. No registry is
+    /// needed for it
+    #[arg(long, value_name = "ADDRESS")]
+    pub dial: Vec<Address>,
+    /// File with the key that registries and servers demand
+    #[arg(long, value_name = "FILE", requires = "served")]
+    pub key_file: Option<PathBuf>,
+    /// Where servers come to; port 0 takes a free one [with --registry: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS", requires = "registry")]
+    #[arg(default_value_if("registry", ArgPredicate::IsPresent, "127.0.0.1:0"))]
     pub at: Vec<Address>,
     /// What registries tell servers instead of that
     #[arg(long, value_name = "ADDRESS", requires = "registry")]
     pub advertise: Vec<Address>,
     /// Share among the instances of the resource
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "registry")]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "served")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub weight: u32,
     /// Consumers at a time at most; 0 for no bound
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "registry")]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "served")]
     pub capacity: u64,
     /// All instances number alike, in this epoch (letters a to z and digits), because each is given
     /// the same input from its beginning: one goes on where another stopped
-    #[arg(long, value_name = "EPOCH", requires = "registry", value_parser = parse_epoch)]
+    #[arg(long, value_name = "EPOCH", requires = "served", value_parser = parse_epoch)]
     pub replicas: Option<Epoch>,
     /// Serve so much longer when the input has ended
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "registry")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "served")]
     pub stay: u64,
 }
 
 impl Serving {
     /// Whether the program is to serve by itself.
     pub fn is_wanted(&self) -> bool {
-        !self.registry.is_empty()
+        !self.registry.is_empty() || !self.dial.is_empty()
     }
 
     /// Begins to serve these resources, all alike.
@@ -68,12 +83,19 @@ impl Serving {
         builder.served = served(first);
         builder.listen.clone_from(&self.at);
         builder.settings.registries.clone_from(&self.registry);
+        builder.settings.dial.clone_from(&self.dial);
+        if let Some(path) = &self.key_file {
+            builder.key = read_key(path).map_err(|error| format!("--key-file: {error}"))?;
+        }
         builder.settings.addresses.clone_from(&self.advertise);
         let builder =
             others.iter().fold(builder, |builder, name| builder.also(served(name), terms));
         let publisher = builder.start(terms).map_err(|error| error.to_string())?;
         for address in publisher.addresses() {
             eprintln!("serving {} at {address}", resources.join(", "));
+        }
+        for address in &self.dial {
+            eprintln!("serving {} to {address}", resources.join(", "));
         }
         Ok(publisher)
     }

@@ -66,6 +66,10 @@ pub struct Args {
     /// End the channel rather than go on after a gap
     #[arg(long)]
     pub strict: bool,
+    /// Tell the resource something about the request: a name of letters, digits, `-` and `_`, and
+    /// any text; up to 16 times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub parameter: Vec<String>,
     /// Begin after this place (epoch and offset); for one topic
     #[arg(long, value_name = "EP:N", value_parser = parse_place)]
     pub since: Option<Position>,
@@ -139,10 +143,19 @@ fn check(args: &Args) -> Result<(Vec<Server>, Vec<OpenRequest>), String> {
             rate: args.rate,
             strict: args.strict,
             since: args.since,
+            parameters: args.parameter.clone(),
             ..OpenRequest::new(parse_topic(topic)?)
         })
     });
-    Ok((servers, requests.collect::<Result<_, String>>()?))
+    if args.parameter.iter().any(|pair| !pair.contains('=')) {
+        return Err("--parameter: NAME=VALUE is wanted".into());
+    }
+    let checked = |request: Result<OpenRequest, String>| {
+        let request = request?;
+        let read = OpenRequest::parse(&request.to_string());
+        read.map(|_| request).map_err(|error| format!("--parameter: {error}"))
+    };
+    Ok((servers, requests.map(checked).collect::<Result<_, String>>()?))
 }
 
 fn subscribe(args: &Args, servers: Vec<Server>, requests: Vec<OpenRequest>) -> Result<(), String> {

@@ -339,5 +339,8 @@ fn open_command(request: &OpenRequest) -> String {
     if request.strict {
         pairs.push(("strict", "1"));
     }
+    let parameters = request.parameters.iter().filter_map(|pair| pair.split_once('='));
+    let named: Vec<_> = parameters.map(|(name, value)| (format!("x-{name}"), value)).collect();
+    pairs.extend(named.iter().map(|(name, value)| (name.as_str(), *value)));
     encode_query(&pairs)
 }

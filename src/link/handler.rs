@@ -122,7 +122,8 @@ pub struct Metrics<'a> {
     pub consumers: u64,
     /// Round trip to the client, in microseconds; 0 where it is not known.
     pub round_trip: u64,
-    /// Messages that the client is behind.
+    /// Messages of a private channel that are not yet on their way to the client: told when it
+    /// changes, once a second at most. 0 on a shared subject.
     pub behind: u64,
 }
 
@@ -154,8 +155,8 @@ impl Actions {
 
 /// A source of data: all methods have a default, which lets everybody read and takes no notice.
 ///
-/// The same handler serves over the wire (`resource::publisher`) and inside a server
-/// (`resource::embedded`). Its methods must not block: who has work of its own does it on a thread
+/// A `resource::publisher` serves by it, servers elsewhere and one in the same process alike.
+/// Its methods must not block: who has work of its own does it on a thread
 /// of its own, and publishes from there.
 ///
 /// ```

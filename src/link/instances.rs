@@ -1,29 +1,85 @@
 //! Connections to instances of resources: the wants that each of them serves, by alias.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::base::id::{Cid, Key, Mid};
 use crate::base::reason::{ChannelEnd, ErrorCode};
+use crate::link::handle::OwnedHandle;
 use crate::link::news::News;
 use crate::link::peer::{End, Other};
 use crate::link::seeking::Known;
 use crate::link::upstream::{Place, Upstream};
 use crate::wire::resource::{Alias, Frame, InstanceId, Role};
 
+/// A resource, as far as one connection is concerned.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    /// What was registered over the connection; `None` where a registry has told of it.
+    pub(crate) handle: Option<OwnedHandle>,
+    /// Consumers of this end.
+    pub(crate) consumers: u64,
+}
+
+/// What an alias stands for.
+#[derive(Debug)]
+struct Opened {
+    /// A key that finds nobody where the want is gone: what still comes is for nobody.
+    want: Key,
+    resource: Arc<str>,
+    consumers: u64,
+}
+
 /// One connection to an instance.
 #[derive(Debug, Default)]
 struct Instance {
     /// Which it is; `None` while it has dialled and not greeted.
     id: Option<InstanceId>,
+    /// Whether it has dialled this process.
+    is_guest: bool,
+    offers: HashMap<Arc<str>, Offer>,
     /// The wants that it serves, or is asked to.
-    wants: HashMap<u32, Key>,
+    wants: HashMap<u32, Opened>,
     /// Those that wait for the connection.
     waiting: Vec<Key>,
     next_alias: u32,
     /// Messages and skipped numbers that were sent, and were not acknowledged: the number of the
     /// first of them on this connection, and what each is.
     acknowledged: u64,
-    on_way: VecDeque<Option<(Mid, Cid, u64)>>,
+    on_way: VecDeque<Option<(Alias, Sent)>>,
+}
+
+/// A message of a consumer: its session, channel and number.
+type Sent = (Mid, Cid, u64);
+
+impl Instance {
+    /// An alias of its own for a want.
+    fn open(&mut self, want: Key, resource: &str) -> u32 {
+        while self.wants.contains_key(&self.next_alias) {
+            self.next_alias = self.next_alias.wrapping_add(1);
+        }
+        let alias = self.next_alias;
+        self.next_alias = alias.wrapping_add(1);
+        let resource = match self.offers.get_key_value(resource) {
+            Some((name, _)) => Arc::clone(name),
+            None => resource.into(),
+        };
+        self.offers.entry(Arc::clone(&resource)).or_default().consumers += 1;
+        self.wants.insert(alias, Opened { want, resource, consumers: 1 });
+        alias
+    }
+
+    /// The alias is free again; whose it was.
+    fn free(&mut self, alias: u32) -> Option<Key> {
+        let opened = self.wants.remove(&alias)?;
+        if let Some(offer) = self.offers.get_mut(&opened.resource) {
+            offer.consumers -= opened.consumers;
+            if offer.consumers == 0 && offer.handle.is_none() {
+                self.offers.remove(&opened.resource);
+            }
+        }
+        Some(opened.want)
+    }
 }
 
 /// All connections to instances.
@@ -39,10 +95,68 @@ impl Instances {
         self.by_id.contains_key(&id)
     }
 
+    /// The connections of all guests.
+    pub(crate) fn guests(&self) -> Vec<Key> {
+        let guests = self.by_link.iter().filter(|(_, instance)| instance.is_guest);
+        let mut links: Vec<Key> = guests.map(|(link, _)| *link).collect();
+        links.sort_unstable();
+        links
+    }
+
+    /// Who is at the other end of the connection.
+    pub(crate) fn id(&self, link: Key) -> Option<InstanceId> {
+        self.by_link.get(&link)?.id
+    }
+
+    /// What an instance says of a resource.
+    pub(crate) fn offer(&self, link: Key, resource: &str) -> Option<(InstanceId, &Offer)> {
+        let instance = self.by_link.get(&link)?;
+        Some((instance.id?, instance.offers.get(resource)?))
+    }
+
+    /// A guest registers a resource; false if it has `most` already.
+    pub(crate) fn register(
+        &mut self,
+        link: Key,
+        resource: &str,
+        handle: OwnedHandle,
+        most: usize,
+    ) -> bool {
+        let Some(instance) = self.by_link.get_mut(&link) else { return false };
+        if instance.offers.len() >= most && !instance.offers.contains_key(resource) {
+            return false;
+        }
+        instance.offers.entry(resource.into()).or_default().handle = Some(handle);
+        true
+    }
+
+    /// So many read under an alias.
+    pub(crate) fn note_consumers(&mut self, link: Key, alias: Alias, consumers: u64) {
+        let Some(instance) = self.by_link.get_mut(&link) else { return };
+        let Some(opened) = instance.wants.get_mut(&alias.0) else { return };
+        if let Some(offer) = instance.offers.get_mut(&opened.resource) {
+            offer.consumers = offer.consumers - opened.consumers + consumers;
+            opened.consumers = consumers;
+        }
+    }
+
     /// A message was put on the connection.
-    pub(crate) fn note_send(&mut self, link: Key, sent: (Mid, Cid, u64)) {
+    pub(crate) fn note_send(&mut self, link: Key, alias: Alias, sent: Sent) {
         if let Some(instance) = self.by_link.get_mut(&link) {
-            instance.on_way.push_back(Some(sent));
+            instance.on_way.push_back(Some((alias, sent)));
+        }
+    }
+
+    /// A connection to an instance is none any more; there may be another.
+    fn forget(&mut self, id: InstanceId, link: Key) {
+        if self.by_id.get(&id) != Some(&link) {
+            return;
+        }
+        let is_other = |(at, one): &(&Key, &Instance)| **at != link && one.id == Some(id);
+        // The one with the lowest key, so that all is the same in every run.
+        match self.by_link.iter().filter(is_other).map(|(at, _)| *at).min() {
+            Some(other) => drop(self.by_id.insert(id, other)),
+            None => drop(self.by_id.remove(&id)),
         }
     }
 
@@ -89,12 +203,7 @@ impl Upstream {
     fn open_on(&mut self, want: Key, link: Key) {
         let Some(wanted) = self.wants.get_mut(want) else { return };
         let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
-        while instance.wants.contains_key(&instance.next_alias) {
-            instance.next_alias = instance.next_alias.wrapping_add(1);
-        }
-        let alias = instance.next_alias;
-        instance.next_alias = alias.wrapping_add(1);
-        instance.wants.insert(alias, want);
+        let alias = instance.open(want, &wanted.resource);
         wanted.place = Place::At(link, Some(alias));
         let parameters: Vec<&str> = wanted.who.parameters.iter().map(String::as_str).collect();
         let who = wanted.who.lend(&parameters);
@@ -117,12 +226,13 @@ impl Upstream {
         if role != Role::Resource {
             return self.links.break_off(link, "this is no resource");
         }
-        let instance = self.instances.by_link.entry(link).or_default();
+        let guest = || Instance { is_guest: true, ..Instance::default() };
+        let instance = self.instances.by_link.entry(link).or_insert_with(guest);
         if let Some(expected) = instance.id.replace(id)
             && expected != id
         {
             // It was started anew under the same address.
-            self.instances.by_id.remove(&expected);
+            self.instances.forget(expected, link);
             self.registries.forget_instance(expected);
         }
         self.instances.by_id.insert(id, link);
@@ -136,15 +246,21 @@ impl Upstream {
 
     /// Takes an instance's word.
     pub(crate) fn hear_instance(&mut self, link: Key, frame: &Frame<'_>) {
+        let is_guest = self.instances.by_link.get(&link).is_some_and(|one| one.is_guest);
         match *frame {
+            Frame::Part { .. } if is_guest => self.take_part(link),
+            Frame::Register { resource, ref handle } if is_guest => {
+                self.take_register(link, resource, handle);
+            }
             Frame::Withdraw { resource } => self.take_withdraw(link, resource),
             Frame::Taken { count } => self.take_taken(link, count),
             Frame::Accept { alias, .. }
             | Frame::Publish { alias, .. }
             | Frame::Begin { alias, .. } => {
                 let instance = self.instances.by_link.get(&link);
-                match instance.and_then(|instance| instance.wants.get(&alias.0)) {
-                    Some(&want) => self.hear(want, frame),
+                let opened = instance.and_then(|instance| instance.wants.get(&alias.0));
+                match opened.map(|opened| opened.want) {
+                    Some(want) => self.hear(want, frame),
                     None => self.links.break_off(link, "no such alias"),
                 }
             }
@@ -160,7 +276,11 @@ impl Upstream {
     fn take_withdraw(&mut self, link: Key, resource: &str) {
         let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
         let id = instance.id;
-        let mut wants: Vec<Key> = instance.wants.values().copied().collect();
+        if let Some(offer) = instance.offers.get_mut(resource) {
+            offer.handle = None;
+        }
+        self.guests.remove(resource, link);
+        let mut wants: Vec<Key> = instance.wants.values().map(|opened| opened.want).collect();
         wants.sort_unstable();
         if let Some(id) = id {
             self.registries.forget_instance(id);
@@ -177,11 +297,11 @@ impl Upstream {
     }
 
     /// The want goes on elsewhere; its alias here is free when the other end has closed it.
-    fn leave_alias(&mut self, place: Place) {
+    pub(crate) fn leave_alias(&mut self, place: Place) {
         let Place::At(link, Some(alias)) = place else { return };
-        if let Some(instance) = self.instances.by_link.get_mut(&link) {
-            // A key that finds nobody: what still comes for the alias is for nobody.
-            instance.wants.insert(alias, Key::default());
+        let instance = self.instances.by_link.get_mut(&link);
+        if let Some(opened) = instance.and_then(|instance| instance.wants.get_mut(&alias)) {
+            opened.want = Key::default();
         }
         self.leave_place(place, ChannelEnd::Closed);
     }
@@ -193,7 +313,7 @@ impl Upstream {
             return self.links.break_off(link, "more was taken than was sent");
         };
         instance.acknowledged = count;
-        for (session, cid, n) in instance.on_way.drain(..newly as usize).flatten() {
+        for (_, (session, cid, n)) in instance.on_way.drain(..newly as usize).flatten() {
             self.news.push_back(News::Sent { session, cid, n, taken: true });
         }
     }
@@ -201,7 +321,7 @@ impl Upstream {
     fn take_deny(&mut self, link: Key, alias: Alias, code: ErrorCode, detail: &str) {
         let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
         let id = instance.id;
-        let Some(want) = instance.wants.remove(&alias.0) else {
+        let Some(want) = instance.free(alias.0) else {
             return self.links.break_off(link, "no such alias");
         };
         if self.wants.get(want).is_none() {
@@ -217,13 +337,19 @@ impl Upstream {
     fn take_close(&mut self, link: Key, alias: Alias, end: ChannelEnd) {
         let Some(instance) = self.instances.by_link.get_mut(&link) else { return };
         let id = instance.id;
-        let Some(want) = instance.wants.remove(&alias.0) else {
+        let Some(want) = instance.free(alias.0) else {
             return self.links.break_off(link, "no such alias");
         };
         let Some(wanted) = self.wants.get(want) else { return };
-        let private = wanted.private;
+        // What it has taken it has acknowledged before.
+        for sent in &mut instance.on_way {
+            if let Some((_, (session, cid, n))) = sent.take_if(|(at, _)| *at == alias) {
+                self.news.push_back(News::Sent { session, cid, n, taken: false });
+            }
+        }
+        let (private, reopen) = (wanted.private, wanted.reopen);
         self.links.send(link, &Frame::Close { alias, end: ChannelEnd::Closed });
-        if end == ChannelEnd::Gone && !private {
+        if (end == ChannelEnd::Gone && !private) || (end == ChannelEnd::Expired && reopen) {
             // The instance is about to end; the subject lives on elsewhere.
             return self.seek_elsewhere(want, id);
         }
@@ -231,27 +357,30 @@ impl Upstream {
         self.news.push_back(News::Closed { want, end });
     }
 
-    /// The connection of an instance is gone: shared subjects are sought elsewhere, private
-    /// channels are over, and of messages on their way nobody can tell.
+    /// The connection of an instance is gone: shared subjects are sought elsewhere, and private
+    /// channels that may be opened anew; others are over, and of messages on their way nobody can
+    /// tell.
     pub(crate) fn instance_is_gone(&mut self, link: Key, other: Option<&Other>, end: &End) {
         let Some(gone) = self.instances.by_link.remove(&link) else { return };
         if let Some(other) = other {
             log::warn!("resource server {} ({:016x}): {end}", other.name, other.instance.0);
         }
+        gone.offers.keys().for_each(|resource| self.guests.remove(resource, link));
         if let Some(id) = gone.id {
-            self.instances.by_id.remove(&id);
+            self.instances.forget(id, link);
             self.registries.forget_instance(id);
         }
-        for (session, cid, n) in gone.on_way.into_iter().flatten() {
+        for (_, (session, cid, n)) in gone.on_way.into_iter().flatten() {
             self.news.push_back(News::Sent { session, cid, n, taken: false });
         }
-        let mut wants: Vec<Key> = gone.wants.into_values().chain(gone.waiting).collect();
+        let opened = gone.wants.into_values().map(|opened| opened.want);
+        let mut wants: Vec<Key> = opened.chain(gone.waiting).collect();
         wants.sort_unstable_by_key(|want| (want.slot, want.generation));
         wants.dedup();
         for want in wants {
             let Some(wanted) = self.wants.get(want) else { continue };
             let here = matches!(wanted.place, Place::At(at, _) if at == link);
-            if here && wanted.private && wanted.accepted {
+            if here && wanted.private && wanted.accepted && !wanted.reopen {
                 self.wants.remove(want);
                 self.news.push_back(News::Closed { want, end: ChannelEnd::Gone });
             } else if here {

@@ -6,16 +6,16 @@ use crate::base::id::Key;
 use crate::base::limits;
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
-use crate::link::peer::{End, Me, Other, Peer, Phase, decoder, is_same};
+use crate::link::peer::{End, Me, Other, Peer, Phase};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
 use crate::wire::fields::BinaryError;
-use crate::wire::resource::{Frame, VERSION};
+use crate::wire::resource::Frame;
 use crate::wire::resource_decode::Decoder;
 use crate::wire::resource_encode::put_frame;
 
 /// How long a connect, a greeting, or the last bytes may take.
-const PATIENCE: Span = Span::from_secs(5);
+pub(crate) const PATIENCE: Span = Span::from_secs(5);
 
 /// What the shell does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Seen {
 pub struct Links {
     me: Me,
     now: Instant,
-    peers: Slots<Peer>,
+    pub(crate) peers: Slots<Peer>,
     outputs: VecDeque<Output>,
     /// Connections that are over, for the station to hear of.
     over: VecDeque<(Key, Option<Other>, End)>,
@@ -80,22 +80,6 @@ impl Links {
     /// Time has come so far.
     pub fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
-    }
-
-    /// Dials the first of `addresses` that answers.
-    pub fn dial(&mut self, addresses: impl IntoIterator<Item = Address>) -> Key {
-        let mut peer = Peer::new(Phase::Dialing, decoder(), self.now + PATIENCE);
-        peer.addresses = addresses.into_iter().collect();
-        let key = self.peers.insert(peer);
-        self.dial_next(key);
-        key
-    }
-
-    /// Somebody has dialled this process.
-    pub fn accept(&mut self) -> Key {
-        let key = self.peers.insert(Peer::new(Phase::Greeting, decoder(), self.now + PATIENCE));
-        self.greet(key);
-        key
     }
 
     /// The connect under way has worked.
@@ -291,7 +275,7 @@ impl Links {
         self.peers.is_empty()
     }
 
-    fn dial_next(&mut self, key: Key) {
+    pub(crate) fn dial_next(&mut self, key: Key) {
         let patience = self.now + PATIENCE;
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.patience = patience;
@@ -304,35 +288,8 @@ impl Links {
         }
     }
 
-    fn greet(&mut self, key: Key) {
-        let Me { role, instance, name, heartbeat, key: shown, .. } = self.me.clone();
-        let (name, shown) = (name.as_str(), shown.as_str());
-        let version = VERSION;
-        self.put(key, &Frame::Hello { version, role, instance, heartbeat, name, key: shown });
-        self.arm(key);
-    }
-
-    fn take_hello(&mut self, key: Key, frame: &Frame<'_>) -> Seen {
-        let Frame::Hello { version, role, instance, heartbeat, name, key: shown } = *frame else {
-            return Seen::Nothing;
-        };
-        if version == 0 {
-            self.break_off(key, "there is no version 0");
-            return Seen::Nothing;
-        }
-        if !self.me.demands.is_empty() && !is_same(shown.as_bytes(), self.me.demands.as_bytes()) {
-            self.break_off(key, "the key is not the one that is demanded here");
-            return Seen::Nothing;
-        }
-        let Some(peer) = self.peers.get_mut(key) else { return Seen::Nothing };
-        peer.phase = Phase::Open;
-        peer.other = Some(Other { role, instance, name: name.to_string() });
-        self.hear(key, heartbeat);
-        Seen::Greeted
-    }
-
     /// The other end's interval, from now on.
-    fn hear(&mut self, key: Key, heartbeat: Span) {
+    pub(crate) fn hear(&mut self, key: Key, heartbeat: Span) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.heartbeat = heartbeat.max(limits::LINK_HEARTBEAT_MIN);
@@ -340,7 +297,7 @@ impl Links {
         self.arm(key);
     }
 
-    fn put(&mut self, key: Key, frame: &Frame<'_>) {
+    pub(crate) fn put(&mut self, key: Key, frame: &Frame<'_>) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key) else { return };
         put_frame(&mut peer.out, frame);
@@ -387,7 +344,7 @@ impl Links {
         }
     }
 
-    fn arm(&mut self, key: Key) {
+    pub(crate) fn arm(&mut self, key: Key) {
         let own = self.me.heartbeat;
         let Some(peer) = self.peers.get_mut(key) else { return };
         let at = peer.next_moment(own);

@@ -93,6 +93,10 @@ pub struct Peer {
     pub phase: Phase,
     /// Who is at the other end; `None` before its greeting.
     pub other: Option<Other>,
+    /// The part of a consumer that it was dialled for, which is told with the greeting.
+    pub(crate) part: Option<u32>,
+    /// Whether the connection was made within the process.
+    pub(crate) is_adopted: bool,
     /// Addresses that were not tried yet.
     pub(crate) addresses: VecDeque<Address>,
     /// `None` while it is lent.
@@ -121,6 +125,8 @@ impl Peer {
         Self {
             phase,
             other: None,
+            part: None,
+            is_adopted: false,
             addresses: VecDeque::new(),
             decoder: Some(decoder),
             out: Vec::new(),

@@ -91,7 +91,8 @@ impl Registry {
                 }
             }
             (Role::Resource, Frame::Load { resource, consumers }) => {
-                if self.book.load(link, resource, other.instance, *consumers) {
+                let now = self.links.now();
+                if self.book.load(link, resource, other.instance, (*consumers, now)) {
                     self.tell(resource);
                 }
             }
@@ -468,6 +469,9 @@ mod tests {
         assert_eq!(desk.ask(&mut consumer, "fx", true), [here, "changed fx"]);
         assert_eq!(desk.ask(&mut consumer, "fx", true), ["no-instance"]);
         assert_eq!(desk.ask(&mut consumer, "fx", false), ["no-instance"]);
+        // Both have come, and one has gone again.
+        desk.load(&source, "fx", 2);
+        assert_eq!(desk.hear(&mut consumer), [""; 0]);
         desk.load(&source, "fx", 1);
         assert_eq!(desk.hear(&mut consumer), ["changed fx"]);
         assert_eq!(desk.ask(&mut consumer, "fx", false), [here]);
@@ -478,6 +482,35 @@ mod tests {
         desk.register(&source, "fx", 3, "127.0.0.1:1");
         assert_eq!(desk.hear(&mut consumer), ["changed fx"]);
         assert_eq!(desk.ask(&mut consumer, "fx", false), [here]);
+    }
+
+    #[test]
+    fn who_is_on_its_way_when_a_report_comes_still_counts() {
+        let mut desk = Desk::new();
+        let source = desk.resource(1);
+        desk.register(&source, "fx", 3, "127.0.0.1:9000");
+        let mut consumer = desk.consumer();
+        for _ in 0..3 {
+            let answer = desk.ask(&mut consumer, "fx", true);
+            assert!(answer.contains(&"1 at 127.0.0.1:9000".to_string()), "{answer:?}");
+        }
+        desk.load(&source, "fx", 1);
+        assert!(desk.ask(&mut consumer, "fx", true).contains(&"no-instance".to_string()));
+        desk.load(&source, "fx", 3);
+        assert!(desk.ask(&mut consumer, "fx", true).contains(&"no-instance".to_string()));
+        desk.load(&source, "fx", 2);
+        let answer = desk.ask(&mut consumer, "fx", true);
+        assert!(answer.contains(&"1 at 127.0.0.1:9000".to_string()), "{answer:?}");
+        // It has not come in all that time, so it does not.
+        for _ in 0..2 {
+            desk.pass(BEAT);
+            for caller in [&source, &consumer] {
+                desk.say(caller, &Frame::Pong { stamp: 0 });
+            }
+        }
+        desk.load(&source, "fx", 2);
+        let answer = desk.ask(&mut consumer, "fx", true);
+        assert!(answer.contains(&"1 at 127.0.0.1:9000".to_string()), "{answer:?}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub const WATCHES_MAX: usize = 1_000_000;
 /// How long a private channel that was sent to an instance counts among its consumers if it reports
 /// nothing: it reports when its consumers change, and where none has come there is no change.
 const ANSWER_SPAN: Span = Span::from_secs(15);
+/// How long such a channel may be on its way, so that a report does not have it yet.
+const WAY_SPAN: Span = Span::from_secs(1);
 
 /// One instance of one resource.
 #[derive(Debug)]
@@ -36,10 +38,13 @@ pub(crate) struct Instance {
     pub(crate) handle: OwnedHandle,
     /// The consumers that it has reported.
     pub(crate) consumers: u64,
-    /// Private channels that were sent to it since.
+    /// Private channels that were sent to it, and have not come as far as is known.
     answers: u64,
     /// When they count no more.
     answers_until: Instant,
+    /// Those of them that were sent in this span and in the one before, and when this one began.
+    recent: (u64, u64),
+    recent_since: Instant,
     /// When it was registered.
     pub(crate) since: Instant,
 }
@@ -51,6 +56,16 @@ impl Instance {
 
     fn is_full(&self) -> bool {
         self.handle.capacity > 0 && self.load() >= self.handle.capacity
+    }
+
+    /// How many private channels may be on their way to it.
+    fn on_way(&mut self, now: Instant) -> u64 {
+        let age = now.since(self.recent_since);
+        if age >= WAY_SPAN {
+            let before = if age < WAY_SPAN.times(2) { self.recent.0 } else { 0 };
+            (self.recent, self.recent_since) = ((0, before), now);
+        }
+        self.recent.0 + self.recent.1
     }
 
     /// Does something to its load; whether it has become full or free.
@@ -136,9 +151,17 @@ impl Book {
         if self.registrations >= REGISTRATIONS_MAX {
             return Err(format!("there are {REGISTRATIONS_MAX} instances here, and no room"));
         }
-        let (answers, answers_until) = (0, Instant::ZERO);
-        let since = now;
-        let instance = Instance { link, name, handle, consumers: 0, answers, answers_until, since };
+        let instance = Instance {
+            link,
+            name,
+            handle,
+            consumers: 0,
+            answers: 0,
+            answers_until: Instant::ZERO,
+            recent: (0, 0),
+            recent_since: now,
+            since: now,
+        };
         self.entry(resource).instances.insert(id, instance);
         self.link(link, resource);
         self.registrations += 1;
@@ -165,11 +188,16 @@ impl Book {
         link: Key,
         resource: &str,
         id: InstanceId,
-        consumers: u64,
+        (consumers, now): (u64, Instant),
     ) -> bool {
         let known = self.resources.get_mut(resource).and_then(|one| one.instances.get_mut(&id));
         let Some(instance) = known.filter(|instance| instance.link == link) else { return false };
-        instance.reckon(|instance| (instance.consumers, instance.answers) = (consumers, 0))
+        instance.reckon(|instance| {
+            // Those that have come are among the consumers now; others may be on their way.
+            let come = consumers.saturating_sub(instance.consumers);
+            instance.answers = instance.answers.saturating_sub(come).min(instance.on_way(now));
+            instance.consumers = consumers;
+        })
     }
 
     /// A connection is over: gives the resources that lost an instance by it.
@@ -220,6 +248,8 @@ impl Book {
         // A shared subject may bring any number of consumers, or none that was not there: what it
         // brought is in the next report.
         let answers = u64::from(asked.private);
+        one.on_way(now);
+        one.recent.0 += answers;
         let fills = one.reckon(|one| one.answers = one.answers.saturating_add(answers));
         Ok(Choice { instance, handle: &one.handle, fills })
     }

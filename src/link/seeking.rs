@@ -141,10 +141,16 @@ impl Upstream {
         }
     }
 
-    /// Begins to look for an instance that serves a want: the one that a registry named last time,
-    /// or what the first registry says.
+    /// Begins to look for an instance that serves a want: one that has dialled this process, the
+    /// one that a registry named last time, or what the first registry says.
     pub(crate) fn seek_for(&mut self, want: Key) {
         let Some(wanted) = self.wants.get(want) else { return };
+        if let Some((link, takes_messages)) = self.choose_guest(wanted) {
+            if let Some(wanted) = self.wants.get_mut(want) {
+                wanted.takes_messages = takes_messages;
+            }
+            return self.attach(want, link);
+        }
         let (resource, subject) = (wanted.resource.clone(), wanted.subject.clone());
         let known = self.registries.known(&resource, &subject).cloned();
         if let Some(known) = known
@@ -153,7 +159,9 @@ impl Upstream {
         {
             return self.go_to(want, known);
         }
-        self.ask(want, 0, SoFar::default());
+        // Guests that are full or have refused are an answer too.
+        let known = self.guests.serve(&resource);
+        self.ask(want, 0, SoFar { answered: known, known });
     }
 
     /// Asks the first registry from `index` on that is there.
@@ -174,14 +182,20 @@ impl Upstream {
     /// No registry is left to be asked.
     fn nobody(&mut self, want: Key, so_far: SoFar) {
         let Some(wanted) = self.wants.get(want) else { return };
-        if wanted.accepted || !so_far.answered {
+        let is_expected = !so_far.known && self.expects_guest(&wanted.resource);
+        let silent = !so_far.answered && !self.registries.all.is_empty();
+        if wanted.accepted || silent || is_expected {
             return self.wait(want, self.seek.retry);
         }
         if so_far.known || !wanted.without.is_empty() {
             let detail = "no instance of the resource has room or answers";
             self.give_up(want, ErrorCode::NoInstance, detail);
         } else {
-            self.give_up(want, ErrorCode::NoResource, "no registry knows the resource");
+            let detail = match self.registries.all.is_empty() {
+                true => "nobody serves the resource",
+                false => "no registry knows the resource",
+            };
+            self.give_up(want, ErrorCode::NoResource, detail);
         }
     }
 
@@ -288,6 +302,10 @@ impl Upstream {
             wanted.without.push(instance);
         }
         (wanted.place, wanted.served) = (Place::Nowhere, false);
+        if wanted.private && wanted.accepted {
+            // Another instance knows nothing of the conversation.
+            wanted.last = None;
+        }
         self.seek_for(want);
     }
 }

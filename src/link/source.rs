@@ -5,7 +5,7 @@
 //! subscriptions; so a consumer that is slow costs nothing, and one that falls out of a history is
 //! told so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::base::id::{Epoch, Key, Offset};
@@ -83,6 +83,8 @@ pub struct Source {
     pub(crate) topics: Topics,
     pub(crate) lanes: BTreeMap<Key, Lane>,
     pub(crate) dials: Vec<Dial>,
+    /// Connections to consumers that were made by another way than dialling.
+    pub(crate) attached: BTreeSet<Key>,
     pub(crate) addresses: Vec<String>,
     /// Subjects whose readers are to be told at the next pull.
     pub(crate) touched: Vec<Key>,
@@ -111,6 +113,7 @@ impl Source {
             topics: Topics::new(0),
             lanes: BTreeMap::new(),
             dials: Dial::all(&settings, now),
+            attached: BTreeSet::new(),
             addresses: settings.addresses.iter().map(ToString::to_string).collect(),
             settings,
             touched: Vec::new(),
@@ -344,6 +347,7 @@ impl Station for Source {
 
     fn on_over(&mut self, link: Key, _other: Option<Other>, end: End) {
         self.forget_lane(link);
+        self.attached.remove(&link);
         self.dial_over(link, end);
     }
 

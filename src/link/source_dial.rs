@@ -2,6 +2,7 @@
 //! consumers; and how it takes leave of them.
 
 use crate::base::id::Key;
+use crate::base::reason::ChannelEnd;
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
 use crate::link::peer::End;
@@ -16,11 +17,13 @@ const RETRY_MIN: Span = Span::from_millis(1);
 /// Somebody who is dialled whenever there is no connection to it.
 #[derive(Debug)]
 pub(crate) struct Dial {
-    address: Address,
+    pub(crate) address: Address,
     role: Role,
-    link: Option<Key>,
+    /// Which part of a consumer.
+    pub(crate) part: u32,
+    pub(crate) link: Option<Key>,
     /// When it is dialled again, while there is no connection.
-    due: Instant,
+    pub(crate) due: Instant,
     /// The consumers that a registry was told of, by resource; `None` before it has greeted.
     reported: Option<Vec<u64>>,
     /// When it may be told of others.
@@ -34,16 +37,22 @@ impl Dial {
     pub(crate) fn all(settings: &Settings, now: Instant) -> Vec<Self> {
         let registries = settings.registries.iter().map(|address| (address, Role::Registry));
         let consumers = settings.dial.iter().map(|address| (address, Role::Consumer));
-        let dial = |(address, role): (&Address, Role)| Self {
-            address: address.clone(),
+        let dial = |(address, role): (&Address, Role)| Self::new(address.clone(), role, 0, now);
+        registries.chain(consumers).map(dial).collect()
+    }
+
+    /// Somebody who is to be dialled now.
+    pub(crate) const fn new(address: Address, role: Role, part: u32, now: Instant) -> Self {
+        Self {
+            address,
             role,
+            part,
             link: None,
             due: now,
             reported: None,
             report_at: now,
             trouble: None,
-        };
-        registries.chain(consumers).map(dial).collect()
+        }
     }
 
     /// What should be there.
@@ -66,23 +75,36 @@ impl Source {
     /// Dials whoever is to be dialled and is not connected.
     pub(crate) fn dial_due(&mut self) {
         let now = self.links.now();
-        for dial in &mut self.dials {
-            if dial.link.is_none() && dial.due <= now && !self.left {
-                dial.link = Some(self.links.dial([dial.address.clone()]));
+        for at in 0..self.dials.len() {
+            let dial = &self.dials[at];
+            if dial.link.is_none() && dial.due <= now && !self.left && self.is_led(dial) {
+                let address = dial.address.clone();
+                self.dials[at].link = Some(match dial.role {
+                    Role::Consumer => self.links.dial_part(address, dial.part),
+                    Role::Resource | Role::Registry => self.links.dial([address]),
+                });
             }
         }
     }
 
+    /// How long whoever was lost is left alone.
+    pub(crate) fn retry(&self) -> Span {
+        self.settings.retry.max(RETRY_MIN)
+    }
+
     /// A connection, or an attempt, is over.
     pub(crate) fn dial_over(&mut self, link: Key, end: End) {
-        let due = self.links.now() + self.settings.retry.max(RETRY_MIN);
-        for dial in self.dials.iter_mut().filter(|dial| dial.link == Some(link)) {
-            (dial.link, dial.due, dial.reported) = (None, due, None);
-            if dial.trouble.as_ref() != Some(&end) && !self.left {
-                log::warn!("{}: {end}; it is dialled again", dial.address);
-            }
-            dial.trouble = Some(end.clone());
+        let due = self.links.now() + self.retry();
+        let Some(at) = self.dials.iter().position(|dial| dial.link == Some(link)) else { return };
+        let address = &self.dials[at].address;
+        // What befalls all parts of a consumer is told once.
+        let mut there = self.dials.iter().filter(|dial| dial.address == *address);
+        if there.all(|dial| dial.trouble.as_ref() != Some(&end)) && !self.left {
+            log::warn!("{address}: {end}; it is dialled again");
         }
+        let dial = &mut self.dials[at];
+        (dial.link, dial.due, dial.reported) = (None, due, None);
+        dial.trouble = Some(end);
     }
 
     /// A registry that was dialled has greeted.
@@ -99,11 +121,16 @@ impl Source {
         self.moved = true;
     }
 
-    /// All registries are told of a resource, or of its other handle.
+    /// All registries are told of a resource, or of its other handle, and so are consumers that
+    /// were dialled.
     pub(crate) fn register(&mut self, at: usize) {
         let office = &self.offices[at];
         if office.withdrawn.is_some() {
             return;
+        }
+        for link in self.hosts() {
+            let handle = office.served.handle(&[]);
+            self.links.send(link, &Frame::Register { resource: &office.served.name, handle });
         }
         for dial in self.dials.iter().filter(|dial| dial.is_registered()) {
             let Some(link) = dial.link else { continue };
@@ -147,7 +174,7 @@ impl Source {
     /// When somebody is dialled again, or a registry may be told something.
     pub(crate) fn next_dial(&self) -> Option<Instant> {
         let moments = self.dials.iter().filter_map(|dial| match (&dial.link, &dial.reported) {
-            (None, _) => Some(dial.due).filter(|_| !self.left),
+            (None, _) => Some(dial.due).filter(|_| !self.left && self.is_led(dial)),
             (Some(_), Some(reported)) => {
                 let known = reported.iter().copied().chain(std::iter::repeat(0));
                 let mut offices = self.offices.iter().zip(known);
@@ -196,7 +223,12 @@ impl Source {
             let is_of = |key: &Key| self.topics.get(*key).is_some_and(|topic| topic.office == at);
             let keys: Vec<_> = self.topics.keys().filter(is_of).collect();
             for key in keys {
-                self.close_topic(key);
+                // A conversation that may go on elsewhere is not over.
+                let topic = self.topics.get(key);
+                match topic.is_some_and(|topic| topic.consumer.is_some() && topic.terms.reopen) {
+                    true => self.end_topic(key, ChannelEnd::Expired),
+                    false => self.close_topic(key),
+                }
             }
         }
     }
@@ -230,7 +262,8 @@ impl Source {
         }
         self.left = true;
         let dialled = self.dials.iter().filter_map(Dial::link);
-        let links: Vec<_> = dialled.chain(self.lanes.keys().copied()).collect();
+        let lanes = self.lanes.keys().chain(&self.attached).copied();
+        let links: Vec<_> = dialled.chain(lanes).collect();
         for link in links {
             self.links.leave(link, "this resource server stops");
         }

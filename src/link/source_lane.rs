@@ -69,6 +69,9 @@ pub(crate) struct Lane {
     /// Messages of consumers that were taken, and how many of them the other end knows of.
     pub(crate) taken: u64,
     told: u64,
+    /// Messages for a subject that has ended and is not closed yet: how many were taken before the
+    /// first of them. The `Close` goes first, so that nobody believes them taken.
+    strays: BTreeMap<Alias, u64>,
 }
 
 impl Lane {
@@ -107,10 +110,7 @@ impl Lane {
         most: usize,
     ) -> Filled {
         let mut filled = Filled::default();
-        if self.told < self.taken {
-            self.told = self.taken;
-            links.send(link, &Frame::Taken { count: self.taken });
-        }
+        self.acknowledge(link, links);
         while links.waiting(link) < most
             && let Some(alias) = self.ready.pop_front()
         {
@@ -126,10 +126,33 @@ impl Lane {
                     links.send(link, &Frame::Close { alias, end });
                     filled.ended.push((alias, *cursor));
                     self.bindings.insert(alias, Binding::Closing);
+                    self.strays.remove(&alias);
                 }
             }
         }
+        self.acknowledge(link, links);
         filled
+    }
+
+    /// A message has come too late for the subject of an alias, which is about to be closed.
+    pub(crate) fn note_stray(&mut self, alias: Alias) {
+        let before = self.taken - 1;
+        self.strays.entry(alias).or_insert(before);
+    }
+
+    /// The other end has closed an alias; what it stood for.
+    pub(crate) fn close(&mut self, alias: Alias) -> Option<Binding> {
+        self.strays.remove(&alias);
+        self.bindings.remove(&alias)
+    }
+
+    fn acknowledge(&mut self, link: Key, links: &mut Links) {
+        let before = self.strays.values().min().copied();
+        let count = before.unwrap_or(self.taken);
+        if self.told < count {
+            self.told = count;
+            links.send(link, &Frame::Taken { count });
+        }
     }
 }
 

@@ -40,6 +40,9 @@ impl Source {
             self.register_all(at);
         } else {
             self.lanes.insert(link, Lane::default());
+            if self.is_host(link) {
+                self.register_with(link);
+            }
         }
     }
 
@@ -57,6 +60,7 @@ impl Source {
                 self.take_message(link, *alias, frame);
             }
             Frame::Metrics { alias, .. } => self.take_metrics(link, *alias, frame),
+            Frame::Parts { parts } => self.take_parts(link, *parts),
             _ => self.links.break_off(link, "that is not for a consumer to say"),
         }
     }
@@ -173,9 +177,10 @@ impl Source {
     fn take_close(&mut self, link: Key, alias: Alias) {
         let Some(lane) = self.lanes.get_mut(&link) else { return };
         // A `Close` that has crossed a `Deny` finds nothing.
-        if let Some(Binding::Open(cursor)) = lane.bindings.remove(&alias) {
+        if let Some(Binding::Open(cursor)) = lane.close(alias) {
             self.links.send(link, &Frame::Close { alias, end: ChannelEnd::Closed });
             self.forget_reader(link, alias, cursor);
+            self.name(link);
         }
     }
 
@@ -188,8 +193,12 @@ impl Source {
         let takes = |topic: &Topic| {
             self.offices[topic.office].served.takes_messages && topic.ended.is_none()
         };
+        let has_ended = topic.as_ref().is_some_and(|(_, topic)| topic.ended.is_some());
         let Some((key, topic)) = topic.filter(|(_, topic)| takes(topic)) else {
             self.counts.strays += 1;
+            if let Some(lane) = self.lanes.get_mut(&link).filter(|_| has_ended) {
+                lane.note_stray(alias);
+            }
             return;
         };
         let (at, subject) = (topic.office, topic.subject.as_str());

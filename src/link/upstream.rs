@@ -7,6 +7,8 @@ use crate::base::id::{Cid, Epoch, Key, Mid, Offset};
 use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
+use crate::link::guesses::Guesses;
+use crate::link::guests::Guests;
 use crate::link::handler::Consumer;
 use crate::link::instances::Instances;
 use crate::link::links::Links;
@@ -22,6 +24,11 @@ use crate::wire::resource::{Alias, Frame, Grant, InstanceId, Role};
 pub struct Seek {
     /// The registries, the one to be asked first in front.
     pub registries: Vec<Address>,
+    /// Whether resources dial this process, of which some may be on their way.
+    pub guests: bool,
+    /// The parts of this process, each with a consumer's end of its own, that resources which dial
+    /// it connect to; 1 to [`PARTS_MAX`](crate::wire::resource::PARTS_MAX).
+    pub parts: u32,
     /// How long a registry that was lost, or a subject that nobody serves, is left alone.
     pub retry: Span,
     /// How long a subject that was served may be without an instance before it is given up, and
@@ -46,8 +53,10 @@ pub(crate) struct Want {
     pub(crate) resource: String,
     pub(crate) subject: String,
     pub(crate) who: Consumer,
-    /// Whether it is known to be a private channel.
+    /// Whether it is known, or believed, to be a private channel.
     pub(crate) private: bool,
+    /// Whether it goes on with another instance if it is a private channel whose own is lost.
+    pub(crate) reopen: bool,
     /// What is there of it already.
     pub(crate) last: Option<(Epoch, Offset)>,
     /// Whether it was ever accepted.
@@ -70,6 +79,8 @@ pub struct Upstream {
     pub(crate) seek: Seek,
     pub(crate) registries: Registries,
     pub(crate) instances: Instances,
+    guesses: Guesses,
+    pub(crate) guests: Guests,
     pub(crate) wants: Slots<Want>,
     /// Wants that wait: when they are looked at again.
     pub(crate) waiting: BTreeSet<(Instant, Key)>,
@@ -86,6 +97,8 @@ impl Upstream {
             registries: Registries::new(&seek.registries),
             seek,
             instances: Instances::default(),
+            guesses: Guesses::default(),
+            guests: Guests::new(now),
             wants: Slots::new(0),
             waiting: BTreeSet::new(),
             news: VecDeque::new(),
@@ -105,11 +118,13 @@ impl Upstream {
         last: Option<(Epoch, Offset)>,
         private: bool,
     ) -> Key {
+        let private = private || self.guesses.is_private(resource, subject);
         let want = self.wants.insert(Want {
             resource: resource.to_string(),
             subject: subject.to_string(),
             who,
             private,
+            reopen: false,
             last,
             accepted: false,
             takes_messages: false,
@@ -129,7 +144,7 @@ impl Upstream {
     }
 
     /// Passes a consumer's message to the instance that serves its subject; false: nobody serves
-    /// it now.
+    /// it now, or who does takes no messages.
     pub fn send(
         &mut self,
         want: Key,
@@ -138,7 +153,10 @@ impl Upstream {
         payload: &[u8],
     ) -> bool {
         let Some((link, alias)) = self.open_at(want) else { return false };
-        self.instances.note_send(link, (session, cid, n));
+        if !self.wants.get(want).is_some_and(|wanted| wanted.takes_messages) {
+            return false;
+        }
+        self.instances.note_send(link, alias, (session, cid, n));
         self.links.send(link, &Frame::Send { alias, session, cid, n, id, payload });
         true
     }
@@ -154,6 +172,7 @@ impl Upstream {
     /// Tells the resource how many read the subject here.
     pub fn metrics(&mut self, want: Key, consumers: u64, round_trip: Span, behind: u64) {
         if let Some((link, alias)) = self.open_at(want) {
+            self.instances.note_consumers(link, alias, consumers);
             let round_trip = round_trip.as_micros();
             self.links.send(link, &Frame::Metrics { alias, consumers, round_trip, behind });
         }
@@ -215,8 +234,15 @@ impl Upstream {
         let Some(wanted) = self.wants.get_mut(want) else { return };
         match *frame {
             Frame::Accept { grant, ep, next, terms, .. } => {
+                let (private, shared) = (grant == Grant::Private, grant == Grant::Shared);
+                if private || shared {
+                    self.guesses.learn(&wanted.resource, &wanted.subject, private);
+                }
+                if shared && wanted.private && !wanted.accepted {
+                    return self.guessed_wrong(want);
+                }
                 (wanted.accepted, wanted.served) = (true, true);
-                wanted.private = grant == Grant::Private;
+                (wanted.private, wanted.reopen) = (private, private && terms.reopen);
                 wanted.without.clear();
                 wanted.last = next.0.checked_sub(1).map(|n| (ep, Offset(n)));
                 let granted = match grant {
@@ -242,6 +268,16 @@ impl Upstream {
             }
             _ => {}
         }
+    }
+
+    /// It was believed to be a private channel and is a shared subject, which all read from the
+    /// instance that its name leads to.
+    fn guessed_wrong(&mut self, want: Key) {
+        let Some(wanted) = self.wants.get_mut(want) else { return };
+        let place = std::mem::replace(&mut wanted.place, Place::Nowhere);
+        wanted.private = false;
+        self.leave_alias(place);
+        self.seek_for(want);
     }
 
     /// The questions and wants that are due.

@@ -10,7 +10,7 @@ use crate::mem::window::Offer;
 use crate::proto::answer::{Answer, Content, Meta, quote};
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
-use crate::proto::inbox::{Bounds, Sent};
+use crate::proto::inbox::{Bounds, PassedOn, Sent};
 use crate::proto::parcel::{Forwarded, HistoryAsk, Parcel, ReplyTo};
 use crate::proto::session::encode_key;
 use crate::wire::command::{self, Command, DocumentRequest, Request};
@@ -300,6 +300,7 @@ impl Hub {
             bytes_max: self.settings.send_window_bytes,
         };
         let now = self.now;
+        let is_remote = self.is_remote_channel(session_key, cid);
         let Some(session) = self.sessions.get_mut(session_key) else {
             return Answer::error(ErrorCode::NoSession, "the session has ended");
         };
@@ -314,10 +315,14 @@ impl Hub {
         };
         let outcome = match offer {
             // Whether it was taken, its resource will say.
-            Offer::Taken if self.is_remote_channel(session_key, cid) => SendOutcome::Held,
+            Offer::Taken if is_remote => SendOutcome::Held,
             Offer::Taken => SendOutcome::Taken,
             Offer::Held => SendOutcome::Held,
-            Offer::Dup => SendOutcome::Dup,
+            Offer::Dup => match inboxes.passed_on(cid, n) {
+                PassedOn::Taken => SendOutcome::Dup,
+                PassedOn::OnWay => SendOutcome::Held,
+                PassedOn::Unknown => SendOutcome::Unknown,
+            },
             Offer::Skipped => return Answer::error(ErrorCode::Skipped, "this number was given up"),
         };
         if let Some(sent) = ready {

@@ -66,6 +66,11 @@ impl Hub {
         address: SocketAddr,
     ) {
         self.stats.sends_taken += 1;
+        if self.is_remote_channel(session, cid)
+            && let Some(session) = self.sessions.get_mut(session)
+        {
+            session.inboxes.get_or_insert_default().depart(cid, n, sent.payload.len());
+        }
         let content = Content::Message { n, id: sent.id, payload: sent.payload };
         self.pass_on(session, cid, address, content);
     }

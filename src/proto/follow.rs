@@ -62,9 +62,10 @@ impl Hub {
             Parcel::Delivery(delivery) => self.take_delivery(*delivery),
             Parcel::Joined(want, shard, topic) => self.take_joined(want, shard, topic),
             Parcel::Release(want) => self.release_want(want),
+            Parcel::Behind(want, behind) => self.take_behind(want, behind),
             Parcel::Reply(topic, reply) => self.take_reply(topic, reply),
             Parcel::Tell(mid, cid, said) => self.take_tell(mid, cid, &said.0, &said.1),
-            Parcel::Outcome(mid, cid, n, outcome) => self.tell_outcome(mid.key(), cid, n, outcome),
+            Parcel::Outcome(mid, cid, n, outcome) => self.take_outcome(mid, cid, n, outcome),
             Parcel::History(ask) => self.take_history(*ask),
         }
     }

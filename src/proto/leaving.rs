@@ -20,6 +20,7 @@ impl Hub {
             return;
         }
         self.drain_until = Some(until);
+        self.with_upstream(|upstream| upstream.take_leave(now));
         let documents: Vec<Key> = self.documents.keys().collect();
         for key in documents {
             self.tell_to_move(key.slot);

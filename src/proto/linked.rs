@@ -8,10 +8,29 @@ use crate::link::upstream::{Seek, Upstream};
 use crate::proto::hub::Hub;
 
 impl Hub {
-    /// Has resources that are not in the directory sought in other processes, from now on.
+    /// Has resources that are not in the directory sought in other processes, from now on; where
+    /// there is neither a registry nor a guest to be expected, as soon as a guest has come.
     pub fn look_for_resources(&mut self, me: Me, seek: Seek, now: Instant) {
         self.now = now;
-        self.remote.upstream = Some(Box::new(Upstream::new(me, seek, now)));
+        if seek.registries.is_empty() && !seek.guests {
+            self.remote.dormant = Some(Box::new((me, seek)));
+        } else {
+            self.remote.upstream = Some(Box::new(Upstream::new(me, seek, now)));
+        }
+    }
+
+    /// A resource server has dialled this one, and wants to talk to this shard; who wants one of
+    /// the resources that it is `expected` to serve waits until it has said so itself. `None` if
+    /// the hub was never told how to [look for resources](Hub::look_for_resources).
+    pub fn handle_guest(&mut self, expected: &[String], now: Instant) -> Option<Key> {
+        self.now = now;
+        if let Some(dormant) = self.remote.dormant.take() {
+            let (me, seek) = *dormant;
+            self.remote.upstream = Some(Box::new(Upstream::new(me, seek, now)));
+        }
+        let upstream = self.remote.upstream.as_mut()?;
+        expected.iter().for_each(|resource| upstream.expect(resource));
+        Some(upstream.handle_accepted(now))
     }
 
     /// The connect that [`Output::Dial`](crate::link::links::Output::Dial) asked for has worked.

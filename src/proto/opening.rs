@@ -17,6 +17,8 @@ use crate::proto::topic::{Role, Subscriber};
 use crate::wire::open::{Mode, OpenRequest};
 use crate::wire::position::Position;
 
+const NO_STANDING_ORDERS: &str = "this server takes no standing orders (a subject that ends in *)";
+
 /// An open that waits for the topic's home.
 #[derive(Debug)]
 pub struct Opening {
@@ -27,6 +29,8 @@ pub struct Opening {
     pub(crate) name: TopicName,
     since: Option<Position>,
     pub(crate) consumer: Consumer,
+    /// What the client tells the resource.
+    pub(crate) parameters: Vec<String>,
     /// How often the resource has named another subject.
     pub(crate) hops: u8,
     /// Whether a document's `open=` asked for it, whose failure is told in the documents.
@@ -51,8 +55,7 @@ impl Hub {
             return fail(self, ErrorCode::BadRequest, "a client chooses cid from 1 to 1048575");
         }
         if request.name.subject().ends_with('*') {
-            let detail = "this server takes no standing orders (a subject that ends in *)";
-            return fail(self, ErrorCode::BadRequest, detail);
+            return fail(self, ErrorCode::BadRequest, NO_STANDING_ORDERS);
         }
         if let Some(index) = self.same_channel(session_key, request) {
             return self.open_again(session_key, index, reply);
@@ -78,6 +81,7 @@ impl Hub {
             name: request.name.clone(),
             since: request.since,
             consumer,
+            parameters: request.parameters.clone(),
             hops: 0,
             in_document: reply.is_none(),
             replies: reply.into_iter().collect(),
@@ -155,7 +159,8 @@ impl Hub {
         }
         let home = self.home_of(&request.name);
         *self.asks.entry(request.name.clone()).or_default() += 1;
-        let ask = Ask { shard: self.shard, ask, name: request.name.clone(), consumer };
+        let (shard, parameters) = (self.shard, request.parameters.clone());
+        let ask = Ask { shard, ask, name: request.name.clone(), consumer, parameters };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 

@@ -52,6 +52,8 @@ pub struct Ask {
     pub name: TopicName,
     /// Who asks.
     pub consumer: Consumer,
+    /// What it tells the resource, as `NAME=VALUE`.
+    pub parameters: Vec<String>,
 }
 
 /// The home's answer.
@@ -137,6 +139,8 @@ pub enum Content {
 pub enum Reply {
     /// A message.
     Message(Vec<u8>),
+    /// Another instance goes on with it, which begins anew.
+    Anew,
     /// It is over.
     End(ChannelEnd),
 }
@@ -181,6 +185,8 @@ pub enum Parcel {
     Joined(Key, ShardId, Key),
     /// To the home: nobody reads the private topic of this want any more.
     Release(Key),
+    /// To the home: the reader of the private topic of this want is so many messages behind.
+    Behind(Key, u32),
     /// To a private topic's shard: what its resource says.
     Reply(Key, Reply),
     /// To a session's shard: what a resource of this process says on a private channel; the topic

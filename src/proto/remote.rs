@@ -8,8 +8,9 @@ use crate::base::id::{Key, ShardId};
 use crate::base::name::TopicName;
 use crate::link::handler::Consumer;
 use crate::link::links::Output;
+use crate::link::peer::Me;
 use crate::link::station::Station as _;
-use crate::link::upstream::Upstream;
+use crate::link::upstream::{Seek, Upstream};
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Ask, Delivery, Reply};
 
@@ -45,6 +46,8 @@ pub(crate) struct Served {
 pub struct Remote {
     /// `None` where no registry is known, and while its news are read.
     pub(crate) upstream: Option<Box<Upstream>>,
+    /// Of what the upstream is made when the first guest comes.
+    pub(crate) dormant: Option<Box<(Me, Seek)>>,
     pub(crate) served: HashMap<Key, Served>,
     /// Wants of shared subjects, or of those of which nobody knows yet.
     pub(crate) by_name: HashMap<TopicName, Key>,
@@ -91,7 +94,7 @@ impl Hub {
             cid: ask.consumer.cid,
             address: ask.consumer.address.to_string(),
             user: String::new(),
-            parameters: Vec::new(),
+            parameters: ask.parameters.clone(),
         };
         let (resource, subject) = (ask.name.resource(), ask.name.subject());
         let want = upstream.want(resource, subject, who, None, private);
@@ -125,11 +128,20 @@ impl Hub {
 
     /// Nobody wants it any more.
     pub(crate) fn release_want(&mut self, want: Key) {
-        self.remote.forget(want);
+        self.forget_want(want);
         match &mut self.remote.upstream {
             Some(upstream) => upstream.drop_want(want),
             None => self.remote.drops.push(want),
         }
+    }
+
+    /// A want is over; what waited for it comes to nobody.
+    pub(crate) fn forget_want(&mut self, want: Key) -> Option<Served> {
+        let mut served = self.remote.forget(want)?;
+        for delivery in std::mem::take(&mut served.held) {
+            self.lose(&delivery);
+        }
+        Some(served)
     }
 
     /// The topic of that name has had no reader for its grace: the resource need not send it.

@@ -9,6 +9,7 @@ use crate::proto::hub::Hub;
 use crate::proto::parcel::{Ask, Parcel, Published, Reply, Ruling};
 use crate::proto::remote::{Purpose, Served};
 use crate::proto::resource::TopicOptions;
+use crate::proto::run::{Mark, Place};
 use crate::proto::settings::History;
 use crate::proto::topic::{Numbering, Role};
 use crate::wire::position::Position;
@@ -89,6 +90,8 @@ impl Hub {
                     }
                 }
             }
+            // Its instance was lost; another one begins anew.
+            (Granted::Private, Purpose::Private(..)) => self.say(want, Reply::Anew),
             // It says something else than it said when it was asked first.
             (_, Purpose::Topic(_) | Purpose::Private(..)) => {
                 self.remote.drops.push(want);
@@ -117,11 +120,12 @@ impl Hub {
             topic.options = options;
         }
         if let Some(served) = self.remote.served.get_mut(&want) {
-            served.purpose = Purpose::Topic(key);
+            // Whoever serves it now has not been told yet how many read it.
+            (served.purpose, served.told) = (Purpose::Topic(key), 0);
         }
         if !self.begin_at(key, begin) {
             log::warn!("{name} is published here already: the resource's messages are not taken");
-            self.remote.forget(want);
+            self.forget_want(want);
             self.remote.drops.push(want);
             return self.let_follow(slot, asks);
         }
@@ -190,21 +194,28 @@ impl Hub {
                     log::warn!("not published: {code}: {detail}");
                 }
             }
+            Purpose::Private(..) => self.say(want, Reply::Message(payload.to_vec())),
+            Purpose::Asked | Purpose::Probe => {}
+        }
+    }
+
+    /// Tells a private channel's shard what the resource says, as soon as it is known which topic
+    /// it is.
+    fn say(&mut self, want: Key, reply: Reply) {
+        let Some(served) = self.remote.served.get_mut(&want) else { return };
+        match &mut served.purpose {
             Purpose::Private(shard, Some(topic), _) => {
                 let (shard, topic) = (*shard, *topic);
-                self.post(shard, Parcel::Reply(topic, Reply::Message(payload.to_vec())));
+                self.post(shard, Parcel::Reply(topic, reply));
             }
-            Purpose::Private(_, None, kept) => kept.push(Reply::Message(payload.to_vec())),
-            Purpose::Asked | Purpose::Probe => {}
+            Purpose::Private(_, None, kept) => kept.push(reply),
+            Purpose::Asked | Purpose::Probe | Purpose::Topic(_) => {}
         }
     }
 
     /// The resource serves it no longer.
     pub(crate) fn remote_over(&mut self, want: Key, end: ChannelEnd) {
-        let Some(mut served) = self.remote.forget(want) else { return };
-        for delivery in std::mem::take(&mut served.held) {
-            self.lose(&delivery);
-        }
+        let Some(served) = self.forget_want(want) else { return };
         match served.purpose {
             Purpose::Asked | Purpose::Probe => {
                 self.deny(served.asks, ErrorCode::NoInstance, "the resource has gone");
@@ -246,6 +257,14 @@ impl Hub {
         match reply {
             Reply::Message(payload) => {
                 self.add_message(topic.slot, false, &payload);
+            }
+            Reply::Anew => {
+                let epoch = Epoch(self.random.next());
+                self.put_mark(topic.slot, |end| {
+                    // Not at 0: who had nothing would believe that nothing was said before.
+                    let before = Offset((end.offset.0 - 1).max(1));
+                    (Place { place: end.place, epoch, offset: before.next() }, Mark::Epoch(before))
+                });
             }
             Reply::End(end) => self.end_topic(topic.slot, end),
         }

@@ -23,6 +23,15 @@ impl Hub {
         self.post(session.shard(), Parcel::Outcome(session, cid, n, outcome));
     }
 
+    /// At the shard of a session: what became of a send that went to a resource in another process.
+    pub(crate) fn take_outcome(&mut self, mid: Mid, cid: Cid, n: u64, outcome: SendOutcome) {
+        let session = self.sessions.get_mut(mid.key());
+        if let Some(inboxes) = session.and_then(|session| session.inboxes.as_mut()) {
+            inboxes.arrive(cid, n, outcome == SendOutcome::Taken);
+        }
+        self.tell_outcome(mid.key(), cid, n, outcome);
+    }
+
     /// It was for a resource that is there no longer.
     pub(crate) fn lose(&mut self, delivery: &Delivery) {
         if let Content::Message { n, .. } = delivery.content {
@@ -45,7 +54,9 @@ impl Hub {
         };
         let Some(upstream) = &mut self.remote.upstream else { return Some(delivery) };
         if upstream.is_served(want) {
-            send(upstream, want, &delivery);
+            if !send(upstream, want, &delivery) {
+                self.lose(&delivery);
+            }
         } else if let Some(served) = self.remote.served.get_mut(&want)
             && served.held.len() < HELD_MAX
         {
@@ -59,7 +70,9 @@ impl Hub {
     pub(crate) fn send_held(&mut self, want: Key, upstream: &mut Upstream) {
         let Some(served) = self.remote.served.get_mut(&want) else { return };
         for delivery in std::mem::take(&mut served.held) {
-            send(upstream, want, &delivery);
+            if !send(upstream, want, &delivery) {
+                self.lose(&delivery);
+            }
         }
     }
 
@@ -82,14 +95,47 @@ impl Hub {
             upstream.metrics(*want, consumers, Span::ZERO, 0);
         }
     }
+
+    /// Tells the resource in another process that has a private channel how far its reader is
+    /// behind, where that has changed; once a second at most.
+    pub(crate) fn tell_behind(&mut self, slot: u32) {
+        let second = (self.now.as_nanos() / 1_000_000_000) as u32;
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
+        let Some((home, want)) = topic.source.filter(|_| topic.told_behind.0 != second) else {
+            return;
+        };
+        let end = topic.log.end().place;
+        let places = topic.subscribers.iter().filter_map(|subscriber| {
+            let document = self.documents.at(subscriber.document)?;
+            Some(document.cursors.get(subscriber.cursor as usize)?.place)
+        });
+        // Between two documents nobody can tell.
+        let Some(place) = places.max() else { return };
+        let behind = u32::try_from(end.saturating_sub(place)).unwrap_or(u32::MAX);
+        if topic.told_behind.1 != behind {
+            topic.told_behind = (second, behind);
+            self.post(home, Parcel::Behind(want, behind));
+        }
+    }
+
+    /// At the home of a private channel's subject: so many messages are not yet on their way to it.
+    pub(crate) fn take_behind(&mut self, want: Key, behind: u32) {
+        if let Some(upstream) = &mut self.remote.upstream {
+            upstream.metrics(want, 1, Span::ZERO, u64::from(behind));
+        }
+    }
 }
 
-fn send(upstream: &mut Upstream, want: Key, delivery: &Delivery) {
+/// Whether somebody was there to take it.
+fn send(upstream: &mut Upstream, want: Key, delivery: &Delivery) -> bool {
     let (session, cid) = (delivery.consumer.session, delivery.consumer.cid);
     match &delivery.content {
         Content::Message { n, id, payload } => {
-            upstream.send(want, (session, cid, *n), id.as_deref(), payload);
+            upstream.send(want, (session, cid, *n), id.as_deref(), payload)
         }
-        Content::Skipped(from, to) => upstream.skipped(want, (session, cid), *from, *to),
+        Content::Skipped(from, to) => {
+            upstream.skipped(want, (session, cid), *from, *to);
+            true
+        }
     }
 }

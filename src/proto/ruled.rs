@@ -77,10 +77,10 @@ impl Hub {
             return self.settle_opening(ask, Err((ErrorCode::NoResource, detail.to_string())));
         }
         opening.name = name.clone();
-        let consumer = opening.consumer;
+        let (consumer, parameters) = (opening.consumer, opening.parameters.clone());
         let home = self.home_of(&name);
         *self.asks.entry(name.clone()).or_default() += 1;
-        let ask = Ask { shard: self.shard, ask, name, consumer };
+        let ask = Ask { shard: self.shard, ask, name, consumer, parameters };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 

@@ -100,6 +100,7 @@ impl Hub {
             channels: 0,
             quiet_since: self.now,
             source: None,
+            told_behind: (0, 0),
         });
         self.start_sweep();
         key.slot

@@ -295,7 +295,10 @@ impl Hub {
             Role::Follower(_) => {}
             Role::Home { .. } | Role::Private => {
                 self.history_bytes -= trimmed;
-                if !idle || topic.role == Role::Private {
+                if topic.role == Role::Private {
+                    return self.tell_behind(slot);
+                }
+                if !idle {
                     return self.tell_consumers(slot);
                 }
                 let (name, empty) = (topic.name.clone(), topic.log.is_empty());

@@ -96,6 +96,8 @@ pub struct Topic {
     pub quiet_since: Instant,
     /// Of a private topic that a resource in another process serves: the home, and its want.
     pub source: Option<(ShardId, Key)>,
+    /// In which second that resource was last told how far the reader is behind, and how far.
+    pub told_behind: (u32, u32),
 }
 
 impl Topic {

@@ -79,6 +79,26 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// The two ends of a connection within this process.
+    ///
+    /// # Errors
+    ///
+    /// When the process has no descriptor left.
+    ///
+    /// ```
+    /// use std::io::IoSlice;
+    /// use ahm::reactor::transport::{Io, Transport};
+    /// let (mut one, mut other) = Transport::pair()?;
+    /// assert!(matches!(one.write_vectored(&[IoSlice::new(b"hello")]), Io::Bytes(5)));
+    /// let mut buffer = [0; 8];
+    /// assert!(matches!(other.read(&mut buffer), Io::Bytes(5)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = UnixStream::pair()?;
+        Ok((Self::Unix(one), Self::Unix(other)))
+    }
+
     /// Reads into `buffer`, once. Fewer bytes than it holds are all that there was: what comes
     /// later brings an edge, as it does after [`Io::Blocked`]. Only an end that came with the last
     /// edge ([`Ready::closed`](crate::reactor::poller::Ready::closed)) is still to be read.

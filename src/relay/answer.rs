@@ -5,6 +5,7 @@ use crate::http::head::Version;
 use crate::http::response::{ResponseFraming, ResponseParts, put_decimal};
 use crate::http::status::Refusal;
 use crate::relay::fields::{Named, is_hop_by_hop, put};
+use crate::relay::paging::{Mapping, put_of_page};
 use crate::relay::transcode::Transcoder;
 
 /// What of the request shapes its answer.
@@ -39,10 +40,14 @@ pub fn put_head(
     out: &mut Vec<u8>,
     parts: &ResponseParts<'_>,
     terms: Terms,
+    mapping: Mapping<'_>,
 ) -> Result<Passage, &'static str> {
     let named = Named::read(parts.fields()).ok_or("Connection names too many fields")?;
     let framing = if terms.head_only { ResponseFraming::None } else { parts.framing };
-    let open_end = matches!(framing, ResponseFraming::Chunked | ResponseFraming::UntilClose);
+    let page = mapping.page_of(parts);
+    let has_body = framing != ResponseFraming::None;
+    let open_end = matches!(framing, ResponseFraming::Chunked | ResponseFraming::UntilClose)
+        || (page.is_some() && has_body);
     let chunked = open_end && terms.version == Version::Http11;
     let until_close = open_end && !chunked;
     let close = terms.close || until_close;
@@ -60,12 +65,17 @@ pub fn put_head(
             }
             7 if field.name.eq_ignore_ascii_case("trailer") && !chunked => continue,
             14 if field.name.eq_ignore_ascii_case("content-length") => {
-                put_length(out, field.name, field.value, parts.status);
+                // A page has another length when its links are mapped.
+                if page.is_none() {
+                    put_length(out, field.name, field.value, parts.status);
+                }
                 continue;
             }
             _ => {}
         }
-        put(out, field.name, field.value);
+        if page.is_none() || !put_of_page(out, field) {
+            mapping.put(out, field);
+        }
     }
     if !has_date {
         put(out, "Date", &http_date(terms.unix_seconds));
@@ -79,7 +89,10 @@ pub fn put_head(
         (false, Version::Http11) => {}
     }
     out.extend_from_slice(b"\r\n");
-    let body = Transcoder::of_answer(framing, chunked).map_err(Refusal::detail)?;
+    let mut body = Transcoder::of_answer(framing, chunked).map_err(Refusal::detail)?;
+    if let Some((journey, encoding)) = page.filter(|_| has_body) {
+        body.map_links(journey.clone(), encoding)?;
+    }
     Ok(Passage { body, close, until_close })
 }
 
@@ -87,8 +100,12 @@ pub fn put_head(
 ///
 /// # Errors
 /// In words, when it cannot be passed on.
-pub fn put_interim(out: &mut Vec<u8>, parts: &ResponseParts<'_>) -> Result<(), &'static str> {
-    put_bodiless(out, parts)?;
+pub fn put_interim(
+    out: &mut Vec<u8>,
+    parts: &ResponseParts<'_>,
+    mapping: Mapping<'_>,
+) -> Result<(), &'static str> {
+    put_bodiless(out, parts, mapping)?;
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -106,20 +123,24 @@ pub fn put_switch(
     if !taken.eq_ignore_ascii_case(upgrade) {
         return Err("it switches to another protocol than the one that was asked for");
     }
-    put_bodiless(out, parts)?;
+    put_bodiless(out, parts, Mapping::default())?;
     put(out, "Upgrade", upgrade.as_bytes());
     put(out, "Connection", b"Upgrade");
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
 
-fn put_bodiless(out: &mut Vec<u8>, parts: &ResponseParts<'_>) -> Result<(), &'static str> {
+fn put_bodiless(
+    out: &mut Vec<u8>,
+    parts: &ResponseParts<'_>,
+    mapping: Mapping<'_>,
+) -> Result<(), &'static str> {
     let named = Named::read(parts.fields()).ok_or("Connection names too many fields")?;
     put_status(out, parts);
     for field in parts.fields() {
         let is_length = field.name.eq_ignore_ascii_case("content-length");
         if !is_length && !is_hop_by_hop(field.name) && !named.has(field.name) {
-            put(out, field.name, field.value);
+            mapping.put(out, field);
         }
     }
     Ok(())
@@ -154,7 +175,7 @@ mod tests {
     fn put_it(answer: &str, terms: Terms) -> (String, Passage) {
         let (parts, _) = parse_response(answer.as_bytes()).unwrap().unwrap();
         let mut out = Vec::new();
-        let passage = put_head(&mut out, &parts, terms).unwrap();
+        let passage = put_head(&mut out, &parts, terms, Mapping::default()).unwrap();
         (String::from_utf8(out).unwrap(), passage)
     }
 

@@ -5,6 +5,7 @@ use crate::base::time::Instant;
 use crate::http::head::Version;
 use crate::relay::answer::Terms;
 use crate::relay::entry::{Entry, RequestId};
+use crate::relay::links::Journey;
 use crate::relay::outgoing::Outgoing;
 use crate::relay::transcode::Transcoder;
 
@@ -92,6 +93,8 @@ pub struct Exchange {
     pub tunnelled: u64,
     /// What the access log will say, where there is one.
     pub entry: Option<Box<Entry>>,
+    /// How its URLs are mapped, where any are.
+    pub journey: Option<Box<Journey>>,
 }
 
 impl Exchange {

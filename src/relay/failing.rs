@@ -26,10 +26,10 @@ impl Relay {
         let again = reused && exchange.may_repeat();
         let untouched = !exchange.begun && !exchange.answered;
         match &mut exchange.stage {
-            Stage::Answering(body) if is_end => {
-                body.finish(down);
-                self.complete(key, upstream, false);
-            }
+            Stage::Answering(body) if is_end => match body.finish(down) {
+                Ok(()) => self.complete(key, upstream, false),
+                Err(refusal) => self.cut(key, refusal.detail()),
+            },
             Stage::Answering(_) => self.cut(key, "the connection ended before its end"),
             Stage::Tunnel => {
                 exchange.close = true;

@@ -6,6 +6,8 @@
 //! [`pool`] finds a connection to a [`backend`]; [`receiving`] brings the [`answer`] back, or
 //! [`failing`] a [`page`] of ours. What one request has behind it and before it is an
 //! [`exchange`]. What is laid down for all of them is the [`site`].
+//! Where clients know other URLs than the web server, [`mapping`] says which, [`paging`] and
+//! [`links`] bring them into answers and pages.
 //!
 //! Nothing that came is passed on as it came: heads are parsed once and written anew, bodies are
 //! decoded and framed anew. So what the web server sees is what we believe that we sent.
@@ -17,10 +19,13 @@ pub mod entry;
 pub mod exchange;
 pub mod failing;
 pub mod fields;
+pub mod links;
+pub mod mapping;
 pub mod network;
 pub mod outgoing;
 pub mod output;
 pub mod page;
+pub mod paging;
 pub mod pool;
 pub mod receiving;
 pub mod request;

@@ -7,6 +7,7 @@ use crate::http::response::{ResponseFraming, ResponseParts, parse_response};
 use crate::relay::answer::{Passage, put_head, put_interim, put_switch};
 use crate::relay::exchange::Stage;
 use crate::relay::output::Event;
+use crate::relay::paging::Mapping;
 use crate::relay::station::Relay;
 
 /// What a head that was read asks for.
@@ -92,13 +93,16 @@ impl Relay {
     ) -> Result<Next, &'static str> {
         let unix_seconds = self.unix_micros() / 1_000_000;
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Next::Head) };
+        let journey = exchange.journey.take();
+        let mapping = Mapping { journey: journey.as_deref(), pages: self.site.map_pages };
         if parts.is_interim() {
             // Those who speak HTTP/1.0 know none, and 100 is for those who wait for it.
             let wanted =
                 exchange.version == Version::Http11 && (parts.status != 100 || exchange.expects);
             if wanted {
-                put_interim(down, parts)?;
+                put_interim(down, parts, mapping)?;
             }
+            exchange.journey = journey;
             return Ok(Next::Head);
         }
         exchange.status = parts.status;
@@ -119,7 +123,7 @@ impl Relay {
             return Ok(Next::Tunnel);
         }
         let Passage { body, close, until_close } =
-            put_head(down, parts, exchange.terms(unix_seconds))?;
+            put_head(down, parts, exchange.terms(unix_seconds), mapping)?;
         exchange.stage = Stage::Answering(body);
         exchange.close = close;
         exchange.until_close = until_close;

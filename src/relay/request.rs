@@ -9,37 +9,49 @@ use crate::http::response::put_decimal;
 use crate::http::status::Refusal;
 use crate::relay::entry::RequestId;
 use crate::relay::fields::{Named, is_hop_by_hop, is_ours, is_same, put};
+use crate::relay::mapping::Mapped;
 use crate::relay::site::{HostRule, Site};
 
 /// What a relayed request is called after us.
 const PSEUDONYM: &str = "ahm";
 /// What a request in HTTP/1.0 without Host is said to be for.
-const NOWHERE: &str = "localhost";
+pub const NOWHERE: &str = "localhost";
 
 const _: () = assert!(TARGET_BYTES_MAX <= crate::base::limits::HEAD_BYTES_MAX);
 
-/// Appends the head of a request that came from `peer`. Returns which of the site's upgrades it
-/// asks for.
+/// Where a request came from, and what becomes of it before it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// Its id.
+    pub id: &'a RequestId,
+    /// What it is called by the web server, where that differs.
+    pub mapped: Option<&'a Mapped>,
+}
+
+/// Appends the head of a request. Returns which of the site's upgrades it asks for.
 ///
 /// # Errors
 /// [`Refusal::BadRequest`] if `Connection` names more fields than anybody needs.
 pub fn put_head(
     out: &mut Vec<u8>,
     head: &Head<'_>,
-    peer: SocketAddr,
+    origin: Origin<'_>,
     site: &Site,
-    id: &RequestId,
 ) -> Result<Option<usize>, Refusal> {
     let named = Named::read(head.fields())
         .ok_or(Refusal::BadRequest("Connection names too many fields"))?;
+    let Origin { peer, id, mapped } = origin;
     let trusted = is_trusted(site, peer.ip());
     let upgrade = upgrade_of(head, &named, site);
-    put_line(out, head);
-    let host = match &site.host {
-        HostRule::Set(host) => host,
-        HostRule::Keep => head.host.unwrap_or(NOWHERE),
-    };
-    put(out, "Host", host.as_bytes());
+    put_line(out, head, mapped.map_or(head.target.path, |mapped| &mapped.path));
+    put(out, "Host", host_for(head, mapped, site).as_bytes());
+    let as_it_is = site.map_pages && mapped.is_some();
+    if as_it_is {
+        // Links can be read in a page that is not compressed.
+        put(out, "Accept-Encoding", b"identity");
+    }
     for field in head.fields() {
         let passes = match field.name.len() {
             4 => !is_same(field.name, "host"),
@@ -47,6 +59,7 @@ pub fn put_head(
             6 => !is_same(field.name, "expect"),
             7 => !is_same(field.name, "trailer") || head.framing == Framing::Chunked,
             14 => !is_same(field.name, "content-length"),
+            15 => !(as_it_is && is_same(field.name, "accept-encoding")),
             _ => true,
         };
         let travels = passes && !is_hop_by_hop(field.name) && !named.has(field.name);
@@ -66,6 +79,15 @@ pub fn put_head(
     Ok(upgrade)
 }
 
+/// What the web server sees as Host.
+pub fn host_for<'a>(head: &Head<'a>, mapped: Option<&'a Mapped>, site: &'a Site) -> &'a str {
+    match (mapped.and_then(|mapped| mapped.host.as_deref()), &site.host) {
+        (Some(host), _) => host,
+        (None, HostRule::Set(host)) => host,
+        (None, HostRule::Keep) => head.host.unwrap_or(NOWHERE),
+    }
+}
+
 /// Whether the peer's own word on where a request came from is believed.
 pub fn is_trusted(site: &Site, peer: IpAddr) -> bool {
     site.trust.iter().any(|network| network.has(peer))
@@ -79,10 +101,10 @@ fn is_written(name: &str) -> bool {
 }
 
 /// The request line, in origin form whatever form it came in.
-fn put_line(out: &mut Vec<u8>, head: &Head<'_>) {
+fn put_line(out: &mut Vec<u8>, head: &Head<'_>, path: &str) {
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(head.target.path.as_bytes());
+    out.extend_from_slice(path.as_bytes());
     if head.target.has_query {
         out.push(b'?');
         out.extend_from_slice(head.target.query.as_bytes());

@@ -1,7 +1,10 @@
 //! The site: what an operator lays down for all relayed requests.
 
+use std::sync::Arc;
+
 use crate::base::time::Span;
 use crate::link::address::Address;
+use crate::relay::mapping::Rule;
 use crate::relay::network::Network;
 
 /// Web servers of a site at most: which of them a request has tried is kept in 64 bits.
@@ -72,6 +75,10 @@ pub struct Site {
     pub upgrades: Vec<String>,
     /// Whether relayed requests are told, and how.
     pub log: AccessLog,
+    /// URLs that clients know, and what web servers know them as.
+    pub map: Arc<[Rule]>,
+    /// Whether links in pages are mapped too.
+    pub map_pages: bool,
 }
 
 impl Default for Site {
@@ -90,6 +97,8 @@ impl Default for Site {
             trust: Vec::new(),
             upgrades: vec!["websocket".into()],
             log: AccessLog::Off,
+            map: Arc::default(),
+            map_pages: false,
         }
     }
 }

@@ -14,10 +14,12 @@ use crate::relay::backend::Backend;
 use crate::relay::counts::Counts;
 use crate::relay::entry::{Entry, Outcome, RequestId};
 use crate::relay::exchange::{BEHIND_LOW, BEHIND_MAX, Exchange, Stage};
+use crate::relay::links::Journey;
+use crate::relay::mapping::{Mapped, rule_for};
 use crate::relay::outgoing::Outgoing;
 use crate::relay::output::{Event, Output};
 use crate::relay::pool::Upstream;
-use crate::relay::request::{is_trusted, put_head};
+use crate::relay::request::{NOWHERE, Origin, host_for, is_trusted, put_head};
 use crate::relay::site::{AccessLog, Site};
 use crate::relay::transcode::Transcoder;
 
@@ -98,7 +100,9 @@ impl Relay {
         let theirs = head.field("x-request-id").filter(|_| is_trusted(&site, peer.ip()));
         let id = RequestId::of(self.random.next(), theirs);
         let mut bytes = self.spares.pop().unwrap_or_default();
-        let upgrade = put_head(&mut bytes, head, peer, &site, &id)?;
+        let (journey, mapped) = set_out(&site, head);
+        let origin = Origin { peer, id: &id, mapped: mapped.as_ref() };
+        let upgrade = put_head(&mut bytes, head, origin, &site)?;
         self.counts.requests += 1;
         let method = head.method;
         let exchange = Exchange {
@@ -133,6 +137,7 @@ impl Relay {
             status: 0,
             tunnelled: 0,
             entry: (site.log != AccessLog::Off).then(|| Box::new(Entry::new(head, peer))),
+            journey,
         };
         let goes = exchange.request.is_done() || exchange.expects;
         let key = self.exchanges.insert(exchange);
@@ -352,4 +357,22 @@ impl Relay {
     pub(crate) fn keep(&self) -> Span {
         self.site.keep
     }
+}
+
+/// How the URLs of a request are mapped, and what the web server knows it as.
+fn set_out(site: &Site, head: &Head<'_>) -> (Option<Box<Journey>>, Option<Mapped>) {
+    if site.map.is_empty() {
+        return (None, None);
+    }
+    let used = rule_for(&site.map, head.host, head.target.path);
+    let mapped = used.map(|at| site.map[at].inward(head.target.path));
+    let inner_host = host_for(head, mapped.as_ref(), site).to_string();
+    let journey = Journey {
+        rules: Arc::clone(&site.map),
+        used,
+        scheme: "http",
+        client_host: head.host.unwrap_or(NOWHERE).to_string(),
+        inner_host,
+    };
+    (Some(Box::new(journey)), mapped)
 }

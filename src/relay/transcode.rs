@@ -1,5 +1,7 @@
 //! Bodies on their way: decoded as they came, framed as they go on, without waiting for more.
 
+use lol_html::AsciiCompatibleEncoding;
+
 use crate::base::limits::TRAILER_BYTES_MAX;
 use crate::http::body::{BodyDecoder, Piece};
 use crate::http::chunk;
@@ -8,6 +10,10 @@ use crate::http::request::Framing;
 use crate::http::response::ResponseFraming;
 use crate::http::status::Refusal;
 use crate::relay::fields::is_barred_from_trailers;
+use crate::relay::links::{Journey, Links};
+
+/// A page has a tag that is longer than any that is read.
+const BROKEN: Refusal = Refusal::BadRequest("a tag of the page is too long");
 
 /// One body on its way.
 ///
@@ -29,6 +35,16 @@ pub struct Transcoder {
     trailers: Vec<u8>,
     /// Bytes of the body so far.
     pub bytes: u64,
+    /// Of a page whose links are mapped.
+    page: Option<Box<Page>>,
+}
+
+/// A page whose links are mapped.
+#[derive(Debug)]
+struct Page {
+    /// `None` once it is over.
+    links: Option<Links>,
+    mapped: Vec<u8>,
 }
 
 impl Transcoder {
@@ -39,7 +55,7 @@ impl Transcoder {
     pub fn of_request(framing: Framing, bytes_max: u64) -> Result<Self, Refusal> {
         let chunked = framing == Framing::Chunked;
         let decoder = BodyDecoder::new(framing, bytes_max)?;
-        Ok(Self { decoder, chunked, trailers: Vec::new(), bytes: 0 })
+        Ok(Self { decoder, chunked, trailers: Vec::new(), bytes: 0, page: None })
     }
 
     /// The body of an answer, of any size.
@@ -48,7 +64,21 @@ impl Transcoder {
     /// None that can be: no length is above the largest number.
     pub fn of_answer(framing: ResponseFraming, chunked: bool) -> Result<Self, Refusal> {
         let decoder = BodyDecoder::of_response(framing, u64::MAX)?;
-        Ok(Self { decoder, chunked, trailers: Vec::new(), bytes: 0 })
+        Ok(Self { decoder, chunked, trailers: Vec::new(), bytes: 0, page: None })
+    }
+
+    /// It is a page whose links are mapped on their way.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn map_links(
+        &mut self,
+        journey: Journey,
+        encoding: AsciiCompatibleEncoding,
+    ) -> Result<(), &'static str> {
+        let links = Links::new(journey, encoding).map_err(|_| "its links cannot be mapped")?;
+        self.page = Some(Box::new(Page { links: Some(links), mapped: Vec::new() }));
+        Ok(())
     }
 
     /// Whether the body is whole.
@@ -65,39 +95,48 @@ impl Transcoder {
         if self.decoder.is_done() {
             return Ok(0);
         }
-        let Self { decoder, chunked, trailers, bytes } = self;
+        let Self { decoder, chunked, trailers, bytes, page } = self;
+        let mut broken = false;
         let taken = decoder.pieces(input, |piece| match piece {
             Piece::Body(piece) => {
                 *bytes += piece.len() as u64;
-                if *chunked {
-                    chunk::put_header(piece.len(), out);
-                    out.extend_from_slice(piece);
-                    out.extend_from_slice(chunk::TRAILING);
-                } else {
-                    out.extend_from_slice(piece);
+                match page {
+                    Some(page) => broken |= !page.push(piece, *chunked, out),
+                    None => put_piece(piece, *chunked, out),
                 }
             }
             Piece::Trailer(piece) => trailers.extend_from_slice(piece),
         })?;
+        if broken {
+            return Err(BROKEN);
+        }
         if decoder.is_done() {
-            self.end(out);
+            self.end(out)?;
         }
         Ok(taken)
     }
 
     /// The connection has ended, and with it a body that ends so.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
-        self.end(out);
+    ///
+    /// # Errors
+    /// The page cannot be told to its end.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.end(out)
     }
 
     /// Writes what closes the body.
-    fn end(&mut self, out: &mut Vec<u8>) {
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if let Some(page) = &mut self.page
+            && !page.end(self.chunked, out)
+        {
+            return Err(BROKEN);
+        }
         if !self.chunked {
-            return;
+            return Ok(());
         }
         if self.trailers.is_empty() {
             out.extend_from_slice(chunk::LAST);
-            return;
+            return Ok(());
         }
         debug_assert!(self.trailers.len() <= TRAILER_BYTES_MAX);
         out.extend_from_slice(b"0\r\n");
@@ -115,6 +154,45 @@ impl Transcoder {
         }
         out.extend_from_slice(b"\r\n");
         self.trailers = Vec::new();
+        Ok(())
+    }
+}
+
+impl Page {
+    /// Takes a piece, and gives out what of it is settled; false: nothing more can be told.
+    fn push(&mut self, piece: &[u8], chunked: bool, out: &mut Vec<u8>) -> bool {
+        let Some(links) = &mut self.links else { return false };
+        let whole = links.push(piece, &mut self.mapped).is_ok();
+        self.give(chunked, out);
+        if !whole {
+            self.links = None;
+        }
+        whole
+    }
+
+    fn end(&mut self, chunked: bool, out: &mut Vec<u8>) -> bool {
+        let Some(links) = self.links.take() else { return false };
+        let whole = links.end(&mut self.mapped).is_ok();
+        self.give(chunked, out);
+        whole
+    }
+
+    fn give(&mut self, chunked: bool, out: &mut Vec<u8>) {
+        if !self.mapped.is_empty() {
+            put_piece(&self.mapped, chunked, out);
+            self.mapped.clear();
+        }
+    }
+}
+
+/// Appends a piece of a body, which is not empty.
+fn put_piece(piece: &[u8], chunked: bool, out: &mut Vec<u8>) {
+    if chunked {
+        chunk::put_header(piece.len(), out);
+        out.extend_from_slice(piece);
+        out.extend_from_slice(chunk::TRAILING);
+    } else {
+        out.extend_from_slice(piece);
     }
 }
 
@@ -165,7 +243,7 @@ mod tests {
             let mut out = Vec::new();
             assert!(body.push(input, &mut out).is_ok());
             if framing == ResponseFraming::UntilClose {
-                body.finish(&mut out);
+                body.finish(&mut out).unwrap();
             }
             String::from_utf8(out).unwrap()
         };

@@ -43,7 +43,7 @@ impl Default for Builder {
     fn default() -> Self {
         let (retry, patience) = (Span::from_secs(1), Span::from_secs(10));
         Self {
-            seek: Seek { registries: Vec::new(), retry, patience },
+            seek: Seek { registries: Vec::new(), guests: false, parts: 1, retry, patience },
             name: "consumer".into(),
             heartbeat: Span::from_secs(5),
             key: String::new(),
@@ -338,7 +338,9 @@ impl Read {
                 self.inbox.push(Event::Gap(None));
                 self.last = Some((ep, Offset(next.0.saturating_sub(1))));
             }
-            Some(_) | None => {}
+            Some(_) => {}
+            // From here on: what another instance does not have of it is missing, too.
+            None => self.last = Some((ep, Offset(next.0.saturating_sub(1)))),
         }
     }
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
+use crate::base::id::Key;
 use crate::base::time::Instant;
 use crate::link::address::Address;
 use crate::link::station::Station;
 use crate::reactor::clock::Clock;
 use crate::reactor::poller::Poller;
+use crate::reactor::transport::Transport;
 use crate::resource::driver_door::Door;
 use crate::resource::driver_loop::{EVENTS_MAX, Engine, WORK};
-use crate::resource::driver_work::Queue;
 pub use crate::resource::driver_work::Refused;
+use crate::resource::driver_work::{Queue, Work};
 
 /// How a station is run.
 #[derive(Clone, Debug)]
@@ -163,7 +165,7 @@ impl<S> Handle<S> {
     ///
     /// [`Refused::Over`]: it will not be done.
     pub fn act(&self, work: impl FnOnce(&mut S, Instant) + Send + 'static) -> Result<(), Refused> {
-        self.queue.push(Box::new(work), true)
+        self.queue.push(Work::Act(Box::new(work)), true)
     }
 
     /// The same without waiting.
@@ -175,7 +177,7 @@ impl<S> Handle<S> {
         &self,
         work: impl FnOnce(&mut S, Instant) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.queue.push(Box::new(work), false)
+        self.queue.push(Work::Act(Box::new(work)), false)
     }
 
     /// The same, and waits for what comes of it.
@@ -193,6 +195,20 @@ impl<S> Handle<S> {
             let _ = sender.send(work(station, now));
         })?;
         answer.recv().map_err(|_| Refused::Over)
+    }
+
+    /// Gives the station a connection that was made elsewhere; `begin` makes it one of its own and
+    /// returns its key. No poller may know the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Over`]: the connection is closed.
+    pub(crate) fn adopt(
+        &self,
+        transport: Transport,
+        begin: impl FnOnce(&mut S, Instant) -> Key + Send + 'static,
+    ) -> Result<(), Refused> {
+        self.queue.push(Work::Adopt(transport, Box::new(begin)), true)
     }
 
     /// Has the station end in order, as [`Driver::stop`] does, without waiting for that.

@@ -228,6 +228,10 @@ impl<S: Station> Engine<S> {
             return;
         }
         let key = self.station.handle_accepted(self.now);
+        self.keep_open(key, transport);
+    }
+
+    fn keep_open(&mut self, key: Key, transport: Transport) {
         if let Err(error) = self.keep(key, transport, State::Open) {
             log::warn!("register: {error}");
             self.station.handle_failed(key, self.now);
@@ -283,11 +287,18 @@ impl<S: Station> Engine<S> {
 
     fn take_work(&mut self) {
         let stop = self.queue.take(&mut self.work);
-        let Self { station, work, now, .. } = self;
-        for work in work.drain(..) {
-            station.links().set_now(*now);
-            work(station, *now);
+        let mut all = std::mem::take(&mut self.work);
+        for work in all.drain(..) {
+            self.station.links().set_now(self.now);
+            match work {
+                Work::Act(work) => work(&mut self.station, self.now),
+                Work::Adopt(transport, begin) => {
+                    let key = begin(&mut self.station, self.now);
+                    self.keep_open(key, transport);
+                }
+            }
         }
+        self.work = all;
         if stop && self.stop_at.is_none() {
             self.stop_at = Some(self.now + END_SPAN);
             self.doors.clear();

@@ -3,13 +3,23 @@
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::base::id::Key;
 use crate::base::time::Instant;
+use crate::reactor::transport::Transport;
 
 /// Pieces of work that may wait.
 const WORK_MAX: usize = 8_192;
 
 /// Something to be done on the station's thread.
-pub(crate) type Work<S> = Box<dyn FnOnce(&mut S, Instant) + Send>;
+pub(crate) enum Work<S> {
+    /// With the station.
+    Act(Task<S, ()>),
+    /// A connection that was made elsewhere becomes one of the station's, which gives its key.
+    Adopt(Transport, Task<S, Key>),
+}
+
+/// What is to be done with the station.
+type Task<S, T> = Box<dyn FnOnce(&mut S, Instant) -> T + Send>;
 
 /// Why work was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

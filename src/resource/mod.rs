@@ -10,7 +10,6 @@ pub mod driver_door;
 pub mod driver_loop;
 pub mod driver_work;
 pub mod echo;
-pub mod embedded;
 pub mod feed;
 pub mod inbox;
 pub mod outcome;

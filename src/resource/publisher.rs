@@ -13,6 +13,7 @@ use crate::link::handler::Channel;
 use crate::link::source::Source;
 use crate::link::source_error::SourceError;
 use crate::link::source_settings::{Counts, Outcome, Publication};
+use crate::reactor::transport::Transport;
 use crate::resource::driver::{self, Driver};
 use crate::resource::publisher_builder::Builder;
 
@@ -61,6 +62,24 @@ impl Publisher {
     /// Where consumers dial it.
     pub fn addresses(&self) -> &[Address] {
         self.driver.addresses()
+    }
+
+    /// The names of all resources that it serves.
+    ///
+    /// # Errors
+    ///
+    /// If the publisher has stopped.
+    pub fn resources(&self) -> Result<Vec<String>, SourceError> {
+        let names = |source: &mut Source, _now| {
+            source.resources().map(|names| names.map(str::to_string).collect())
+        };
+        self.ask(names)?
+    }
+
+    /// Serves that part of a consumer over a connection within this process.
+    pub(crate) fn attach(&self, part: u32, transport: Transport) -> Result<(), SourceError> {
+        let begin = move |source: &mut Source, now| source.handle_attached(part, now);
+        self.handle.adopt(transport, begin).map_err(|_| SourceError::Stopped)
     }
 
     /// Publishes a message to all who read a subject. Waits only where this thread is faster than
@@ -271,7 +290,7 @@ impl fmt::Debug for Publisher {
 }
 
 /// What can be known before the message reaches the publisher's thread.
-pub(crate) fn check(subject: &str, payload: &[u8]) -> Result<(), SourceError> {
+fn check(subject: &str, payload: &[u8]) -> Result<(), SourceError> {
     name::check_subject(subject).map_err(SourceError::Name)?;
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(SourceError::Large(payload.len()));

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, Span};
 use crate::proto::connection::{Door, Gate};
 use crate::proto::directory::{Directory, Page};
 use crate::proto::home::Homes;
@@ -23,6 +23,7 @@ use crate::reactor::rlimit;
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
+use crate::resource::publisher::Publisher;
 use crate::server::config::{Config, Listen, ResourceConfig, ResourceKind};
 use crate::server::handle::Handle;
 pub use crate::server::running::Server;
@@ -62,6 +63,7 @@ const BESIDE: usize = 64;
 pub struct Builder {
     config: Config,
     directory: Directory,
+    publishers: Vec<Publisher>,
 }
 
 impl Builder {
@@ -75,7 +77,7 @@ impl Builder {
                 log::error!("resource {:?}: {error}", resource.name);
             }
         }
-        Self { config, directory }
+        Self { config, directory, publishers: Vec::new() }
     }
 
     /// Adds a resource of the embedding program.
@@ -85,6 +87,46 @@ impl Builder {
     /// When the name is not of the grammar.
     pub fn resource(&mut self, name: &str, resource: Arc<dyn Resource>) -> Result<(), NameError> {
         self.directory.add(name, resource)
+    }
+
+    /// Has all that a publisher of this process serves read here, as if it had dialled the server;
+    /// a resource of the same name in the configuration goes before it. Keep the publisher: with
+    /// the last of its clones it stops.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    /// use ahm::resource::publisher::Publisher;
+    /// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
+    /// use ahm::wire::resource::Terms;
+    ///
+    /// let rates = Publisher::builder("rates").start(Terms { state: true, ..Terms::default() })?;
+    /// rates.publish("EURUSD", "1.09214")?;
+    ///
+    /// let config = Config {
+    ///     listen: vec!["127.0.0.1:0".parse()?],
+    ///     private_listen: vec![],
+    ///     registry: RegistryConfig::off(),
+    ///     ..Config::default()
+    /// };
+    /// let mut builder = Builder::new(config);
+    /// builder.publisher(&rates);
+    /// let server = builder.start()?;
+    ///
+    /// let address = server.public_addrs()[0];
+    /// let mut stream = TcpStream::connect(address)?;
+    /// write!(stream, "GET /ahm/mux.html?open=rates/EURUSD HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    /// let (mut text, mut buffer) = (Vec::new(), [0; 1024]);
+    /// while !text.ends_with(b">1.09214\n\r\n") {
+    ///     let count = stream.read(&mut buffer)?;
+    ///     text.extend_from_slice(&buffer[..count]);
+    /// }
+    /// server.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publisher(&mut self, publisher: &Publisher) -> &mut Self {
+        self.publishers.push(publisher.clone());
+        self
     }
 
     /// Adds pages to be given out; the page `client.js` is the browser client.
@@ -97,7 +139,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound, or the process has no descriptor or thread left.
+    /// When an address cannot be bound, a publisher has stopped, or the process has no descriptor
+    /// or thread left.
     pub fn start(self) -> io::Result<Server> {
         let shards = count_shards(self.config.shards);
         prepare_descriptors(self.config.protocol.connections_max, shards);
@@ -107,32 +150,33 @@ impl Builder {
         let settings = Arc::new(self.settings()?);
         let directory = Arc::new(self.directory);
         let gates: Vec<Gate> = self.config.listen.iter().map(gate).collect();
-        let addresses: Vec<_> = self.config.listen.iter().map(|listen| listen.address).collect();
         let patience = settings.first_patience();
-        let public = bind_all(&addresses, shards, |address| {
-            Listener::bind_for_documents(address, BACKLOG, patience)
-        })?;
-        let bind = |address| Listener::bind(address, BACKLOG);
-        let private = bind_all(&self.config.private_listen, shards, bind)?;
+        let (public, private) = bind_listeners(&self.config, shards, patience)?;
         let mailboxes = (0..shards).map(|_| make_mailbox()).collect::<io::Result<Vec<_>>>()?;
         let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
         let running = Running::new(poller.waker(ENDED)?);
         let registry = self.config.registry.start_beside(&settings.scs)?;
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
-        let seek = self.config.registry.seek(&settings.scs, own)?;
-        let site = self.config.relay.site(&settings);
-        let occupied = Occupied::new(shards);
+        let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
+        let reception = self.config.registry.receive(&senders)?;
+        let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
+        let files = self.config.relay.serve_root()?;
+        let site = self.config.relay.site(&settings, files.as_ref());
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
-            handle: Handle::new(Homes::new(seed, shards), senders.clone(), registry.as_ref()),
+            handle: Handle::new(homes, senders.clone(), registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
             registry,
+            reception,
+            _files: files,
             poller,
             running: running.clone(),
             threads: Vec::new(),
         };
+        // They are in the shards' mailboxes before any client is.
+        self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
         let listeners = listeners_by_shard(public.by_shard, private.by_shard, &gates);
         for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
             let mut hub = Hub::new(Setup {
@@ -144,9 +188,7 @@ impl Builder {
                 unix_micros_at_zero: clock.unix_micros_at_start(),
                 now: Instant::ZERO,
             });
-            if let Some((me, seek)) = seek.clone() {
-                hub.look_for_resources(me, seek, Instant::ZERO);
-            }
+            hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
             if let Some(site) = &site {
                 hub.relay_to(Arc::clone(site), Instant::ZERO);
             }
@@ -213,6 +255,16 @@ fn listeners_by_shard(
         let private = private.into_iter().map(|listener| (listener, Door::Private.into()));
         public.chain(private).collect()
     })
+}
+
+/// Binds the public and the private listeners.
+fn bind_listeners(config: &Config, shards: u8, patience: Span) -> io::Result<(Bound, Bound)> {
+    let addresses: Vec<_> = config.listen.iter().map(|listen| listen.address).collect();
+    let public = bind_all(&addresses, shards, |address| {
+        Listener::bind_for_documents(address, BACKLOG, patience)
+    })?;
+    let bind = |address| Listener::bind(address, BACKLOG);
+    Ok((public, bind_all(&config.private_listen, shards, bind)?))
 }
 
 struct Bound {

@@ -9,7 +9,9 @@ use crate::server::config_check::{
     check_address, check_host, check_name, check_origin, check_path, check_prefix, check_scs,
 };
 use crate::server::config_key::{Key, Place};
-use crate::server::relay::{check_host_rule, check_network, check_server, check_upgrade};
+use crate::server::relay::{
+    check_host_rule, check_network, check_rule, check_server, check_upgrade,
+};
 
 /// A resource while its keys are read.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 60] = [
+pub static KEYS: [Key<Config>; 64] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -302,9 +304,29 @@ pub static KEYS: [Key<Config>; 60] = [
         meaning: "The access log of relayed requests, among the messages",
     },
     Key {
+        path: "relay.root",
+        place: Place::Text(|c| &mut c.relay.root, check_path),
+        meaning: "A directory whose files are served instead of a web server's; empty: none",
+    },
+    Key {
+        path: "relay.map",
+        place: Place::Texts(|c| &mut c.relay.map, check_rule),
+        meaning: "URLs of clients => of web servers: /shop/ => /, a.example/ => b.example/app/",
+    },
+    Key {
+        path: "relay.map_pages",
+        place: Place::Flag(|c| &mut c.relay.map_pages),
+        meaning: "Whether links in pages that come by such a URL are mapped too",
+    },
+    Key {
         path: "registry.listen",
         place: Place::Doors(|c| &mut c.registry.listen),
         meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
+    },
+    Key {
+        path: "registry.guests",
+        place: Place::Doors(|c| &mut c.registry.guests),
+        meaning: "Where resource servers dial in, without any registry; off for nowhere",
     },
     Key {
         path: "registry.key_file",

@@ -312,11 +312,15 @@ impl Loader {
             self.problem(origin, what);
         }
         if let Some(address) = self.config.registry.exposed() {
+            let key = match self.config.registry.listen.contains(address) {
+                true => "registry.listen",
+                false => "registry.guests",
+            };
             let what = format!(
-                "registry.listen: {address} can be reached from other machines; \
+                "{key}: {address} can be reached from other machines; \
                  set registry.key_file, or listen on a loopback address or a Unix socket"
             );
-            self.problem(self.origin(&["registry.listen"]), what);
+            self.problem(self.origin(&[key]), what);
         }
         let config = &self.config;
         let public = config.listen.iter().map(|listen| Address::Tcp(listen.address));
@@ -324,12 +328,14 @@ impl Loader {
         // The default of the registry gives way: there is none where the address is taken.
         let chosen = config.registry.listen != RegistryConfig::default().listen;
         let registry = config.registry.listen.iter().filter(|_| chosen).cloned();
-        let all: Vec<_> = public.chain(private).chain(registry).collect();
+        let guests = config.registry.guests.iter().cloned();
+        let all: Vec<_> = public.chain(private).chain(registry).chain(guests).collect();
         let is_free = |address: &Address| matches!(address, Address::Tcp(any) if any.port() == 0);
         let twice =
             |(at, address): &(usize, &Address)| !is_free(address) && all[..*at].contains(*address);
         if let Some((_, address)) = all.iter().enumerate().find(twice) {
-            let origin = self.origin(&["private.listen", "listen", "registry.listen"]);
+            let keys = ["private.listen", "listen", "registry.listen", "registry.guests"];
+            let origin = self.origin(&keys);
             self.problem(origin, format!("{address} is listened on twice"));
         }
     }

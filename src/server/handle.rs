@@ -1,13 +1,18 @@
 //! Publishing and draining from any thread of the embedding process.
 
 use std::fmt;
+use std::io;
 
 use crate::base::name::TopicName;
 use crate::base::time::Span;
 use crate::link::registry::Registry;
 use crate::proto::home::Homes;
 use crate::proto::parcel::{Parcel, Publication};
+use crate::reactor::transport::Transport;
 use crate::resource::driver::{self, Driver};
+use crate::resource::publisher::Publisher;
+use crate::server::reception::{Ender, Reception};
+use crate::shard::guest::Guest;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
 use crate::wire::position::Position;
@@ -49,6 +54,8 @@ pub struct Handle {
     pub(crate) shards: Vec<Sender<Mail>>,
     /// The registry that ends with the server.
     pub(crate) registry: Option<driver::Handle<Registry>>,
+    /// What lets resource servers in.
+    pub(crate) reception: Option<Ender>,
 }
 
 impl Handle {
@@ -57,16 +64,19 @@ impl Handle {
         homes: Homes,
         shards: Vec<Sender<Mail>>,
         registry: Option<&Driver<Registry>>,
+        reception: Option<&Reception>,
     ) -> Self {
-        Self { homes, shards, registry: registry.map(Driver::handle) }
+        let (registry, reception) = (registry.map(Driver::handle), reception.map(Reception::ender));
+        Self { homes, shards, registry, reception }
     }
 
     /// Begins a drain and returns: public listeners close, every document is told to go elsewhere
     /// within that span and goes on meanwhile. The server stops when no document is left, at the
     /// latest when the span is over; zero stops it at once. A later call can only bring the end
     /// nearer. The registry ends at once: what is registered there goes elsewhere, maybe to the
-    /// server that comes next on the same address. Waits while a shard's queue is full, so a
-    /// resource's methods must not call it.
+    /// server that comes next on the same address; and no resource server can dial in any more,
+    /// while those that have go on. Waits while a shard's queue is full, so a resource's methods
+    /// must not call it.
     ///
     /// ```
     /// use ahm::base::time::Span;
@@ -86,12 +96,16 @@ impl Handle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn drain(&self, within: Span) {
+        // First: guests that are told of the drain dial whoever listens next.
+        self.end_doors();
         self.tell_all(|| Mail::Drain(within));
-        self.end_registry();
     }
 
-    /// The registry ends; nobody waits for that.
-    pub(crate) fn end_registry(&self) {
+    /// The registry ends, and so does what lets resource servers in; nobody waits for that.
+    pub(crate) fn end_doors(&self) {
+        if let Some(reception) = &self.reception {
+            reception.end();
+        }
         if let Some(registry) = &self.registry {
             registry.end();
         }
@@ -101,15 +115,47 @@ impl Handle {
     /// word.
     pub(crate) fn tell_all(&self, mail: impl Fn() -> Mail) {
         for shard in &self.shards {
-            let mut mail = mail();
-            while let Err(back) = shard.push(mail) {
-                if shard.is_closed() {
-                    break;
-                }
-                mail = back;
-                std::thread::yield_now();
-            }
+            // One that is gone needs no word.
+            let _ = put(shard, mail());
         }
+    }
+
+    /// Has all that a publisher of this process serves read here from now on, until either of them
+    /// stops; see [`Builder::publisher`](crate::server::builder::Builder::publisher), with which no
+    /// client comes first. The publisher's own handler must not call it.
+    ///
+    /// ```
+    /// use ahm::resource::publisher::Publisher;
+    /// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
+    /// use ahm::wire::resource::Terms;
+    /// let config = Config {
+    ///     listen: vec!["127.0.0.1:0".parse()?],
+    ///     private_listen: vec![],
+    ///     registry: RegistryConfig::off(),
+    ///     ..Config::default()
+    /// };
+    /// let server = Builder::new(config).start()?;
+    /// let rates = Publisher::builder("rates").start(Terms::default())?;
+    /// server.handle().attach(&rates)?;
+    /// rates.publish("EURUSD", "1.09214 1.09217")?;
+    /// server.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When one of the two has stopped, or the process has no descriptor left.
+    pub fn attach(&self, publisher: &Publisher) -> io::Result<()> {
+        let expected = publisher.resources().map_err(io::Error::other)?;
+        for (part, shard) in (0..).zip(&self.shards) {
+            let (near, far) = Transport::pair()?;
+            publisher.attach(part, far).map_err(io::Error::other)?;
+            let expected = expected.clone();
+            let guest = Guest { transport: near, received: Vec::new(), expected };
+            put(shard, Mail::Guest(Box::new(guest)))
+                .map_err(|_| io::Error::other("the server has stopped"))?;
+        }
+        Ok(())
     }
 
     /// Publishes a message whose offset the server gives; `snapshot` says that it alone is the
@@ -143,4 +189,20 @@ impl Handle {
         let mail = Mail::Parcel(Parcel::Publish(None, vec![item]));
         self.shards[home.index()].push(mail).map_err(|_| Busy)
     }
+}
+
+/// Puts mail into a shard's box, and waits while that is full.
+///
+/// # Errors
+///
+/// Gives the mail back if the shard is gone.
+pub(crate) fn put(shard: &Sender<Mail>, mut mail: Mail) -> Result<(), Mail> {
+    while let Err(back) = shard.push(mail) {
+        if shard.is_closed() {
+            return Err(back);
+        }
+        mail = back;
+        std::thread::yield_now();
+    }
+    Ok(())
 }

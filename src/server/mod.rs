@@ -12,6 +12,7 @@ pub mod config_print;
 pub mod config_problem;
 pub mod config_value;
 pub mod handle;
+mod reception;
 pub mod registry;
 pub mod relay;
 pub mod running;

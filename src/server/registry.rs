@@ -12,6 +12,9 @@ use crate::link::peer::Me;
 use crate::link::registry::Registry;
 use crate::link::upstream::Seek;
 use crate::resource::driver::{Driver, Setup};
+use crate::server::reception::Reception;
+use crate::shard::mail::Mail;
+use crate::shard::mailbox::Sender;
 use crate::wire::resource::{InstanceId, Role};
 
 /// The port of a registry that nobody has named: the one after those for clients and publishers.
@@ -36,6 +39,8 @@ pub struct RegistryConfig {
     pub key_file: String,
     /// It lets itself be heard at least so often, and so does the server.
     pub heartbeat: Span,
+    /// Where resource servers dial this server that it cannot dial; they need no registry.
+    pub guests: Vec<Address>,
     /// Registries that this server asks for resources, the first one first: `IP:PORT`,
     /// `unix:/PATH`. None: its own.
     pub ask: Vec<String>,
@@ -57,6 +62,7 @@ impl RegistryConfig {
     pub const fn off() -> Self {
         Self {
             listen: Vec::new(),
+            guests: Vec::new(),
             key_file: String::new(),
             heartbeat: Span::from_secs(5),
             ask: Vec::new(),
@@ -71,7 +77,8 @@ impl RegistryConfig {
             Address::Tcp(address) => !address.ip().to_canonical().is_loopback(),
             Address::Unix(_) => false,
         };
-        self.listen.iter().find(is_open).filter(|_| self.key_file.is_empty())
+        let mut all = self.listen.iter().chain(&self.guests);
+        all.find(is_open).filter(|_| self.key_file.is_empty())
     }
 
     /// Starts a registry of this name; `ended` is woken should it end by itself.
@@ -126,23 +133,37 @@ impl RegistryConfig {
         }
     }
 
-    /// What a server of that name says of itself, and how it seeks, if it does; `own` is where its
-    /// own registry is found. Without a registry that is named the own one is asked, or the one
-    /// that has its address.
+    /// Lets resource servers in for these shards; `None` if none are to dial this server.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on, or the key cannot be read.
+    pub(crate) fn receive(&self, shards: &[Sender<Mail>]) -> io::Result<Option<Reception>> {
+        if self.guests.is_empty() {
+            return Ok(None);
+        }
+        let reception = Reception::start(&self.guests, self.key()?, shards.to_vec());
+        let named = |error: io::Error| {
+            let choose = "set registry.guests to another address, or to off";
+            io::Error::new(error.kind(), format!("registry.guests: {error} ({choose})"))
+        };
+        reception.map(Some).map_err(named)
+    }
+
+    /// What a server of that name and so many shards says of itself, and how it seeks; `own` is
+    /// where its own registry is found. Without a registry that is named the own one is asked, or
+    /// the one that has its address; without any there are only guests.
     ///
     /// # Errors
     ///
     /// When the key cannot be read.
-    pub(crate) fn seek(&self, name: &str, own: &[Address]) -> io::Result<Option<(Me, Seek)>> {
+    pub(crate) fn seek(&self, name: &str, shards: u8, own: &[Address]) -> io::Result<(Me, Seek)> {
         let named: Vec<Address> = self.ask.iter().filter_map(|text| text.parse().ok()).collect();
         let registries = match (named.is_empty(), own.is_empty()) {
             (false, _) => named,
             (true, false) => own[..1].to_vec(),
             (true, true) => self.listen.iter().take(1).cloned().collect(),
         };
-        if registries.is_empty() {
-            return Ok(None);
-        }
         let key = self.key()?;
         let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let me = Me {
@@ -154,7 +175,8 @@ impl RegistryConfig {
             demands: String::new(),
         };
         let Self { retry, patience, .. } = *self;
-        Ok(Some((me, Seek { registries, retry, patience })))
+        let (guests, parts) = (!self.guests.is_empty(), u32::from(shards));
+        Ok((me, Seek { registries, guests, parts, retry, patience }))
     }
 
     /// The key that is shown and asked for; empty for none.

@@ -1,11 +1,15 @@
 //! The web servers behind a server, as the configuration has them.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::time::Span;
+use crate::files::server::FileServer;
 use crate::http::target::Authority;
 use crate::link::address::Address;
 use crate::proto::settings::Settings;
+use crate::relay::mapping::Rule;
 use crate::relay::network::Network;
 use crate::relay::site::{HostRule, SERVERS_MAX, Site};
 
@@ -49,6 +53,12 @@ pub struct RelayConfig {
     pub upgrade: Vec<String>,
     /// Whether relayed requests are told, and how.
     pub log: AccessLog,
+    /// A directory whose files are served where there is no web server; empty for none.
+    pub root: String,
+    /// URLs that clients know, and what web servers know them as: `[HOST]/PATH/ => [HOST]/PATH/`.
+    pub map: Vec<String>,
+    /// Whether links in pages are mapped too.
+    pub map_pages: bool,
 }
 
 impl Default for RelayConfig {
@@ -67,20 +77,42 @@ impl Default for RelayConfig {
             trust: Vec::new(),
             upgrade: site.upgrades,
             log: site.log,
+            root: String::new(),
+            map: Vec::new(),
+            map_pages: site.map_pages,
         }
     }
 }
 
 impl RelayConfig {
-    /// Whether there is a web server.
+    /// Whether there is a web server, or a directory in its place.
     pub const fn is_on(&self) -> bool {
-        !self.to.is_empty()
+        !self.to.is_empty() || !self.root.is_empty()
+    }
+
+    /// Serves the directory, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be served.
+    pub(crate) fn serve_root(&self) -> io::Result<Option<FileServer>> {
+        if self.root.is_empty() {
+            return Ok(None);
+        }
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("relay.root: {error}"));
+        FileServer::start(Path::new(&self.root)).map(Some).map_err(named)
     }
 
     /// The site for the shards; `None` where nothing is relayed. What is no address was refused
     /// when the configuration was checked.
-    pub(crate) fn site(&self, protocol: &Settings) -> Option<Arc<Site>> {
-        let servers: Vec<_> = self.to.iter().filter_map(|text| server(text).ok()).collect();
+    pub(crate) fn site(
+        &self,
+        protocol: &Settings,
+        files: Option<&FileServer>,
+    ) -> Option<Arc<Site>> {
+        let named = self.to.iter().filter_map(|text| server(text).ok());
+        let own = files.map(|files| Address::Unix(files.path().into()));
+        let servers: Vec<_> = named.chain(own).collect();
         if servers.is_empty() {
             return None;
         }
@@ -100,6 +132,8 @@ impl RelayConfig {
             trust: self.trust.iter().filter_map(|text| text.parse().ok()).collect(),
             upgrades: self.upgrade.iter().map(|word| word.to_ascii_lowercase()).collect(),
             log: self.log,
+            map: self.map.iter().filter_map(|text| text.parse().ok()).collect(),
+            map_pages: self.map_pages,
         }))
     }
 
@@ -108,6 +142,10 @@ impl RelayConfig {
     /// # Errors
     /// The key that is wrong, and why.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        if !self.to.is_empty() && !self.root.is_empty() {
+            let what = "files are served where there is no web server: leave out this or relay.to";
+            return Err(("relay.root", what.into()));
+        }
         if self.to.len() > SERVERS_MAX {
             let count = self.to.len();
             return Err(("relay.to", format!("{count} web servers, at most {SERVERS_MAX}")));
@@ -153,6 +191,11 @@ pub(crate) fn check_server(text: &str) -> Result<(), String> {
 pub(crate) fn check_host_rule(text: &str) -> Result<(), String> {
     let fits = text == KEEP || Authority::parse(text).is_some();
     fits.then_some(()).ok_or_else(|| format!("{text:?} is neither \"keep\" nor a host name"))
+}
+
+/// Whether a text is a rule of the mapping of URLs.
+pub(crate) fn check_rule(text: &str) -> Result<(), String> {
+    text.parse::<Rule>().map(drop).map_err(|error| error.to_string())
 }
 
 /// Whether a text is a network.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use mio::Token;
 
 use crate::base::time::Span;
+use crate::files::server::FileServer;
 use crate::link::address::Address;
 use crate::link::registry::Registry;
 use crate::proto::stats::Stats;
@@ -16,6 +17,7 @@ use crate::reactor::poller::Poller;
 use crate::reactor::signals::{Signal, Signals};
 use crate::resource::driver::Driver;
 use crate::server::handle::Handle;
+use crate::server::reception::Reception;
 use crate::shard::mail::Mail;
 
 /// Readiness of this token: a shard's thread has ended.
@@ -68,6 +70,10 @@ pub struct Server {
     pub(crate) handle: Handle,
     /// Ends with the server; dropping it waits for that.
     pub(crate) registry: Option<Driver<Registry>>,
+    /// Likewise.
+    pub(crate) reception: Option<Reception>,
+    /// Serves the files of a directory; ends with the server.
+    pub(crate) _files: Option<FileServer>,
     /// How long a drain takes at most.
     pub(crate) drain: Span,
     /// Waits for signals and for the end of the threads.
@@ -90,6 +96,11 @@ impl Server {
     /// The addresses that the registry is found at; none if there is none.
     pub fn registry_addrs(&self) -> &[Address] {
         self.registry.as_ref().map_or(&[][..], |registry| registry.addresses())
+    }
+
+    /// The addresses that resource servers dial; none unless it was configured.
+    pub fn guest_addrs(&self) -> &[Address] {
+        self.reception.as_ref().map_or(&[][..], Reception::addresses)
     }
 
     /// A way in for other threads.
@@ -166,7 +177,7 @@ impl Server {
 
     fn end(&mut self) -> Stats {
         self.handle.tell_all(|| Mail::Stop);
-        self.handle.end_registry();
+        self.handle.end_doors();
         self.join()
     }
 

@@ -132,12 +132,15 @@ impl Shard {
         self.post(shard, Mail::Arrival(Box::new((wire.transport, traveller))));
     }
 
-    /// Posts mail in order; it waits here while the other mailbox is full.
+    /// Posts mail in order; it waits here while the other mailbox is full, and is dropped where the
+    /// other shard has stopped.
     pub(crate) fn post(&mut self, shard: ShardId, mail: Mail) {
-        let outbox = &mut self.outbox[shard.index()];
+        let (outbox, peer) = (&mut self.outbox[shard.index()], &self.peers[shard.index()]);
         if !outbox.is_empty() {
             outbox.push_back(mail);
-        } else if let Err(mail) = self.peers[shard.index()].push(mail) {
+        } else if let Err(mail) = peer.push(mail)
+            && !peer.is_closed()
+        {
             outbox.push_back(mail);
         }
     }
@@ -145,6 +148,9 @@ impl Shard {
     /// Posts what had to wait.
     pub(crate) fn post_waiting(&mut self) {
         for (outbox, peer) in self.outbox.iter_mut().zip(&self.peers) {
+            if peer.is_closed() {
+                outbox.clear();
+            }
             while let Some(mail) = outbox.pop_front() {
                 if let Err(mail) = peer.push(mail) {
                     outbox.push_front(mail);

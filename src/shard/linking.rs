@@ -12,6 +12,7 @@ use crate::reactor::poller::Ready;
 use crate::reactor::transport::{Io, Transport};
 use crate::resource::driver_door;
 use crate::shard::budget::Budget;
+use crate::shard::guest::Guest;
 use crate::shard::turn::Shard;
 use crate::shard::wires::{conn_of, token_of};
 
@@ -80,6 +81,21 @@ impl Shard {
                 self.hub.handle_link_failed(link, self.now);
             }
         }
+    }
+
+    /// A resource server has dialled this one.
+    pub(crate) fn take_guest(&mut self, guest: Guest) {
+        let Guest { mut transport, received, expected } = guest;
+        let Some(link) = self.hub.handle_guest(&expected, self.now) else { return };
+        let token = Token(token_of(link).0 | LINK_BIT);
+        // What is ready there is reported at once.
+        if let Err(error) = transport.register(self.poller.registry(), token) {
+            log::warn!("register: {error}");
+            return self.hub.handle_link_failed(link, self.now);
+        }
+        let line = Line { transport, dialing: false, queued: false, ends: false };
+        self.lines.lines.insert(link, line);
+        self.hub.handle_link_received(link, &received, self.now);
     }
 
     /// An edge of one of these connections.

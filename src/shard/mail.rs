@@ -4,6 +4,7 @@ use crate::base::time::Span;
 use crate::proto::output::Traveller;
 use crate::proto::parcel::Parcel;
 use crate::reactor::transport::Transport;
+use crate::shard::guest::Guest;
 
 /// One piece of mail.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub enum Mail {
     Parcel(Parcel),
     /// A connection that belongs here.
     Arrival(Box<(Transport, Traveller)>),
+    /// A resource server has dialled this one.
+    Guest(Box<Guest>),
     /// The server stops within this span, and clients go elsewhere until then.
     Drain(Span),
     /// The server stops.

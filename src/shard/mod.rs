@@ -6,6 +6,7 @@
 pub mod affinity;
 pub mod budget;
 pub mod drive;
+pub mod guest;
 pub mod leaving;
 mod linking;
 pub mod mail;

@@ -234,6 +234,7 @@ impl Shard {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
                 // It has a request in it: not to be done before what is published gets on.
                 Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
+                Mail::Guest(guest) => self.take_guest(*guest),
                 Mail::Drain(within) => self.begin_drain(within),
                 Mail::Stop => self.begin_stop(),
             }

@@ -14,6 +14,7 @@ pub mod deed;
 pub mod document;
 pub mod frames;
 pub mod gateway;
+pub mod house;
 pub mod inbound;
 pub mod ledger;
 pub mod lines;

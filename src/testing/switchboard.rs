@@ -91,6 +91,22 @@ impl Switchboard {
         }
     }
 
+    /// The connection of a station that was made earliest, but for so many, is lost.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such connection.
+    pub fn cut_one(&mut self, station: usize, which: usize) {
+        let has = |line: &Option<Line>| {
+            line.as_ref().is_some_and(|line| line.ends.iter().any(|(at, _)| *at == station))
+        };
+        let mut lines = (0..self.lines.len()).filter(|at| has(&self.lines[*at]));
+        let line = lines.nth(which).and_then(|at| self.lines[at].take()).expect("a connection");
+        for (at, key) in line.ends {
+            self.with(at, |station, now| station.handle_failed(key, now));
+        }
+    }
+
     /// Lets so much time pass.
     pub fn pass(&mut self, span: Span) {
         let end = self.now + span;

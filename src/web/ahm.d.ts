@@ -34,6 +34,8 @@ export interface ChannelOptions {
   rate?: number;
   /** End the channel with `overrun` rather than report a gap. */
   strict?: boolean;
+  /** What the resource is told about the request; names of letters, digits, `-` and `_`. */
+  parameters?: Record<string, string>;
   /** Start after this place instead of at the newest message. */
   since?: Place;
   onmessage?(message: Message): void;

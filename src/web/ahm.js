@@ -835,10 +835,11 @@ async function refusal(response) {
 }
 
 /** What a channel is opened with, apart from its name. */
-function optionsOf({ chosen, ep, n, options: { mode, rate, strict } }) {
+function optionsOf({ chosen, ep, n, options: { mode, rate, strict, parameters = {} } }) {
+  const told = Object.entries(parameters).map(([name, value]) => [`x-${name}`, value]);
   return {
     ...(chosen && { cid: chosen }), ...(ep && { since: `${ep}:${n}` }), ...(mode && { mode }),
-    ...(rate && { rate }), ...(strict && { strict: 1 }),
+    ...(rate && { rate }), ...(strict && { strict: 1 }), ...Object.fromEntries(told),
   };
 }
 
@@ -846,7 +847,8 @@ function optionsOf({ chosen, ep, n, options: { mode, rate, strict } }) {
 function openRequest(channel) {
   const topic = `${encodeURIComponent(channel.resource)}/${encodeURIComponent(channel.subject)}`;
   const options = Object.entries(optionsOf(channel));
-  return [topic, ...options.map(([name, value]) => `${name}=${value}`)].join(';');
+  const text = (name, value) => (name[1] === '-' ? encodeURIComponent(value) : value);
+  return [topic, ...options.map(([name, value]) => `${name}=${text(name, value)}`)].join(';');
 }
 
 /** The parameters of the command `open`. */

@@ -8,10 +8,19 @@ use crate::base::id::{Cid, parse_decimal};
 use crate::base::name::TopicName;
 use crate::wire::error::CommandError;
 use crate::wire::position::Position;
-use crate::wire::query::{Params, VALUE, text};
+use crate::wire::query::{Params, VALUE, pairs, text};
 
 /// The options of an `open`, as parameters of the command or after semicolons in `open=`.
 const OPTIONS: &[&str] = &["since", "mode", "rate", "strict", "cid"];
+
+/// What an option is called that is for the resource alone.
+const FOR_RESOURCE: &str = "x-";
+/// Such options of one request.
+const PARAMETERS_MAX: usize = 16;
+/// Bytes of their names and values together.
+const PARAMETER_BYTES_MAX: usize = 1_024;
+/// Bytes of a name.
+const PARAMETER_NAME_MAX: usize = 32;
 
 /// How a channel reads on when it is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,12 +67,16 @@ pub struct OpenRequest {
     pub strict: bool,
     /// Start after this place.
     pub since: Option<Position>,
+    /// What the resource is told, as `NAME=VALUE`: the options `x-NAME`, at most 16 and 1,024 bytes
+    /// of names and values. Names are of letters, digits, `-` and `_`, at most 32 of them.
+    pub parameters: Vec<String>,
 }
 
 impl OpenRequest {
     /// A request for every message of `name` from now on.
     pub fn new(name: TopicName) -> Self {
-        Self { name, cid: None, mode: Mode::Queue, rate: None, strict: false, since: None }
+        let (cid, mode, rate, since) = (None, Mode::Queue, None, None);
+        Self { name, cid, mode, rate, strict: false, since, parameters: Vec::new() }
     }
 
     /// Reads the raw value of an `open=` parameter. It is divided at semicolons, and what stands
@@ -81,7 +94,8 @@ impl OpenRequest {
         if options.is_empty() {
             return Ok(Self::new(name));
         }
-        Self::with_options(name, &Params::read(options, ';', OPTIONS)?)
+        let parameters = parameters(options, ';')?;
+        Self::with_options(name, &Params::read(options, ';', OPTIONS)?, parameters)
     }
 
     /// Reads the query string of the command `open`.
@@ -90,10 +104,15 @@ impl OpenRequest {
         let resource = names.required("resource", "text", |text| Some(text.to_owned()))?;
         let subject = names.text("subject")?.unwrap_or_default();
         let name = topic_name(&resource, &subject)?;
-        Self::with_options(name, &Params::read(query, '&', OPTIONS)?)
+        let parameters = parameters(query, '&')?;
+        Self::with_options(name, &Params::read(query, '&', OPTIONS)?, parameters)
     }
 
-    fn with_options(name: TopicName, params: &Params<'_>) -> Result<Self, CommandError> {
+    fn with_options(
+        name: TopicName,
+        params: &Params<'_>,
+        parameters: Vec<String>,
+    ) -> Result<Self, CommandError> {
         let mode = params.optional("mode", "`queue` or `latest`", |word| match word {
             "queue" => Some(Mode::Queue),
             "latest" => Some(Mode::Latest),
@@ -111,6 +130,7 @@ impl OpenRequest {
             })?,
             strict: params.switch("strict")?,
             since: params.optional("since", "EP:N", Position::parse)?,
+            parameters,
         })
     }
 }
@@ -134,11 +154,76 @@ impl fmt::Display for OpenRequest {
         if let Some(cid) = self.cid {
             write!(f, ";cid={cid}")?;
         }
+        for (name, value) in self.parameters.iter().filter_map(|pair| pair.split_once('=')) {
+            write!(f, ";{FOR_RESOURCE}{name}={}", utf8_percent_encode(value, VALUE))?;
+        }
         Ok(())
     }
+}
+
+/// What options say that are for the resource.
+fn parameters(options: &str, separator: char) -> Result<Vec<String>, CommandError> {
+    let mut found: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for (option, value) in pairs(options, separator) {
+        let Some(name) = option.strip_prefix(FOR_RESOURCE) else { continue };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=PARAMETER_NAME_MAX).contains(&name.len()) || !name.bytes().all(is_plain) {
+            let what = "what follows `x-` is 1 to 32 letters, digits, `-` and `_`";
+            return Err(CommandError::bad(what));
+        }
+        let value = text(option, value)?;
+        bytes += name.len() + value.len();
+        let is_same = |pair: &String| pair.split_once('=').is_some_and(|(other, _)| other == name);
+        if found.iter().any(is_same) {
+            return Err(CommandError::bad(format!("`{option}` is given twice")));
+        }
+        if found.len() == PARAMETERS_MAX || bytes > PARAMETER_BYTES_MAX {
+            let what = "at most 16 options `x-NAME`, with 1,024 bytes of names and values";
+            return Err(CommandError::bad(what));
+        }
+        found.push(format!("{name}={value}"));
+    }
+    Ok(found)
 }
 
 /// Checks both parts of a topic's name.
 pub(crate) fn topic_name(resource: &str, subject: &str) -> Result<TopicName, CommandError> {
     TopicName::new(resource, subject).map_err(|error| CommandError::bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_resource_goes_there_and_back() {
+        let raw = "deal/;x-account=A%3B1%26;rate=5;x-desk=;y=1";
+        let open = OpenRequest::parse(raw).unwrap();
+        assert_eq!(open.parameters, ["account=A;1&", "desk="]);
+        assert_eq!(OpenRequest::parse(&open.to_string()).unwrap(), open);
+        let command = "resource=deal&x-account=A%3B1%26&rate=5&x-desk=&x=1";
+        assert_eq!(OpenRequest::parse_command(command).unwrap(), open);
+        assert_eq!(OpenRequest::parse("deal").unwrap().parameters, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_for_the_resource_is_bounded_and_named() {
+        let many: String = (0..=PARAMETERS_MAX).map(|at| format!(";x-{at}=")).collect();
+        let long = format!(";x-a={}", "y".repeat(PARAMETER_BYTES_MAX));
+        let name = format!(";x-{}=", "n".repeat(PARAMETER_NAME_MAX + 1));
+        for (options, wanted) in [
+            (many.as_str(), "at most 16"),
+            (&long, "1,024 bytes"),
+            (&name, "1 to 32"),
+            (";x-=1", "1 to 32"),
+            (";x-a%20b=1", "1 to 32"),
+            (";x-a=1;x-a=2", "given twice"),
+            (";x-a=%zz", "hexadecimal"),
+            (";x-a=%ff", "not UTF-8"),
+        ] {
+            let error = OpenRequest::parse(&format!("deal{options}")).unwrap_err();
+            assert!(error.to_string().contains(wanted), "{options}: {error}");
+        }
+    }
 }

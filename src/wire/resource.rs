@@ -8,6 +8,9 @@ use crate::base::time::Span;
 /// The version that is spoken here, and the oldest that is understood.
 pub const VERSION: u32 = 1;
 
+/// Parts that a consumer may have.
+pub const PARTS_MAX: u32 = 1_024;
+
 /// What one end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -74,6 +77,9 @@ pub struct Terms {
     pub ask_each: bool,
     /// A message equal to the one before it is dropped by the resource, and takes no offset.
     pub changed: bool,
+    /// Of a private channel: when its instance is lost, it goes on with another one, which begins
+    /// anew, and the consumer learns that something may be missing. Else it ends.
+    pub reopen: bool,
 }
 
 /// What an open came to.
@@ -122,7 +128,8 @@ pub enum Frame<'a> {
         /// In words.
         reason: &'a str,
     },
-    /// 5: from a resource: what it serves, and how it is reached.
+    /// 5: from a resource, to registries and to consumers that it has dialled: what it serves, and
+    /// how it is reached.
     Register {
         /// The resource.
         resource: &'a str,
@@ -140,6 +147,17 @@ pub enum Frame<'a> {
         resource: &'a str,
         /// How many.
         consumers: u64,
+    },
+    /// 8: from a resource that has dialled a consumer, right behind its `Hello`.
+    Part {
+        /// The part of the consumer that it wants to talk to; 0 at first.
+        part: u32,
+    },
+    /// 9: from a consumer, the answer, and again when it is about to end.
+    Parts {
+        /// Of how many parts it consists, up to [`PARTS_MAX`]; each wants a connection of its own.
+        /// 0: it is about to end, and whoever comes next to its address is to be dialled.
+        parts: u32,
     },
     /// 16: somebody wants a subject.
     Open {

@@ -4,7 +4,7 @@ use crate::base::id::{Cid, Epoch, Mid, Offset};
 use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::base::time::Span;
 use crate::wire::fields::{BinaryError, Fields, peek_number};
-use crate::wire::resource::{Alias, Frame, Grant, Handle, InstanceId, Role, Terms, Who};
+use crate::wire::resource::{Alias, Frame, Grant, Handle, InstanceId, PARTS_MAX, Role, Terms, Who};
 
 /// Reads frames from a stream.
 ///
@@ -87,7 +87,7 @@ pub fn take_frame(body: &[u8]) -> Result<Frame<'_>, BinaryError> {
     let mut fields = Fields(body);
     let kind = fields.byte()?;
     let frame = match kind {
-        1..=7 => take_link(kind, &mut fields)?,
+        1..=9 => take_link(kind, &mut fields)?,
         16..=21 => take_subject(kind, &mut fields)?,
         22..=25 => take_consumer(kind, &mut fields)?,
         32..=38 => take_registry(kind, &mut fields)?,
@@ -125,6 +125,11 @@ fn take_link<'a>(kind: u8, fields: &mut Fields<'a>) -> Result<Frame<'a>, BinaryE
         5 => Frame::Register { resource: fields.text()?, handle: handle(fields)? },
         6 => Frame::Withdraw { resource: fields.text()? },
         7 => Frame::Load { resource: fields.text()?, consumers: fields.number()? },
+        8 => Frame::Part { part: fields.small("part")? },
+        9 => match fields.small("parts")? {
+            parts @ 0..=PARTS_MAX => Frame::Parts { parts },
+            _ => return Err(BinaryError::Value("parts")),
+        },
         _ => return Err(BinaryError::Kind(kind)),
     })
 }
@@ -309,7 +314,7 @@ fn handle<'a>(fields: &mut Fields<'a>) -> Result<Handle<'a>, BinaryError> {
 
 fn terms(fields: &mut Fields<'_>) -> Result<Terms, BinaryError> {
     let flags = fields.byte()?;
-    if flags > 0b1_1111 {
+    if flags > 0b11_1111 {
         return Err(BinaryError::Value("mark of a subject"));
     }
     let has = |bit: u8| flags & (1 << bit) != 0;
@@ -317,5 +322,6 @@ fn terms(fields: &mut Fields<'_>) -> Result<Terms, BinaryError> {
         true => Some((fields.small("history")?, fields.small("history")?, span(fields)?)),
         false => None,
     };
-    Ok(Terms { history, state: has(0), latest: has(1), ask_each: has(2), changed: has(3) })
+    let (state, latest, ask_each, changed) = (has(0), has(1), has(2), has(3));
+    Ok(Terms { history, state, latest, ask_each, changed, reopen: has(5) })
 }

@@ -50,6 +50,14 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
             put_text(out, resource);
             put_number(out, *consumers);
         }
+        Frame::Part { part } => {
+            out.push(8);
+            put_number(out, u64::from(*part));
+        }
+        Frame::Parts { parts } => {
+            out.push(9);
+            put_number(out, u64::from(*parts));
+        }
         Frame::Open { .. }
         | Frame::Accept { .. }
         | Frame::Deny { .. }
@@ -269,9 +277,10 @@ fn put_handle(out: &mut Vec<u8>, handle: &Handle<'_>) {
 }
 
 fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
-    let flags = [terms.state, terms.latest, terms.ask_each, terms.changed, terms.history.is_some()];
+    let Terms { state, latest, ask_each, changed, reopen, history } = *terms;
+    let flags = [state, latest, ask_each, changed, history.is_some(), reopen];
     out.push((0..).zip(flags).fold(0, |byte, (bit, flag)| byte | u8::from(flag) << bit));
-    if let Some((messages, bytes, age)) = terms.history {
+    if let Some((messages, bytes, age)) = history {
         put_number(out, u64::from(messages));
         put_number(out, u64::from(bytes));
         put_number(out, age.as_millis());

@@ -230,13 +230,13 @@ test('one request opens everything that was asked for in one go', async () => {
   const world = new World();
   world.open('fx/EURUSD');
   world.open('a.b/x;y/ü+ä', { mode: 'latest', rate: 5, since: { ep: 'e0', n: 4 } });
-  world.open('fx/EURUSD');
+  world.open('fx/EURUSD', { parameters: { desk: '7;&x' } });
   await settle();
   assert.equal(world.exchanges.length, 1);
   assert.deepEqual(world.last.query, [
     'mid=0', 'scs=0', 'open=fx/EURUSD',
     'open=a.b/x%3By%2F%C3%BC%2B%C3%A4;since=e0:4;mode=latest;rate=5',
-    'open=fx/EURUSD;cid=1',
+    'open=fx/EURUSD;cid=1;x-desk=7%3B%26x',
   ]);
 });
 

@@ -5,7 +5,9 @@
 mod answers;
 mod flow;
 mod log;
+mod mapping;
 mod recorder;
 mod requests;
+mod root;
 mod support;
 mod ways;

@@ -62,10 +62,15 @@ fn check(client: &mut Client, world: &World, context: &str) -> BTreeMap<String, 
 }
 
 /// One world with faults; at its end everybody has the newest of everything.
-fn run(seed: u64, replicas: bool) {
-    let context = format!("seed {seed}, replicas {replicas}");
+fn run(seed: u64, replicas: bool, parts: usize) {
+    let context = format!("seed {seed}, replicas {replicas}, parts {parts}");
     let mut random = Random::from_number(seed);
-    let mut world = World::new(seed, [2, 3, 2], replicas, Arc::new(Rates));
+    // Where instances dial, every other world has no registry at all.
+    let registries = if parts > 0 && seed.is_multiple_of(2) { 0 } else { 2 };
+    let shards = if parts > 0 { 1 } else { 1 + seed as usize % 3 };
+    let counts = [registries, 3, 2, shards];
+    let mut world = World::with_parts(seed, counts, parts, replicas, Arc::new(Rates));
+    let servers = world.servers.len();
     if random.below(2) == 0 {
         world.board.short_writes = 1 + random.below(200) as usize;
     }
@@ -74,7 +79,7 @@ fn run(seed: u64, replicas: bool) {
     let mut clients: Vec<Client> = (0..6)
         .map(|at| {
             let from = random.below(SUBJECTS as u64 - 4) as usize;
-            world.client(at % 2, &names[from..from + 4])
+            world.client(at % servers, &names[from..from + 4])
         })
         .collect();
     world.pass(200);
@@ -94,9 +99,7 @@ fn run(seed: u64, replicas: bool) {
             assert_eq!(Some(&number), world.published.get(&name), "{context}, client {at}: {name}");
         }
     }
-    for server in &world.servers {
-        server.borrow().hub.check_invariants().unwrap();
-    }
+    world.check();
 }
 
 /// Now and then something dies, comes back, or loses its connections.
@@ -116,7 +119,7 @@ fn fault(world: &mut World, random: &mut Random, names: &[String]) {
                 catch_up(world, at, names);
             }
         }
-        4 => world.kill_registry(random.below(2) as usize),
+        4 if !world.registries.is_empty() => world.kill_registry(random.below(2) as usize),
         5 => {
             if let Some(at) = world.registries.iter().position(|(_, r)| r.is_none()) {
                 world.start_registry(at);
@@ -127,6 +130,10 @@ fn fault(world: &mut World, random: &mut Random, names: &[String]) {
             if world.instances[at].1.is_some() {
                 world.board.cut(world.instances[at].0);
             }
+        }
+        8 if !world.houses.is_empty() => {
+            let house = world.houses[random.below(2) as usize];
+            world.board.cut(house);
         }
         7 => {
             // It is about to end in order: its subjects move first.
@@ -146,7 +153,7 @@ fn fault(world: &mut World, random: &mut Random, names: &[String]) {
 
 /// All registries are there again, and everything is published once more.
 fn settle(world: &mut World, names: &[String]) {
-    for at in 0..2 {
+    for at in 0..world.registries.len() {
         if world.registries[at].1.is_none() {
             world.start_registry(at);
         }
@@ -184,13 +191,20 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn where_instances_number_alike_nothing_is_missing() {
     for seed in seeds() {
-        run(seed, true);
+        run(seed, true, 0);
     }
 }
 
 #[test]
 fn where_they_do_not_what_is_missing_is_told() {
     for seed in seeds() {
-        run(seed, false);
+        run(seed, false, 0);
+    }
+}
+
+#[test]
+fn nothing_is_missing_or_all_is_told_where_instances_dial_servers_of_several_parts() {
+    for seed in seeds() {
+        run(seed, seed % 4 < 2, 1 + seed as usize % 3);
     }
 }

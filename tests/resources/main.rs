@@ -3,13 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
+mod dialling;
 mod faults;
 mod links;
+mod private;
+mod talkers;
 mod world;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use ahm::link::handler::{Actions, Consumer, Decision, Handler, Message};
+use ahm::base::time::Span;
+use ahm::link::handler::{Actions, Consumer, Decision, Handler, Message, Metrics};
 use ahm::wire::resource::Terms;
 
 use crate::world::{World, attribute};
@@ -19,8 +23,11 @@ use crate::world::{World, attribute};
 pub struct Rates;
 
 impl Handler for Rates {
-    fn open(&self, subject: &str, _consumer: &Consumer) -> Decision {
+    fn open(&self, subject: &str, consumer: &Consumer) -> Decision {
         match subject {
+            "desk" if consumer.parameters != ["desk=7", "account=A;1"] => {
+                Decision::deny(format!("not for {:?}", consumer.parameters))
+            }
             "alias" => Decision::Other("a".into()),
             "closed" => Decision::deny("not for you"),
             subject if subject.starts_with("talk") => Decision::Private,
@@ -41,8 +48,28 @@ impl Handler for Rates {
     }
 }
 
+/// Converses with everybody, and notes what it hears of the streams.
+#[derive(Debug, Default)]
+struct Watchful(Mutex<Vec<(String, bool, u64, u64)>>);
+
+impl Handler for Watchful {
+    fn open(&self, subject: &str, _consumer: &Consumer) -> Decision {
+        if subject == "talk" { Decision::Private } else { Decision::Shared }
+    }
+
+    fn message(&self, message: &Message<'_>, actions: &mut Actions) {
+        actions.reply(message.payload);
+    }
+
+    fn metrics(&self, metrics: &Metrics<'_>) {
+        let subject = metrics.subject.to_string();
+        let heard = (subject, metrics.channel.is_some(), metrics.consumers, metrics.behind);
+        self.0.lock().unwrap().push(heard);
+    }
+}
+
 fn world([registries, instances, servers]: [usize; 3], replicas: bool) -> World {
-    World::new(1, [registries, instances, servers], replicas, Arc::new(Rates))
+    World::new(1, [registries, instances, servers, 1], replicas, Arc::new(Rates))
 }
 
 fn subjects(names: &[&str]) -> Vec<String> {
@@ -121,6 +148,50 @@ fn refusals_and_other_subjects_are_passed_on() {
 }
 
 #[test]
+fn the_resource_is_told_what_the_client_says_of_its_request() {
+    let mut world = world([1, 1, 1], false);
+    let mut client = world.client(0, &subjects(&["a", "desk;x-desk=7;x-account=A%3B1"]));
+    world.pass(100);
+    let frames = client.frames(&world);
+    assert!(frames.iter().any(|frame| frame.contains("u=rates/desk ")), "{frames:#?}");
+    let mut other = world.client(0, &subjects(&["a"]));
+    world.pass(100);
+    let answer = other.command(&mut world, "open?resource=rates&subject=desk&x-desk=8");
+    // A shared subject is there already: nobody is asked any more.
+    assert!(answer.contains("200 OK"), "{answer}");
+    let answer = other.command(&mut world, "open?resource=rates&subject=desk&x-=8");
+    assert!(answer.contains("bad-request"), "{answer}");
+}
+
+#[test]
+fn the_resource_is_told_how_its_streams_get_on() {
+    let watchful = Arc::new(Watchful::default());
+    let mut world = World::new(1, [1, 1, 1, 1], false, watchful.clone());
+    let heard = move || std::mem::take(&mut *watchful.0.lock().unwrap());
+    let mut client = world.client(0, &subjects(&["talk", "a"]));
+    let mut other = world.client(0, &subjects(&["a"]));
+    world.pass(1_500);
+    assert_eq!(heard(), [("a".to_string(), false, 2, 0)]);
+    let frames = client.frames(&world);
+    let opened = |frame: &&String| frame.contains("u=rates/talk ");
+    let cid = attribute(frames.iter().find(opened).unwrap(), "c");
+    world.servers[0].borrow_mut().stalled.insert(client.conn);
+    for n in 1..=3 {
+        let answer = client.command(&mut world, &format!("send?cid={cid}&n={n}&data=x"));
+        assert!(answer.contains("held"), "{answer}");
+    }
+    other.command(&mut world, "logout");
+    world.pass(1_500);
+    let now = heard();
+    let of = |subject: &str| now.iter().rfind(|told| told.0 == subject).cloned();
+    assert_eq!(of("talk"), Some(("talk".to_string(), true, 1, 3)), "{now:?}");
+    assert_eq!(of("a"), Some(("a".to_string(), false, 1, 0)), "{now:?}");
+    world.servers[0].borrow_mut().go_on(client.conn);
+    world.pass(2_500);
+    assert_eq!(heard().pop(), Some(("talk".to_string(), true, 1, 0)));
+}
+
+#[test]
 fn a_conversation_is_between_two() {
     let mut world = world([1, 1, 1], false);
     let mut clients: Vec<_> = (0..3).map(|_| world.client(0, &subjects(&["talk"]))).collect();
@@ -150,6 +221,38 @@ fn a_conversation_is_between_two() {
     world.pass(1_000);
     let frames = clients[1].frames(&world);
     assert!(frames.iter().any(|frame| frame.contains("gone")), "{frames:#?}");
+}
+
+#[test]
+fn a_send_that_is_repeated_learns_what_became_of_it() {
+    let mut world = world([1, 1, 1], false);
+    let mut client = world.client(0, &subjects(&["a"]));
+    world.pass(100);
+    let frames = client.frames(&world);
+    let cid = attribute(frames.iter().find(|f| f.starts_with("<p o ")).unwrap(), "c");
+    let me = client.me(&world);
+    let send = |world: &mut World, n: u64| {
+        let target = format!("/ahm/send?cid={cid}&n={n}&data=x&{me}");
+        world.servers[0].borrow_mut().request(&target)
+    };
+    let expect = |world: &World, conn, outcome: &str| {
+        let answer = world.servers[0].borrow_mut().take(conn);
+        assert!(answer.contains(&format!("\"outcome\":\"{outcome}\"")), "{answer}");
+    };
+    world.board.delay = Span::from_millis(20);
+    for (n, twice, later) in [(1, "held", "dup"), (2, "held", "unknown"), (1, "dup", "dup")] {
+        let conns = [send(&mut world, n), send(&mut world, n)];
+        if n == 2 {
+            // It has left, and its answer has not come.
+            world.pass(1);
+            world.kill_instance(0);
+        }
+        world.pass(100);
+        conns.into_iter().for_each(|conn| expect(&world, conn, twice));
+        let conn = send(&mut world, n);
+        world.pass(50);
+        expect(&world, conn, later);
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ahm::base::id::{ConnKey, Epoch, Offset};
+use ahm::base::id::{Epoch, Offset};
+use ahm::base::name::TopicName;
 use ahm::base::random::Random;
 use ahm::base::time::Span;
 use ahm::link::address::Address;
@@ -18,6 +19,7 @@ use ahm::link::source_topic::Served;
 use ahm::link::upstream::Seek;
 use ahm::proto::settings::Settings;
 use ahm::testing::gateway::Gateway;
+use ahm::testing::house::House;
 use ahm::testing::switchboard::Switchboard;
 use ahm::wire::resource::{InstanceId, Role};
 
@@ -33,9 +35,17 @@ pub struct World {
     pub registries: Vec<(usize, Option<Shared<Registry>>)>,
     pub instances: Vec<(usize, Option<Shared<Source>>)>,
     pub servers: Vec<Shared<Gateway>>,
+    /// Of each server.
+    shards: u8,
+    /// Where on the board the servers are that resources dial, each of several of `servers`.
+    pub houses: Vec<usize>,
+    /// Parts of each of them; 0: servers dial resources.
+    parts: usize,
     /// Whether the instances number alike.
     pub replicas: bool,
     handler: Arc<dyn Handler>,
+    /// What instances that are started from now on take; 0 for any number.
+    pub capacity: u64,
     /// Messages published so far, by subject.
     pub published: BTreeMap<String, u64>,
     /// Processes started so far.
@@ -47,10 +57,17 @@ fn address(kind: u16, number: usize) -> Address {
 }
 
 impl World {
-    /// So many registries, instances and servers.
-    pub fn new(
+    /// So many registries, instances, servers, and shards of each server.
+    pub fn new(seed: u64, counts: [usize; 4], replicas: bool, handler: Arc<dyn Handler>) -> Self {
+        Self::with_parts(seed, counts, 0, replicas, handler)
+    }
+
+    /// The same with servers of so many parts, each of one shard, which the instances dial, and
+    /// which cannot dial them.
+    pub fn with_parts(
         seed: u64,
-        [registries, instances, servers]: [usize; 3],
+        [registries, instances, servers, shards]: [usize; 4],
+        parts: usize,
         replicas: bool,
         handler: Arc<dyn Handler>,
     ) -> Self {
@@ -59,8 +76,12 @@ impl World {
             registries: vec![(usize::MAX, None); registries],
             instances: (0..instances).map(|_| (usize::MAX, None)).collect(),
             servers: Vec::new(),
+            shards: shards as u8,
+            houses: vec![usize::MAX; if parts > 0 { servers } else { 0 }],
+            parts,
             replicas,
             handler,
+            capacity: 0,
             published: BTreeMap::new(),
             started: 0,
         };
@@ -89,9 +110,11 @@ impl World {
 
     pub fn start_instance(&mut self, at: usize) {
         let me = self.me(Role::Resource, format!("{RESOURCE}-{at}"));
+        let listens = (self.parts == 0).then(|| address(9_100, at));
         let settings = SourceSettings {
             registries: (0..self.registries.len()).map(|at| address(9_000, at)).collect(),
-            addresses: vec![address(9_100, at)],
+            dial: (0..self.houses.len()).map(|at| address(9_200, at)).collect(),
+            addresses: listens.iter().cloned().collect(),
             retry: Span::from_millis(300),
             ..SourceSettings::default()
         };
@@ -99,20 +122,36 @@ impl World {
         let mut source = Source::new(me, settings, random, self.board.now);
         let served = Served {
             takes_messages: true,
+            capacity: self.capacity,
             replicas: self.replicas,
             epoch: self.replicas.then_some(Epoch(77)),
             ..Served::new(RESOURCE)
         };
         source.serve(served, self.handler.clone()).unwrap();
         let source = Rc::new(RefCell::new(source));
-        let station = self.board.add(source.clone(), Some(address(9_100, at)));
+        let station = self.board.add(source.clone(), listens);
         self.instances[at] = (station, Some(source));
     }
 
-    fn start_server(&mut self, at: usize) {
+    /// Starts a server, maybe in the place of one of the same address that was killed; its parts
+    /// are the last of all.
+    pub fn start_server(&mut self, at: usize) {
         let me = self.me(Role::Consumer, format!("server-{at}"));
+        if self.parts == 0 {
+            let gateway = self.gateway(me);
+            self.board.add(gateway, None);
+            return;
+        }
+        let parts = (0..self.parts).map(|_| self.gateway(me.clone())).collect();
+        let house = Rc::new(RefCell::new(House::new(parts)));
+        self.houses[at] = self.board.add(house, Some(address(9_200, at)));
+    }
+
+    fn gateway(&mut self, me: Me) -> Shared<Gateway> {
         let seek = Seek {
             registries: (0..self.registries.len()).map(|at| address(9_000, at)).collect(),
+            guests: self.parts > 0,
+            parts: self.parts.max(1) as u32,
             retry: Span::from_millis(300),
             patience: Span::from_secs(5),
         };
@@ -121,10 +160,10 @@ impl World {
             topic_grace: Span::from_secs(2),
             ..Settings::default()
         };
-        let gateway = Gateway::new(settings, me, seek, self.board.now);
+        let gateway = Gateway::new(settings, self.shards, &me, &seek, self.board.now);
         let gateway = Rc::new(RefCell::new(gateway));
-        self.board.add(gateway.clone(), None);
-        self.servers.push(gateway);
+        self.servers.push(gateway.clone());
+        gateway
     }
 
     /// The process ends without a word.
@@ -171,13 +210,31 @@ impl World {
         let conn = self.servers[server].borrow_mut().request(&target);
         Client { server, conn, text: String::new() }
     }
+
+    /// The same with a session that is not on the home shard of that subject.
+    pub fn stranger(&mut self, server: usize, subject: &str) -> Client {
+        let mut gateway = self.servers[server].borrow_mut();
+        let home = gateway.home_of(&TopicName::new(RESOURCE, subject).unwrap());
+        let shard = (home + 1) % gateway.hubs.len();
+        assert_ne!(shard, home);
+        let target = format!("/ahm/mux.html?open={RESOURCE}/{subject}");
+        let conn = gateway.request_at(shard, &target);
+        Client { server, conn, text: String::new() }
+    }
+
+    /// What must hold of all servers.
+    pub fn check(&self) {
+        for server in &self.servers {
+            server.borrow().hubs.iter().for_each(|hub| hub.check_invariants().unwrap());
+        }
+    }
 }
 
 /// A client: what its document has brought.
 #[derive(Debug)]
 pub struct Client {
     pub server: usize,
-    pub conn: ConnKey,
+    pub conn: usize,
     text: String,
 }
 
@@ -199,12 +256,17 @@ impl Client {
 
     /// Sends a command on another connection; its answer.
     pub fn command(&mut self, world: &mut World, command: &str) -> String {
+        let conn = self.fire(world, command);
+        world.pass(50);
+        world.servers[self.server].borrow_mut().take(conn)
+    }
+
+    /// Sends a command and does not wait for the answer; the connection that it will come on.
+    pub fn fire(&mut self, world: &World, command: &str) -> usize {
         let me = self.me(world);
         let separator = if command.contains('?') { '&' } else { '?' };
         let target = format!("/ahm/{command}{separator}{me}");
-        let conn = world.servers[self.server].borrow_mut().request(&target);
-        world.pass(50);
-        world.servers[self.server].borrow_mut().take(conn)
+        world.servers[self.server].borrow_mut().request(&target)
     }
 }
 

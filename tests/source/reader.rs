@@ -260,6 +260,8 @@ impl Station for Reader {
             Frame::Accept { alias, .. }
             | Frame::Publish { alias, .. }
             | Frame::Begin { alias, .. } => self.take(*alias, frame),
+            // It reads from wherever it is connected to.
+            Frame::Part { .. } | Frame::Register { .. } => {}
             _ => panic!("{frame:?}"),
         }
     }

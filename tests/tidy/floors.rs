@@ -15,7 +15,7 @@ const fn room(name: &'static str, floor: u8, blind: &'static [&'static str]) -> 
     Room { name, floor, blind }
 }
 
-const ROOMS: [Room; 16] = [
+const ROOMS: [Room; 17] = [
     room("base", 0, &[]),
     room("mem", 1, &[]),
     room("http", 2, &["html", "wire"]),
@@ -26,6 +26,7 @@ const ROOMS: [Room; 16] = [
     room("proto", 3, &["reactor"]),
     room("reactor", 3, &["proto", "link", "relay", "http", "html", "wire"]),
     room("resource", 4, &[]),
+    room("files", 4, &["resource", "client", "proto", "link"]),
     room("client", 4, &["resource", "proto"]),
     room("shard", 5, &[]),
     room("server", 6, &[]),

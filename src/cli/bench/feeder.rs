@@ -32,19 +32,36 @@ pub struct Feeder {
 }
 
 impl Feeder {
-    /// Registers the resource of `plan` at the registry there.
+    /// The publisher of a run that has one of this kind: registered where `plan` says, or, where
+    /// readers connect to it, at the address that `plan` has from then on.
     ///
     /// # Errors
     /// A sentence: it cannot listen, or the registry does not take it.
-    pub fn start(plan: &Plan, registry: &Address) -> Result<Self, String> {
+    pub fn of(plan: &mut Plan) -> Result<Option<Self>, String> {
+        let registry = plan.registry.clone();
+        if registry.is_none() && !plan.straight {
+            return Ok(None);
+        }
+        let feeder = Self::start(plan, registry)?;
+        if plan.straight
+            && let Some(Address::Tcp(address)) = feeder.publisher.addresses().first()
+        {
+            plan.server.address = *address;
+        }
+        Ok(Some(feeder))
+    }
+
+    fn start(plan: &Plan, registry: Option<Address>) -> Result<Self, String> {
         let here = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let builder = Publisher::builder(plan.resource.as_str());
-        let builder = builder.listen(here).registry(registry.clone());
+        let mut builder = Publisher::builder(plan.resource.as_str()).listen(here);
+        let registries = u64::from(registry.is_some());
+        builder.settings.registries.extend(registry);
         let terms = Terms { history: Some(HISTORY), latest: true, ..Terms::default() };
         let publisher = builder.start(terms).map_err(|error| format!("publisher: {error}"))?;
         let subjects = (0..plan.topics).map(|topic| format!("t{topic}")).collect();
         let feeder = Self { publisher, subjects };
-        feeder.wait_until(|counts| counts.registries > 0, "the registry does not answer")?;
+        let problem = "the registry does not answer";
+        feeder.wait_until(|counts| counts.registries >= registries, problem)?;
         Ok(feeder)
     }
 

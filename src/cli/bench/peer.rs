@@ -10,6 +10,7 @@ pub mod feed;
 pub mod mqtt;
 pub mod nats;
 pub mod packets;
+pub mod straight;
 pub mod websocket;
 
 use serde::Serialize;

@@ -12,6 +12,8 @@ use crate::cli::bench::address::Server;
 use crate::cli::bench::kill::Victim;
 use crate::cli::bench::pace::{Pace, recorded};
 use crate::cli::bench::peer::Peer;
+use crate::cli::bench::peer::feed::Feed;
+use crate::cli::bench::peer::straight;
 use crate::cli::bench::profile::Profile;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
@@ -54,6 +56,8 @@ pub struct Plan {
     pub private: Option<Server>,
     /// Where the publisher registers, if it is a resource server.
     pub registry: Option<Address>,
+    /// The publisher is a resource server, and the readers connect to it.
+    pub straight: bool,
     /// A second server, where each subscriber has one.
     pub twin: Option<Twin>,
     /// The server that is killed in the middle of what is measured.
@@ -114,7 +118,7 @@ impl Plan {
         if server.path.is_empty() && peer == Peer::Ahm {
             PREFIX.clone_into(&mut server.path);
         }
-        let publishes = private.is_some() || args.registry.is_some();
+        let publishes = private.is_some() || args.registry.is_some() || args.straight;
         check(publishes || args.idle, "--private or --registry is needed (--idle: only to open)")?;
         let twin = twin(args)?;
         let copies = if twin.is_some() { 2 } else { 1 };
@@ -136,6 +140,7 @@ impl Plan {
             server,
             private,
             registry: args.registry.clone(),
+            straight: args.straight,
             twin,
             victim,
             resource: args.resource.clone(),
@@ -162,7 +167,7 @@ impl Plan {
         };
         check(plan.measured > Span::ZERO, "--seconds must be above 0")?;
         check(plan.messages() > 0, "--profile: no tick falls into --warmup and --seconds")?;
-        check(plan.hello_bytes_max() < limits::TARGET_BYTES_MAX, TOO_MANY)?;
+        check(args.straight || plan.hello_bytes_max() < limits::TARGET_BYTES_MAX, TOO_MANY)?;
         Ok(plan)
     }
 
@@ -170,6 +175,16 @@ impl Plan {
     fn hello_bytes_max(&self) -> usize {
         let numbers = [0, self.subscribers - 1];
         numbers.map(|number| self.peer.hello(self, number).len()).into_iter().fold(0, usize::max)
+    }
+
+    /// What is said for stream `number` when its connection stands.
+    pub fn hello(&self, number: usize) -> Vec<u8> {
+        if self.straight { straight::hello(self, number) } else { self.peer.hello(self, number) }
+    }
+
+    /// The decoder of a stream that does not begin with the head of an HTTP answer.
+    pub fn feed(&self) -> Option<Feed> {
+        if self.straight { Some(Feed::Frames(straight::decoder())) } else { self.peer.feed() }
     }
 
     /// All streams, those that stall or are cut at the end.
@@ -290,6 +305,9 @@ fn check_options(args: &Args) -> Result<(), String> {
     check(args.connect_rate > 0.0, "--connect-rate must be above 0")?;
     check(args.storm == 0 || args.stalled == 0, "--storm and --stalled are two scenarios")?;
     check(args.storm == 0 || !args.idle, "--storm needs messages, not --idle")?;
+    check(args.storm == 0 || !args.straight, "--storm needs a server to come back to")?;
+    check(args.mode == Mode::Queue || !args.straight, "--mode latest needs a server between")?;
+    check(args.flush.is_none() || !args.straight, "--flush needs a server between")?;
     check(args.wake_after.is_none() || args.stalled > 0, "--wake-after needs --stalled")?;
     check(args.kill.is_none() || args.kill != args.pid, "--pid must outlive --kill")?;
     let sizes = STAMP_BYTES..=limits::PAYLOAD_BYTES_MAX;

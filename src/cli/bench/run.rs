@@ -110,9 +110,6 @@ impl<'p, W: Write> Run<'p, W> {
         for server in self.plan.private.iter().chain(twin) {
             Publisher::connect(self.plan, server, self.clock)?.prime(self.progress)?;
         }
-        if let Some(registry) = &self.plan.registry {
-            self.feeder = Some(Feeder::start(self.plan, registry)?);
-        }
         if let Some(pid) = self.plan.pid {
             let before = Memory::of(pid)?;
             self.usage = Some(Usage { pid, before, ..Usage::default() });

@@ -198,10 +198,7 @@ impl Sink<'_> {
                 *self.session = Some(format!("mid={mid}&scs={scs}&k={key}").into());
             }
             Frame::Opened { c, name, ep, n, .. } => self.opened(c.0, name.as_str(), ep.0, n.0),
-            Frame::Gap { c, n, .. } => match self.slot(c.0) {
-                Some(at) => self.slots[at].gap(n.0, &mut self.gauge.tally),
-                None => self.gauge.tally.stray += 1,
-            },
+            Frame::Gap { c, n, .. } => self.gap(c.0, n.0),
             Frame::Closed { c, e, .. } => {
                 self.gauge.tally.closed += 1;
                 self.fail(|| format!("the server closed channel {c}: {e:?}"));
@@ -215,7 +212,16 @@ impl Sink<'_> {
         }
     }
 
-    fn message(&mut self, cid: u32, n: u64, payload: &[u8]) {
+    /// What comes next on a channel is after `n`.
+    pub(crate) fn gap(&mut self, cid: u32, n: u64) {
+        match self.slot(cid) {
+            Some(at) => self.slots[at].gap(n, &mut self.gauge.tally),
+            None => self.gauge.tally.stray += 1,
+        }
+    }
+
+    /// A message of a channel, with its offset.
+    pub(crate) fn message(&mut self, cid: u32, n: u64, payload: &[u8]) {
         let Some(at) = self.slot(cid) else {
             self.gauge.tally.stray += 1;
             return;
@@ -235,7 +241,8 @@ impl Sink<'_> {
         }
     }
 
-    fn opened(&mut self, cid: u32, name: &str, epoch: u64, n: u64) {
+    /// A channel is open: its messages come after `n`.
+    pub(crate) fn opened(&mut self, cid: u32, name: &str, epoch: u64, n: u64) {
         let topic = self.plan.named(name);
         let Some(at) = topic.and_then(|topic| self.plan.channel(self.stream, topic)) else {
             self.fail(|| format!("the server opened {name}, which was not asked for"));

@@ -248,7 +248,7 @@ impl<'p> Swarm<'p> {
         let Some(stream) = &mut subscriber.stream else { return Ok(()) };
         let server = self.plan.server_of(number);
         let request = match &subscriber.session {
-            None => self.plan.peer.hello(self.plan, number),
+            None => self.plan.hello(number),
             Some(session) => {
                 let slots = &self.slots[at * self.plan.per..][..self.plan.per];
                 let last: Vec<String> = slots.iter().filter_map(Slot::position).collect();
@@ -256,7 +256,7 @@ impl<'p> Swarm<'p> {
             }
         };
         if dial::ask(stream, server, &request)? {
-            let feed = self.plan.peer.feed();
+            let feed = self.plan.feed();
             subscriber.phase = feed.map_or_else(|| Phase::Asked(Vec::new()), Phase::Streaming);
         }
         Ok(())

@@ -140,6 +140,7 @@ fn words(frame: &Frame<'_>) -> Option<String> {
         }
         Frame::Withdraw { resource } => format!("withdraw {resource}"),
         Frame::Load { resource, consumers } => format!("load {resource} {consumers}"),
+        Frame::Part { part } => format!("part {part}"),
         _ => return None,
     })
 }
@@ -534,10 +535,12 @@ fn a_private_channel_is_a_conversation() {
         "1:1 hello",
         "accept 2 Private 1",
         "2:1 hello",
-        "taken 4",
+        "taken 3",
         "1:2 re hi",
         "1:3 re end",
         "close 1 gone",
+        // What came too late was not taken: its count comes behind the `Close`.
+        "taken 4",
     ];
     assert_eq!(heard, expected);
     let noted = rig.desk.noted();
@@ -681,6 +684,7 @@ fn registered() -> (Rig, Key, Key) {
     rig.source.handle_connected(keys[2], rig.now);
     rig.greet(keys[2], Role::Consumer);
     rig.source.handle_failed(keys[1], rig.now);
+    assert_eq!(rig.heard(keys[2]), ["part 0", "register r 7 at []"]);
     (rig, keys[0], keys[2])
 }
 
@@ -773,4 +777,134 @@ fn a_source_that_stops_takes_leave_when_nobody_reads_any_more() {
     assert_eq!(heard[1..], ["withdraw r", "1:1 last words", bye]);
     assert_eq!(rig.desk.noted(), ["begins a", "ends a"]);
     assert_eq!(rig.source.counts().consumers, 0);
+}
+
+/// A source that has dialled a consumer; the connection of part 0.
+fn dialled() -> (Rig, Key) {
+    let settings = Settings {
+        dial: vec!["127.0.0.1:3".parse().unwrap()],
+        retry: Span::from_millis(250),
+        ..Settings::default()
+    };
+    let mut rig = Rig::new(Served::new("r"), settings);
+    rig.run();
+    let (key, _) = rig.dialled.pop().unwrap();
+    rig.reach(key);
+    assert_eq!(rig.heard(key), ["part 0", "register r 1 at []"]);
+    (rig, key)
+}
+
+impl Rig {
+    fn reach(&mut self, key: Key) {
+        self.source.handle_connected(key, self.now);
+        self.greet(key, Role::Consumer);
+    }
+
+    /// The connections that were dialled since, by part.
+    fn parts(&mut self) -> Vec<Key> {
+        self.run();
+        self.dialled.drain(..).map(|(key, _)| key).collect()
+    }
+}
+
+#[test]
+fn each_part_of_a_consumer_that_was_dialled_has_a_connection_of_its_own() {
+    let (mut rig, first) = dialled();
+    rig.say(first, &[Frame::Parts { parts: 3 }]);
+    let parts = rig.parts();
+    assert_eq!(parts.len(), 2);
+    for (part, key) in (1..).zip(&parts) {
+        rig.reach(*key);
+        assert_eq!(rig.heard(*key), [format!("part {part}"), "register r 1 at []".into()]);
+        rig.say(*key, &[Frame::Parts { parts: 3 }]);
+    }
+    assert!(rig.parts().is_empty());
+    // A resource that is served later on is told to all of them, and so is another handle.
+    rig.source.serve(Served::new("s"), rig.desk.clone()).unwrap();
+    for key in [first, parts[0], parts[1]] {
+        assert_eq!(rig.heard(key), ["register s 1 at []"]);
+    }
+    // One that is lost is dialled again, alone.
+    rig.source.handle_failed(parts[1], rig.now);
+    rig.pass(Span::from_millis(250));
+    let again = rig.parts();
+    assert_eq!(again.len(), 1);
+    rig.reach(again[0]);
+    let heard = rig.heard(again[0]);
+    assert_eq!(heard, ["part 2", "register r 1 at []", "register s 1 at []"]);
+    assert_eq!(rig.source.counts().connections, 3);
+}
+
+#[test]
+fn a_consumer_that_was_started_anew_may_have_other_parts() {
+    let (mut rig, mut first) = dialled();
+    for (before, after) in [(1, 3), (3, 2), (2, 1), (1, 2)] {
+        rig.say(first, &[Frame::Parts { parts: before }]);
+        for key in rig.parts() {
+            rig.reach(key);
+        }
+        let links: Vec<Key> = rig.source.lanes.keys().copied().collect();
+        assert_eq!(links.len(), before as usize);
+        links.iter().for_each(|link| rig.source.handle_failed(*link, rig.now));
+        // It is away for a while: one attempt at a time.
+        for _ in 0..3 {
+            rig.pass(Span::from_millis(250));
+            let key = rig.parts();
+            assert_eq!(key.len(), 1);
+            rig.source.handle_failed(key[0], rig.now);
+        }
+        rig.pass(Span::from_millis(250));
+        first = rig.parts()[0];
+        rig.reach(first);
+        assert_eq!(rig.heard(first)[0], "part 0");
+        rig.say(first, &[Frame::Parts { parts: after }]);
+    }
+}
+
+#[test]
+fn a_part_that_there_is_no_longer_is_left() {
+    let (mut rig, first) = dialled();
+    rig.say(first, &[Frame::Parts { parts: 3 }]);
+    let parts = rig.parts();
+    rig.reach(parts[0]);
+    rig.say(first, &[Frame::Parts { parts: 1 }]);
+    assert_eq!(rig.heard(parts[0]).last().unwrap(), "bye: there is no such part any more");
+    rig.pass(Span::from_secs(60));
+    assert_eq!((rig.parts().len(), rig.source.counts().connections), (0, 1));
+    // Nobody else says of how many parts it consists.
+    let other = rig.consumer();
+    rig.say(other, &[Frame::Parts { parts: 2 }]);
+    assert_eq!(rig.heard(other), ["bye: parts are for who has dialled"]);
+}
+
+#[test]
+fn a_connection_that_was_attached_begins_like_one_that_was_dialled_and_ends_for_good() {
+    let mut rig = Rig::plain();
+    let link = rig.source.handle_attached(4, rig.now);
+    rig.greet(link, Role::Consumer);
+    assert_eq!(rig.heard(link), ["part 4", "register r 1 at []"]);
+    rig.say(link, &[Frame::Parts { parts: 9 }]);
+    rig.open(link, 1, "a", None);
+    assert_eq!(rig.heard(link), ["accept 1 Shared 1"]);
+    rig.source.handle_failed(link, rig.now);
+    rig.pass(Span::from_secs(60));
+    assert_eq!((rig.parts().len(), rig.source.counts().connections), (0, 0));
+}
+
+#[test]
+fn a_consumer_that_is_about_to_end_is_served_on_and_its_successor_dialled() {
+    let (mut rig, first) = dialled();
+    rig.open(first, 1, "a", None);
+    rig.say(first, &[Frame::Parts { parts: 0 }]);
+    assert!(rig.parts().is_empty(), "it still listens, maybe");
+    rig.pass(Span::from_millis(250));
+    let next = rig.parts();
+    assert_eq!(next.len(), 1);
+    rig.reach(next[0]);
+    rig.publish("a", "both");
+    assert_eq!(rig.heard(first), ["accept 1 Shared 1", "1:1 both"]);
+    assert_eq!(rig.source.counts().connections, 2);
+    rig.source.handle_failed(first, rig.now);
+    rig.pass(Span::from_secs(60));
+    assert_eq!((rig.parts().len(), rig.source.counts().connections), (0, 1));
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::cli::bench::lines::Lines;
 use crate::cli::bench::peer::packets::{Decoder, First};
+use crate::cli::bench::peer::straight;
 use crate::cli::bench::peer::websocket::{Part, WebSocket, put, put_pong};
 use crate::cli::bench::sink::Sink;
 
@@ -36,6 +37,8 @@ impl fmt::Display for Heard<'_> {
 pub enum Feed {
     /// A document of our own server.
     Document(Lines),
+    /// Frames of the resource protocol.
+    Frames(crate::wire::resource_decode::Decoder),
     /// Messages that are lines.
     Payloads(Lines),
     /// Packets of another protocol.
@@ -83,6 +86,7 @@ impl Feed {
                 lines.push(bytes, each).map_err(|broken| broken.0.to_owned())?;
                 over(lines, sink)
             }
+            Self::Frames(decoder) => straight::push(decoder, bytes, sink, replies),
             Self::Packets(packets) => packets.push(bytes, |heard| match heard {
                 Heard::Payload(payload) => sink.payload(payload),
                 Heard::Done => sink.subscribed(),
