@@ -5,6 +5,7 @@ use crate::http::date::http_date;
 use crate::http::request::Version;
 use crate::http::response::ResponseHead;
 use crate::http::status::{Refusal, reason_phrase};
+use crate::proto::metrics::Counted;
 
 /// What a built-in page may load: its own files and streams, nothing inline, nothing foreign.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -22,6 +23,8 @@ pub enum Content {
     Frames(Vec<u8>),
     /// Words for a person.
     Text(String),
+    /// What a shard has counted: a part of the answer to `/metrics`.
+    Counted(Box<Counted>),
     /// One of the built-in pages.
     Page(&'static str, &'static [u8]),
 }
@@ -92,6 +95,8 @@ impl Answer {
             Content::Json(json) => ("application/json", json.as_bytes()),
             Content::Frames(frames) => ("text/html; charset=utf-8", frames),
             Content::Text(text) => ("text/plain; charset=utf-8", text.as_bytes()),
+            // Parts are joined before they are given out.
+            Content::Counted(_) => ("", &[]),
             Content::Page(content_type, bytes) => (content_type, bytes),
         };
         let date = http_date(unix_seconds);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::limits;
 use crate::proto::answer::{Answer, Content, Meta};
+use crate::proto::metrics::Counted;
 
 /// Once so many bytes at the beginning of the buffer are sent, the rest moves up.
 const SENT_MAX: usize = 64 * 1024;
@@ -17,6 +18,8 @@ pub enum Gather {
     Outcomes,
     /// The only outcome, as `POST /publish/RESOURCE/SUBJECT` answers.
     Single,
+    /// The sum of what shards have counted, as `GET /metrics` answers.
+    Metrics,
 }
 
 #[derive(Debug)]
@@ -164,6 +167,15 @@ impl Exchanges {
 fn join(gather: Gather, parts: Vec<Option<Answer>>) -> Answer {
     let mut parts = parts.into_iter().flatten();
     match gather {
+        Gather::Metrics => {
+            let mut sum = Counted::default();
+            for part in parts {
+                if let Content::Counted(counted) = part.content {
+                    sum.add(&counted);
+                }
+            }
+            Answer::text(200, sum.to_string())
+        }
         Gather::Single => parts.next().unwrap_or_else(|| Answer::ok("")),
         Gather::Lines => {
             let mut lines = String::new();

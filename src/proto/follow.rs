@@ -67,6 +67,7 @@ impl Hub {
             Parcel::Tell(mid, cid, said) => self.take_tell(mid, cid, &said.0, &said.1),
             Parcel::Outcome(mid, cid, n, outcome) => self.take_outcome(mid, cid, n, outcome),
             Parcel::History(ask) => self.take_history(*ask),
+            Parcel::Metrics(reply) => self.tell_metrics(reply),
         }
     }
 

@@ -27,6 +27,7 @@ mod invariants;
 pub mod leaving;
 pub mod linked;
 pub mod log;
+pub mod metrics;
 pub mod opening;
 pub mod output;
 pub mod parcel;

@@ -196,4 +196,6 @@ pub enum Parcel {
     Outcome(Mid, Cid, u64, SendOutcome),
     /// To a topic's home: what does its log hold?
     History(Box<HistoryAsk>),
+    /// What has the shard counted?
+    Metrics(ReplyTo),
 }

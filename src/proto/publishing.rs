@@ -23,9 +23,15 @@ impl Hub {
             return self.give(reply, refusal);
         }
         let path = head.target.path;
+        if path == "/metrics" {
+            return match head.method {
+                Method::Get | Method::Head => self.serve_metrics(reply),
+                _ => self.give(reply, not_allowed("GET, HEAD")),
+            };
+        }
         let topic = path.strip_prefix("/publish/");
         if topic.is_none() && path != "/publish" {
-            let detail = "POST /publish/RESOURCE/SUBJECT or POST /publish";
+            let detail = "POST /publish/RESOURCE/SUBJECT, POST /publish or GET /metrics";
             return self.give(reply, Answer::error(ErrorCode::NoCommand, detail));
         }
         if head.method != Method::Post {

@@ -90,6 +90,7 @@ impl Stats {
         self.gaps += other.gaps;
         self.histories_cut += other.histories_cut;
         self.sends_taken += other.sends_taken;
+        self.sends_lost += other.sends_lost;
         self.sends_skipped += other.sends_skipped;
         self.replies_dropped += other.replies_dropped;
         self.documents_refreshed += other.documents_refreshed;
@@ -106,29 +107,32 @@ impl Stats {
     }
 }
 
-impl std::fmt::Display for Stats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "accepted={} sessions={} sessions_expired={} documents={} published={} delivered={} \
-             folded={} gaps={} histories_cut={} sends_taken={} sends_skipped={} \
-             replies_dropped={} turn_longest_us={} turns_long={}",
-            self.accepted,
-            self.sessions,
-            self.sessions_expired,
-            self.documents,
-            self.published,
-            self.delivered,
-            self.folded,
-            self.gaps,
-            self.histories_cut,
-            self.sends_taken,
-            self.sends_skipped,
-            self.replies_dropped,
-            self.turn_longest_us,
-            self.turns_long
-        )?;
-        for (name, count) in [
+/// How a figure is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It grows by one with each event, or with each byte.
+    Count,
+    /// It is the highest value so far.
+    Peak,
+}
+
+impl Stats {
+    /// Every figure with its name, closed connections left out.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64, Kind)> {
+        let counts = [
+            ("accepted", self.accepted),
+            ("sessions_begun", self.sessions),
+            ("sessions_expired", self.sessions_expired),
+            ("documents_begun", self.documents),
+            ("published", self.published),
+            ("delivered", self.delivered),
+            ("folded", self.folded),
+            ("gaps", self.gaps),
+            ("histories_cut", self.histories_cut),
+            ("sends_taken", self.sends_taken),
+            ("sends_lost", self.sends_lost),
+            ("sends_skipped", self.sends_skipped),
+            ("replies_dropped", self.replies_dropped),
             ("documents_refreshed", self.documents_refreshed),
             ("documents_stale", self.documents_stale),
             ("clients_quiet", self.clients_quiet),
@@ -136,13 +140,36 @@ impl std::fmt::Display for Stats {
             ("overruns", self.overruns),
             ("drain_refused", self.drain_refused),
             ("stalled_cut", self.stalled_cut),
+            ("turns_long", self.turns_long),
+        ];
+        let peaks = [
             ("stalled_bytes_peak", self.stalled_bytes_peak),
-        ]
-        .into_iter()
-        .chain(self.relay.named())
-        {
-            if count > 0 {
-                write!(f, " {name}={count}")?;
+            ("turn_longest_us", self.turn_longest_us),
+        ];
+        let counts = counts.into_iter().chain(self.relay.named());
+        let counts = counts.map(|(name, value)| (name, value, Kind::Count));
+        counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))
+    }
+}
+
+/// Figures that are told even where they are 0.
+const ALWAYS: [&str; 7] = [
+    "accepted",
+    "sessions_begun",
+    "documents_begun",
+    "published",
+    "delivered",
+    "turn_longest_us",
+    "turns_long",
+];
+
+impl std::fmt::Display for Stats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut gap = "";
+        for (name, value, _) in self.named() {
+            if value > 0 || ALWAYS.contains(&name) {
+                write!(f, "{gap}{name}={value}")?;
+                gap = " ";
             }
         }
         for (reason, count) in CloseReason::ALL.iter().zip(self.closed) {
@@ -166,7 +193,8 @@ mod tests {
         stats.add(&Stats { clients_dropped: 1, overruns: 5, ..other.clone() });
         stats.add(&Stats { turn_longest_us: 3, ..other });
         let told = stats.to_string();
-        assert!(told.contains(" turn_longest_us=7 turns_long=2 "), "{told}");
-        assert!(told.ends_with(" clients_dropped=3 overruns=5 closed_stale=1"), "{told}");
+        let wanted = "accepted=0 sessions_begun=0 documents_begun=0 published=0 delivered=0 \
+            clients_dropped=3 overruns=5 turns_long=2 turn_longest_us=7 closed_stale=1";
+        assert_eq!(told, wanted);
     }
 }

@@ -187,13 +187,9 @@ impl Shard {
             self.close_some();
             self.watch_drain();
             self.turns.note(self.clock.now().since(began));
+            self.hub.note_turns(self.turns.long, self.turns.longest.as_micros());
             if self.is_over() {
-                return Ok(Stats {
-                    turns_long: self.turns.long,
-                    turn_longest_us: self.turns.longest.as_micros(),
-                    relay: self.hub.relay_counts(),
-                    ..self.hub.stats().clone()
-                });
+                return Ok(Stats { relay: self.hub.relay_counts(), ..self.hub.stats().clone() });
             }
         }
     }

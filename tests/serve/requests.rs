@@ -169,6 +169,45 @@ fn the_private_listener_refuses_browsers_and_foreign_names() {
 }
 
 #[test]
+fn metrics_are_the_sum_of_all_shards() {
+    let server = server(2, |_| {});
+    let mut publisher = Peer::connect(server.private_addrs()[0]);
+    // Their homes are on both shards, most likely; they count wherever they are.
+    for subject in 0..20 {
+        let target = format!("POST /publish/fx/s{subject} HTTP/1.1");
+        publisher.send(format!("{target}\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(publisher.answer().status, 200);
+    }
+    let mut refused = Peer::connect(server.public_addrs()[0]);
+    refused.send("NONSENSE\r\n\r\n");
+    assert_eq!(refused.answer().status, 400);
+    drop(refused);
+    let closed = "\nahm_connections_closed_total{reason=\"peer-closed\"} 1\n";
+    let asked = std::iter::repeat_with(|| {
+        publisher.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        publisher.answer()
+    });
+    // The server has to see first that it has gone.
+    let answer = asked.take(100_000).find(|answer| answer.body.contains(closed)).unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"));
+    for line in [
+        "# TYPE ahm_published_total counter",
+        "ahm_published_total 20",
+        "ahm_topics 20",
+        "ahm_relay_requests_total 0",
+    ] {
+        assert!(answer.body.lines().any(|told| told == line), "{line}: {}", answer.body);
+    }
+    publisher.send("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(publisher.answer().status, 405);
+    // Not for everybody.
+    let mut client = Peer::connect(server.public_addrs()[0]);
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().status, 404);
+}
+
+#[test]
 fn a_batch_of_messages_has_an_outcome_for_each_line() {
     let server = server(2, |_| {});
     let mut publisher = Peer::connect(server.private_addrs()[0]);
