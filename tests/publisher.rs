@@ -7,13 +7,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use ahm::base::id::{Cid, Key, Mid};
+use ahm::base::reason::ErrorCode;
 use ahm::base::time::{Instant, Span};
 use ahm::link::address::Address;
 use ahm::link::handler::{Actions, Consumer, Decision, Handler, Message};
 use ahm::link::links::Links;
 use ahm::link::peer::{End, Me, Other};
+use ahm::link::registry::Registry;
 use ahm::link::source_settings::Outcome;
 use ahm::link::station::Station;
+use ahm::resource::consumer::{Builder as Program, Event};
 use ahm::resource::driver::{Driver, Setup};
 use ahm::resource::publisher::Publisher;
 use ahm::wire::resource::{Alias, Frame, InstanceId, Role, Terms, Who};
@@ -235,4 +238,52 @@ fn a_publisher_that_cannot_start_says_why() {
     let again = Publisher::builder("r").listen(taken.addresses()[0].clone());
     let error = again.start(Terms::default()).unwrap_err();
     assert!(error.to_string().contains(&taken.addresses()[0].to_string()), "{error}");
+}
+
+/// Lets those read who are known, and says who they are.
+#[derive(Debug)]
+struct Doorman;
+
+impl Handler for Doorman {
+    fn open(&self, subject: &str, consumer: &Consumer) -> Decision {
+        let Consumer { user, parameters, .. } = consumer;
+        match (user.as_str(), parameters.as_slice()) {
+            ("desk-7", [account]) if account == "account=A;1" => Decision::Shared,
+            _ => Decision::deny(format!("{subject} is not for {user:?} with {parameters:?}")),
+        }
+    }
+}
+
+#[test]
+fn a_program_says_who_reads() {
+    let me = Me {
+        role: Role::Registry,
+        instance: InstanceId(1),
+        name: "registry".into(),
+        heartbeat: Span::from_secs(5),
+        key: String::new(),
+        demands: String::new(),
+    };
+    let any: Address = "127.0.0.1:0".parse().unwrap();
+    let setup = Setup { listen: vec![any.clone()], ..Setup::new("registry") };
+    let now = setup.clock.now();
+    let registry = Driver::start(setup, |_| Registry::new(me, now)).unwrap();
+    let there = registry.addresses()[0].clone();
+    let door = Publisher::builder("door").listen(any).registry(there.clone());
+    let _door = door.start(Doorman).unwrap();
+    while registry.handle().ask(|registry, _| registry.instance_count()).unwrap() == 0 {
+        std::thread::yield_now();
+    }
+    let first = |program: Program| {
+        let program = program.registry(there.clone()).start().unwrap();
+        program.subscribe("door", "a").unwrap().next_within(PATIENCE).unwrap()
+    };
+    let known = Program {
+        user: "desk-7".into(),
+        parameters: vec!["account=A;1".into()],
+        ..Program::default()
+    };
+    assert!(matches!(first(known), Event::Opened { .. }));
+    let denied = "a is not for \"\" with []".to_string();
+    assert_eq!(first(Program::default()), Event::Denied(ErrorCode::Forbidden, denied));
 }

@@ -120,7 +120,8 @@ pub struct Metrics<'a> {
     pub channel: Option<Channel>,
     /// Consumers at the other end of the connection.
     pub consumers: u64,
-    /// Round trip to the client, in microseconds; 0 where it is not known.
+    /// Round trip to the client of a private channel, in microseconds, as TCP measures it; 0 where
+    /// it is not known, and on a shared subject.
     pub round_trip: u64,
     /// Messages of a private channel that are not yet on their way to the client: told when it
     /// changes, once a second at most. 0 on a shared subject.

@@ -1,6 +1,6 @@
 //! What the core asks of its shell, and what the shell reports of a write.
 
-use crate::base::id::{ConnKey, ShardId};
+use crate::base::id::{ConnKey, Key, ShardId};
 use crate::base::reason::CloseReason;
 use crate::proto::parcel::Parcel;
 
@@ -23,6 +23,8 @@ pub enum Output {
     Post(ShardId, Parcel),
     /// Take the connection out with `Hub::depart` and hand it to another shard.
     Move(ConnKey, ShardId),
+    /// The round trip of the connection is wanted: see `Hub::handle_round_trip`.
+    Measure(ConnKey, Key),
     /// Something about a connection to a registry or a resource server.
     Link(crate::link::links::Output),
     /// Something about a connection to a web server.

@@ -9,6 +9,7 @@ use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::proto::answer::Answer;
 use crate::proto::resource::{Consumer, TopicOptions};
 use crate::proto::run::{Place, Run};
+use crate::proto::topic::Told;
 use crate::wire::position::Position;
 
 /// Where an answer belongs: an exchange of a connection, or one part of a gathered answer.
@@ -185,8 +186,8 @@ pub enum Parcel {
     Joined(Key, ShardId, Key),
     /// To the home: nobody reads the private topic of this want any more.
     Release(Key),
-    /// To the home: the reader of the private topic of this want is so many messages behind.
-    Behind(Key, u32),
+    /// To the home: how the stream gets on that reads the private topic of this want.
+    Told(Key, Told),
     /// To a private topic's shard: what its resource says.
     Reply(Key, Reply),
     /// To a session's shard: what a resource of this process says on a private channel; the topic

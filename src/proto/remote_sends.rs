@@ -1,15 +1,18 @@
 //! From consumers to resources in other processes: messages, and how many read.
 
-use crate::base::id::{Cid, Key, Mid};
+use crate::base::id::{Cid, ConnKey, Key, Mid};
 use crate::base::reason::SendOutcome;
-use crate::base::time::Span;
+use crate::base::time::{Instant, Span};
 use crate::link::upstream::Upstream;
 use crate::proto::hub::Hub;
+use crate::proto::output::Output;
 use crate::proto::parcel::{Content, Delivery, Parcel};
-use crate::proto::topic::Role;
+use crate::proto::topic::{Role, Told};
 
 /// Messages of consumers that may wait while a subject moves to another instance.
 const HELD_MAX: usize = 1_024;
+/// Seconds between two looks at a stream of which nothing is new.
+const LOOK_EVERY: u32 = 5;
 
 impl Hub {
     /// What became of a send, told where its session lives.
@@ -96,32 +99,62 @@ impl Hub {
         }
     }
 
-    /// Tells the resource in another process that has a private channel how far its reader is
-    /// behind, where that has changed; once a second at most.
-    pub(crate) fn tell_behind(&mut self, slot: u32) {
+    /// Looks how the stream gets on that reads a private channel of a resource in another process:
+    /// every few seconds, and, once a second at most, when its reader is behind by another number.
+    pub(crate) fn look_at_stream(&mut self, slot: u32) {
         let second = (self.now.as_nanos() / 1_000_000_000) as u32;
-        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
-        let Some((home, want)) = topic.source.filter(|_| topic.told_behind.0 != second) else {
+        let Some(topic) = self.topics.slots.at(slot) else { return };
+        let since = second.saturating_sub(topic.told.second);
+        if topic.source.is_none() || since == 0 {
             return;
-        };
-        let end = topic.log.end().place;
-        let places = topic.subscribers.iter().filter_map(|subscriber| {
-            let document = self.documents.at(subscriber.document)?;
-            Some(document.cursors.get(subscriber.cursor as usize)?.place)
-        });
+        }
         // Between two documents nobody can tell.
-        let Some(place) = places.max() else { return };
-        let behind = u32::try_from(end.saturating_sub(place)).unwrap_or(u32::MAX);
-        if topic.told_behind.1 != behind {
-            topic.told_behind = (second, behind);
-            self.post(home, Parcel::Behind(want, behind));
+        let Some((behind, conn)) = self.stream_of(slot) else { return };
+        let Some(topic) = self.topics.slots.at_mut(slot) else { return };
+        let is_first = topic.told.second == 0;
+        if is_first || since >= LOOK_EVERY || topic.told.behind != behind {
+            topic.told.second = second;
+            if let Some(key) = self.topics.slots.key_at(slot) {
+                self.outputs.push_back(Output::Measure(conn, key));
+            }
         }
     }
 
-    /// At the home of a private channel's subject: so many messages are not yet on their way to it.
-    pub(crate) fn take_behind(&mut self, want: Key, behind: u32) {
+    /// How far the reader of a topic is behind, and the connection that brings it the most.
+    fn stream_of(&self, slot: u32) -> Option<(u32, ConnKey)> {
+        let topic = self.topics.slots.at(slot)?;
+        let places = topic.subscribers.iter().filter_map(|subscriber| {
+            let document = self.documents.at(subscriber.document)?;
+            Some((document.cursors.get(subscriber.cursor as usize)?.place, document.conn))
+        });
+        let (place, conn) = places.max_by_key(|(place, _)| *place)?;
+        let behind = topic.log.end().place.saturating_sub(place);
+        Some((u32::try_from(behind).unwrap_or(u32::MAX), conn))
+    }
+
+    /// The round trip that [`Output::Measure`] wanted; `None` where it is not known. The resource
+    /// of the topic is told, where that or the number of messages is another one than before.
+    pub fn handle_round_trip(&mut self, topic: Key, round_trip: Option<Span>, now: Instant) {
+        self.now = now;
+        let micros = round_trip.map_or(0, |span| span.as_micros());
+        let round_trip = u32::try_from(micros).unwrap_or(u32::MAX);
+        let Some((behind, _)) = self.stream_of(topic.slot) else { return };
+        let Some(topic) = self.topics.slots.get_mut(topic) else { return };
+        let Some((home, want)) = topic.source else { return };
+        let told = Told { behind, round_trip, ..topic.told };
+        // It is never twice the same: a quarter more or less says nothing.
+        let differs = told.round_trip.abs_diff(topic.told.round_trip) > topic.told.round_trip / 4;
+        if behind != topic.told.behind || differs {
+            topic.told = told;
+            self.post(home, Parcel::Told(want, told));
+        }
+    }
+
+    /// At the home of a private channel's subject: how its stream gets on.
+    pub(crate) fn take_told(&mut self, want: Key, told: Told) {
         if let Some(upstream) = &mut self.remote.upstream {
-            upstream.metrics(want, 1, Span::ZERO, u64::from(behind));
+            let round_trip = Span::from_micros(u64::from(told.round_trip));
+            upstream.metrics(want, 1, round_trip, u64::from(told.behind));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::proto::log::Log;
 use crate::proto::parcel::{Ask, Parcel, Ruling};
 use crate::proto::resource::{Decision, TopicOptions};
 use crate::proto::run::{Place, RunBuilder};
-use crate::proto::topic::{Follower, Numbering, Role, Topic};
+use crate::proto::topic::{Follower, Numbering, Role, Told, Topic};
 use crate::proto::waking::Round;
 
 impl Hub {
@@ -100,7 +100,7 @@ impl Hub {
             channels: 0,
             quiet_since: self.now,
             source: None,
-            told_behind: (0, 0),
+            told: Told::default(),
         });
         self.start_sweep();
         key.slot

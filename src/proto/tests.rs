@@ -246,6 +246,7 @@ impl Pack {
             Output::Send(_)
             | Output::Receive(_)
             | Output::Finish(_)
+            | Output::Measure(..)
             | Output::Link(_)
             | Output::Relay(_) => {}
         }

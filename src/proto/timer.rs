@@ -296,7 +296,7 @@ impl Hub {
             Role::Home { .. } | Role::Private => {
                 self.history_bytes -= trimmed;
                 if topic.role == Role::Private {
-                    return self.tell_behind(slot);
+                    return self.look_at_stream(slot);
                 }
                 if !idle {
                     return self.tell_consumers(slot);

@@ -67,6 +67,17 @@ pub enum Role {
     Private,
 }
 
+/// What a resource was last told of the stream that reads a private channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// In which second of the server's clock it was last looked at.
+    pub second: u32,
+    /// Messages that the reader was behind.
+    pub behind: u32,
+    /// Microseconds of the round trip to it; 0: not known.
+    pub round_trip: u32,
+}
+
 /// A topic on one shard.
 #[derive(Debug)]
 pub struct Topic {
@@ -96,8 +107,8 @@ pub struct Topic {
     pub quiet_since: Instant,
     /// Of a private topic that a resource in another process serves: the home, and its want.
     pub source: Option<(ShardId, Key)>,
-    /// In which second that resource was last told how far the reader is behind, and how far.
-    pub told_behind: (u32, u32),
+    /// What that resource was last told of the reader's stream.
+    pub told: Told,
 }
 
 impl Topic {

@@ -223,6 +223,15 @@ impl Transport {
         }
     }
 
+    /// The round trip to the peer as the kernel reckons it (smoothed, RFC 6298); `None` where there
+    /// is no network between, or nothing was acknowledged yet.
+    pub fn round_trip(&self) -> Option<Span> {
+        match self {
+            Self::Plain(_) => imp::round_trip(&self.socket()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The descriptor, for measuring; it stays the transport's own.
     pub fn raw_fd(&self) -> RawFd {
         self.socket().as_raw_fd()
@@ -247,6 +256,44 @@ pub(crate) fn set_user_timeout(socket: SockRef<'_>, span: Span) -> io::Result<()
 }
 
 /// Repeats a call that a signal broke off before it had done anything.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "socket2 does not know this option")]
+mod imp {
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsRawFd;
+
+    use socket2::SockRef;
+
+    use crate::base::time::Span;
+
+    pub(super) fn round_trip(socket: &SockRef<'_>) -> Option<Span> {
+        let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+        // SAFETY: `info` is writable for the length that is given, and outlives the call; the
+        // descriptor is that of an open socket.
+        let outcome = unsafe {
+            let into = info.as_mut_ptr().cast();
+            libc::getsockopt(socket.as_raw_fd(), level, name, into, &raw mut length)
+        };
+        // SAFETY: it consists of integers, for which zeros are values too.
+        let info = unsafe { info.assume_init() };
+        let micros = u64::from(info.tcpi_rtt);
+        (outcome == 0 && micros > 0).then(|| Span::from_micros(micros))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod imp {
+    use socket2::SockRef;
+
+    use crate::base::time::Span;
+
+    pub(super) const fn round_trip(_socket: &SockRef<'_>) -> Option<Span> {
+        None
+    }
+}
+
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

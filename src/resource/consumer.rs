@@ -37,6 +37,10 @@ pub struct Builder {
     pub key: String,
     /// Messages that may wait in one subscription; what comes beyond is told as a gap.
     pub messages_max: usize,
+    /// Who reads, as resources see it: who reaches them in the private network is believed.
+    pub user: String,
+    /// What resources are told besides, as `NAME=VALUE`.
+    pub parameters: Vec<String>,
 }
 
 impl Default for Builder {
@@ -48,6 +52,8 @@ impl Default for Builder {
             heartbeat: Span::from_secs(5),
             key: String::new(),
             messages_max: MESSAGES_MAX,
+            user: String::new(),
+            parameters: Vec::new(),
         }
     }
 }
@@ -66,7 +72,7 @@ impl Builder {
     ///
     /// If the process has no descriptor or thread left.
     pub fn start(self) -> io::Result<Consumer> {
-        let Self { seek, name, heartbeat, key, messages_max } = self;
+        let Self { seek, name, heartbeat, key, messages_max, user, parameters } = self;
         let instance = InstanceId(getrandom::u64().map_err(io::Error::other)?);
         let demands = String::new();
         let me = Me { role: Role::Consumer, instance, name, heartbeat, key, demands };
@@ -76,6 +82,8 @@ impl Builder {
             upstream: Upstream::new(me, seek, now),
             read: HashMap::new(),
             begun: 0,
+            user,
+            parameters,
         })?;
         Ok(Consumer { handle: driver.handle(), driver: Arc::new(driver), messages_max })
     }
@@ -243,6 +251,8 @@ pub struct Reader {
     read: HashMap<Key, Read>,
     /// Subscriptions so far.
     begun: u64,
+    user: String,
+    parameters: Vec<String>,
 }
 
 /// The channel of every subscription: each has a session of its own.
@@ -259,8 +269,8 @@ impl Reader {
             session,
             cid: CHANNEL,
             address: String::new(),
-            user: String::new(),
-            parameters: Vec::new(),
+            user: self.user.clone(),
+            parameters: self.parameters.clone(),
         };
         let want = self.upstream.want(name.resource(), name.subject(), who, last, false);
         self.read.insert(want, Read { inbox, session, last, sent: 0 });

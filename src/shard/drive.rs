@@ -45,6 +45,11 @@ impl Shard {
                 }
                 Output::Post(shard, parcel) => self.post(shard, Mail::Parcel(parcel)),
                 Output::Move(conn, shard) => self.send_away(conn, shard),
+                Output::Measure(conn, topic) => {
+                    let wire = self.wires.get(conn);
+                    let round_trip = wire.and_then(|wire| wire.transport.round_trip());
+                    self.hub.handle_round_trip(topic, round_trip, self.now);
+                }
                 Output::Link(output) => self.link(output),
                 Output::Relay(output) => self.relay(output),
             }

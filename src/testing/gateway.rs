@@ -22,6 +22,9 @@ use crate::wire::resource::Frame;
 /// To tell the connections of one shard from those of another: more than there are shards.
 const SHARDS_END: u32 = 64;
 
+/// Of every client.
+pub const ROUND_TRIP: Span = Span::from_millis(7);
+
 /// What is on its way from one shard to another.
 #[derive(Debug)]
 enum Load {
@@ -145,6 +148,9 @@ impl Gateway {
                 {
                     self.post(shard, to.index(), Load::Connection(client, traveller));
                 }
+            }
+            Output::Measure(_, topic) => {
+                self.hubs[shard].handle_round_trip(topic, Some(ROUND_TRIP), self.now);
             }
             Output::Receive(_) | Output::Stream(..) | Output::Finish(_) | Output::Relay(_) => {}
         }

@@ -50,7 +50,10 @@ impl Handler for Rates {
 
 /// Converses with everybody, and notes what it hears of the streams.
 #[derive(Debug, Default)]
-struct Watchful(Mutex<Vec<(String, bool, u64, u64)>>);
+struct Watchful(Mutex<Vec<Heard>>);
+
+/// Subject, whether it is a private channel, consumers, messages behind, round trip.
+type Heard = (String, bool, u64, u64, u64);
 
 impl Handler for Watchful {
     fn open(&self, subject: &str, _consumer: &Consumer) -> Decision {
@@ -63,7 +66,8 @@ impl Handler for Watchful {
 
     fn metrics(&self, metrics: &Metrics<'_>) {
         let subject = metrics.subject.to_string();
-        let heard = (subject, metrics.channel.is_some(), metrics.consumers, metrics.behind);
+        let Metrics { channel, consumers, behind, round_trip, .. } = *metrics;
+        let heard = (subject, channel.is_some(), consumers, behind, round_trip);
         self.0.lock().unwrap().push(heard);
     }
 }
@@ -171,7 +175,14 @@ fn the_resource_is_told_how_its_streams_get_on() {
     let mut client = world.client(0, &subjects(&["talk", "a"]));
     let mut other = world.client(0, &subjects(&["a"]));
     world.pass(1_500);
-    assert_eq!(heard(), [("a".to_string(), false, 2, 0)]);
+    let told = |now: &[Heard], subject: &str| {
+        let last = now.iter().rfind(|told| told.0 == subject);
+        last.map(|told| (told.1, told.2, told.3, told.4))
+    };
+    let now = heard();
+    assert_eq!(told(&now, "a"), Some((false, 2, 0, 0)), "{now:?}");
+    let round_trip = ahm::testing::gateway::ROUND_TRIP.as_micros();
+    assert_eq!(told(&now, "talk"), Some((true, 1, 0, round_trip)), "{now:?}");
     let frames = client.frames(&world);
     let opened = |frame: &&String| frame.contains("u=rates/talk ");
     let cid = attribute(frames.iter().find(opened).unwrap(), "c");
@@ -183,12 +194,11 @@ fn the_resource_is_told_how_its_streams_get_on() {
     other.command(&mut world, "logout");
     world.pass(1_500);
     let now = heard();
-    let of = |subject: &str| now.iter().rfind(|told| told.0 == subject).cloned();
-    assert_eq!(of("talk"), Some(("talk".to_string(), true, 1, 3)), "{now:?}");
-    assert_eq!(of("a"), Some(("a".to_string(), false, 1, 0)), "{now:?}");
+    assert_eq!(told(&now, "talk"), Some((true, 1, 3, round_trip)), "{now:?}");
+    assert_eq!(told(&now, "a"), Some((false, 1, 0, 0)), "{now:?}");
     world.servers[0].borrow_mut().go_on(client.conn);
     world.pass(2_500);
-    assert_eq!(heard().pop(), Some(("talk".to_string(), true, 1, 0)));
+    assert_eq!(told(&heard(), "talk"), Some((true, 1, 0, round_trip)));
 }
 
 #[test]
