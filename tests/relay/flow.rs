@@ -320,5 +320,7 @@ fn a_connection_that_was_cut_within_a_request_shows_the_web_server_no_whole_one(
     client.send("Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
     assert_eq!(recorder.next(), Seen::Connection);
     drop(client);
-    assert_eq!(recorder.next(), Seen::Cut("POST /a HTTP/1.1".into()));
+    // The client may leave before anything of its request was sent on.
+    let seen = recorder.next();
+    assert!(seen == Seen::End || seen == Seen::Cut("POST /a HTTP/1.1".into()), "{seen:?}");
 }
