@@ -20,6 +20,7 @@ fn handle() -> Handle<'static> {
         weight: 100,
         takes_messages: true,
         replicas: true,
+        conversations: true,
         access: vec!["user:desk-*"],
         labels: vec!["site=east"],
     }

@@ -27,7 +27,8 @@ Examples:
   ahm registry list --json | jq -r '.addresses[]'
 
 With --json one object a line: registry, resource, instance, name, addresses, weight, capacity,
-consumers, takes_messages, replicas, access, labels, heard_ms, registered_ms.
+consumers, takes_messages, replicas, conversations, access, labels, heard_ms,
+registered_ms.
 
 The exit code is 1 if a registry does not answer; what the others say is printed all the same.";
 

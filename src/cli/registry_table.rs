@@ -99,6 +99,7 @@ pub fn json_line(registry: &Address, listed: &Listed) -> String {
         "consumers": listed.consumers,
         "takes_messages": handle.takes_messages,
         "replicas": handle.replicas,
+        "conversations": handle.conversations,
         "access": handle.access,
         "labels": handle.labels,
         "heard_ms": listed.heard.as_millis(),

@@ -77,18 +77,20 @@ impl Upstream {
     /// The guest that serves a want, and whether it takes messages.
     pub(crate) fn choose_guest(&self, wanted: &Want) -> Option<(Key, bool)> {
         let links = self.guests.by_resource.get(&wanted.resource)?;
+        let mut private = wanted.private;
         let offers = links.iter().filter_map(|link| {
             let (instance, offer) = self.instances.offer(*link, &wanted.resource)?;
             let handle = offer.handle.as_ref()?;
             let has_room = handle.capacity == 0 || offer.consumers < handle.capacity;
             let weight = handle.weight;
             let candidate = Candidate { instance, weight, load: offer.consumers };
+            private |= handle.conversations;
             let serves = has_room && !wanted.without.contains(&instance);
             serves.then_some((*link, candidate, handle.takes_messages))
         });
         let offers: Vec<_> = offers.collect();
         let candidates = offers.iter().map(|(_, candidate, _)| *candidate);
-        let chosen = match wanted.private {
+        let chosen = match private {
             true => balance::private(&wanted.subject, candidates),
             false => balance::shared(&wanted.subject, candidates),
         }?;

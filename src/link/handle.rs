@@ -21,6 +21,8 @@ pub struct OwnedHandle {
     pub takes_messages: bool,
     /// Whether its instances number a subject alike.
     pub replicas: bool,
+    /// Whether every channel to it is a private one.
+    pub conversations: bool,
     /// Who may read it; empty for everybody.
     pub access: Vec<String>,
     /// `KEY=VALUE`, for operators.
@@ -74,6 +76,7 @@ impl OwnedHandle {
             weight: self.weight,
             takes_messages: self.takes_messages,
             replicas: self.replicas,
+            conversations: self.conversations,
             access: borrow(&self.access),
             labels: borrow(&self.labels),
         }
@@ -89,6 +92,7 @@ impl From<&Handle<'_>> for OwnedHandle {
             weight: handle.weight,
             takes_messages: handle.takes_messages,
             replicas: handle.replicas,
+            conversations: handle.conversations,
             access: texts(&handle.access),
             labels: texts(&handle.labels),
         }

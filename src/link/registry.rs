@@ -485,6 +485,22 @@ mod tests {
     }
 
     #[test]
+    fn where_all_are_conversations_the_least_loaded_is_named_whatever_was_asked() {
+        let mut desk = Desk::new();
+        for (instance, address) in [(1, "127.0.0.1:9001"), (2, "127.0.0.1:9002")] {
+            let (source, addresses) = (desk.resource(instance), vec![address]);
+            let handle = Handle { addresses, weight: 1, conversations: true, ..Handle::default() };
+            desk.say(&source, &Frame::Register { resource: "desk", handle });
+        }
+        let mut consumer = desk.consumer();
+        let mut named: Vec<_> =
+            (0..4).map(|_| desk.ask(&mut consumer, "desk", false).concat()).collect();
+        named.sort();
+        let [first, second] = ["1 at 127.0.0.1:9001", "2 at 127.0.0.1:9002"];
+        assert_eq!(named, [first, first, second, second]);
+    }
+
+    #[test]
     fn who_is_on_its_way_when_a_report_comes_still_counts() {
         let mut desk = Desk::new();
         let source = desk.resource(1);

@@ -226,6 +226,7 @@ impl Book {
         let known = known.filter(|(_, one)| !one.instances.is_empty());
         let (name, one) = known.ok_or(ErrorCode::NoResource)?;
         let name = Arc::clone(name);
+        let private = asked.private || one.instances.values().any(|one| one.handle.conversations);
         let without: HashSet<InstanceId> = asked.without.iter().copied().collect();
         let able = |(id, one): &(&InstanceId, &Instance)| !one.is_full() && !without.contains(*id);
         let able = one.instances.iter().filter(able);
@@ -234,20 +235,20 @@ impl Book {
             weight: one.handle.weight,
             load: one.load(),
         });
-        let chosen = match asked.private {
+        let chosen = match private {
             true => balance::private(asked.subject, candidates),
             false => balance::shared(asked.subject, candidates),
         };
         let instance = chosen.ok_or(ErrorCode::NoInstance)?;
         let one = self.resources.get_mut(&name).and_then(|one| one.instances.get_mut(&instance));
         let one = one.ok_or(ErrorCode::NoInstance)?;
-        if asked.private && one.answers == 0 {
+        if private && one.answers == 0 {
             one.answers_until = now + ANSWER_SPAN;
             self.answered.push_back((one.answers_until, (name, instance)));
         }
         // A shared subject may bring any number of consumers, or none that was not there: what it
         // brought is in the next report.
-        let answers = u64::from(asked.private);
+        let answers = u64::from(private);
         one.on_way(now);
         one.recent.0 += answers;
         let fills = one.reckon(|one| one.answers = one.answers.saturating_add(answers));

@@ -272,6 +272,9 @@ impl Upstream {
         let addresses: Vec<Address> =
             handle.addresses.iter().filter_map(|text| text.parse().ok()).collect();
         let Some(wanted) = self.wants.get_mut(want) else { return };
+        if handle.conversations {
+            (wanted.private, wanted.surely) = (true, true);
+        }
         if addresses.is_empty() && !self.instances.is_connected(instance) {
             // It dials whom it serves, and has not dialled this process.
             wanted.without.push(instance);

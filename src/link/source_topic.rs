@@ -34,6 +34,9 @@ pub struct Served {
     /// Whether its instances number a subject alike. They then need an [`Served::epoch`] that they
     /// share, and the same messages in the same order, or offsets that are given with them.
     pub replicas: bool,
+    /// Whether every channel to it is a private one: each goes to the least loaded instance then,
+    /// the first ones too.
+    pub conversations: bool,
     /// The epoch of its shared subjects; without it each has one of its own, at random. Whoever
     /// gives one and is started anew must not give the same, unless it gives the offsets too.
     pub epoch: Option<Epoch>,
@@ -50,6 +53,7 @@ impl Served {
             labels: Vec::new(),
             takes_messages: false,
             replicas: false,
+            conversations: false,
             epoch: None,
         }
     }
@@ -78,6 +82,7 @@ impl Served {
             weight: self.weight,
             takes_messages: self.takes_messages,
             replicas: self.replicas,
+            conversations: self.conversations,
             access: self.access.iter().map(String::as_str).collect(),
             labels: self.labels.iter().map(String::as_str).collect(),
         }

@@ -55,6 +55,8 @@ pub(crate) struct Want {
     pub(crate) who: Consumer,
     /// Whether it is known, or believed, to be a private channel.
     pub(crate) private: bool,
+    /// Whether the resource says that it is one, so that this is no guess.
+    pub(crate) surely: bool,
     /// Whether it goes on with another instance if it is a private channel whose own is lost.
     pub(crate) reopen: bool,
     /// What is there of it already.
@@ -124,6 +126,7 @@ impl Upstream {
             subject: subject.to_string(),
             who,
             private,
+            surely: false,
             reopen: false,
             last,
             accepted: false,
@@ -238,7 +241,7 @@ impl Upstream {
                 if private || shared {
                     self.guesses.learn(&wanted.resource, &wanted.subject, private);
                 }
-                if shared && wanted.private && !wanted.accepted {
+                if shared && wanted.private && !wanted.surely && !wanted.accepted {
                     return self.guessed_wrong(want);
                 }
                 (wanted.accepted, wanted.served) = (true, true);

@@ -90,6 +90,13 @@ impl Builder {
         self
     }
 
+    /// Every channel to it is a private one; see [`Served::conversations`].
+    #[must_use]
+    pub fn conversations(mut self) -> Self {
+        self.served.conversations = true;
+        self
+    }
+
     /// So many consumers at a time at most.
     #[must_use]
     pub fn capacity(mut self, consumers: u64) -> Self {

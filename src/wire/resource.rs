@@ -43,6 +43,8 @@ pub struct Handle<'a> {
     pub takes_messages: bool,
     /// Whether its instances number a subject alike, so that one goes on where another stopped.
     pub replicas: bool,
+    /// Whether every channel to it is a private one: each goes to the least loaded instance.
+    pub conversations: bool,
     /// Who may read it; see the manual on access lists. Empty for everybody.
     pub access: Vec<&'a str>,
     /// `KEY=VALUE`, for operators.

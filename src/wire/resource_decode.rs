@@ -304,12 +304,22 @@ fn handle<'a>(fields: &mut Fields<'a>) -> Result<Handle<'a>, BinaryError> {
         return Err(BinaryError::Value("weight"));
     }
     let flags = fields.byte()?;
-    if flags > 0b11 {
+    if flags > 0b111 {
         return Err(BinaryError::Value("mark of a handle"));
     }
     let (takes_messages, replicas) = (flags & 1 != 0, flags & 2 != 0);
+    let conversations = flags & 4 != 0;
     let (access, labels) = (fields.texts()?, fields.texts()?);
-    Ok(Handle { addresses, capacity, weight, takes_messages, replicas, access, labels })
+    Ok(Handle {
+        addresses,
+        capacity,
+        weight,
+        takes_messages,
+        replicas,
+        conversations,
+        access,
+        labels,
+    })
 }
 
 fn terms(fields: &mut Fields<'_>) -> Result<Terms, BinaryError> {

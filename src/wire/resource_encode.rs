@@ -271,7 +271,8 @@ fn put_handle(out: &mut Vec<u8>, handle: &Handle<'_>) {
     put_texts(out, &handle.addresses);
     put_number(out, handle.capacity);
     put_number(out, u64::from(handle.weight));
-    out.push(u8::from(handle.takes_messages) | u8::from(handle.replicas) << 1);
+    let marks = [handle.takes_messages, handle.replicas, handle.conversations];
+    out.push(marks.iter().rev().fold(0, |byte, mark| byte << 1 | u8::from(*mark)));
     put_texts(out, &handle.access);
     put_texts(out, &handle.labels);
 }

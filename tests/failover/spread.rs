@@ -13,6 +13,7 @@ use ahm::link::peer::{End, Me, Other};
 use ahm::link::station::Station;
 use ahm::resource::driver::{Driver, Setup};
 use ahm::resource::publisher::Publisher;
+use ahm::resource::publisher_builder::Builder;
 use ahm::wire::resource::{Frame, InstanceId, Role};
 
 use crate::alone;
@@ -47,10 +48,14 @@ struct World {
 
 impl World {
     fn new(weights: &[u32], capacities: &[u64]) -> Self {
+        Self::of(weights, capacities, |builder| builder)
+    }
+
+    fn of(weights: &[u32], capacities: &[u64], change: impl Fn(Builder) -> Builder) -> Self {
         let (process, registry) = registry("127.0.0.1:0");
         let start = |(weight, capacity): (&u32, &u64)| {
             let builder = Publisher::builder("rates").listen("127.0.0.1:0".parse().unwrap());
-            let builder = builder.registry(registry.parse().unwrap());
+            let builder = change(builder.registry(registry.parse().unwrap()));
             builder.weight(*weight).capacity(*capacity).start(Rates).unwrap()
         };
         let instances: Vec<Publisher> = weights.iter().zip(capacities).map(start).collect();
@@ -135,6 +140,20 @@ fn private_channels_go_to_the_least_loaded() {
     assert_eq!(opened, 1_000 - LESSONS);
     assert_within_a_tenth("1,000 private channels", &world.shares(1_000));
     drop((lessons, readers));
+}
+
+/// Where the resource says what they are, the first ones do so too.
+#[test]
+fn conversations_go_to_the_least_loaded_from_the_first_on() {
+    let _alone = alone();
+    let world = World::of(&WEIGHTS, &[0; 3], Builder::conversations);
+    let (first, opened) = world.open(&names("talk.first", 4), 1);
+    assert_eq!(opened, 4);
+    assert_eq!(world.shares(4), [1, 1, 2]);
+    let (readers, opened) = world.open(&names("talk", 996), 100);
+    assert_eq!(opened, 996);
+    assert_within_a_tenth("1,000 conversations", &world.shares(1_000));
+    drop((first, readers));
 }
 
 #[test]
