@@ -245,7 +245,9 @@ fn a_killed_resource_is_gone_at_once() {
     assert_eq!(listed(&[&socket_address])[0]["name"], "raw");
     drop(stream);
     assert_eq!([next(&watches), next(&watches)], ["changed raw", "no-resource"]);
-    drop(watcher);
+    drop((watcher, registry));
+    // It was killed, and could not take it along.
+    std::fs::remove_file(&socket).unwrap();
 }
 
 #[test]
