@@ -62,15 +62,6 @@ impl Remote {
     pub(crate) fn serves(&self, name: &TopicName) -> bool {
         self.by_name.contains_key(name)
     }
-
-    /// The want is over.
-    pub(crate) fn forget(&mut self, want: Key) -> Option<Served> {
-        let served = self.served.remove(&want)?;
-        if self.by_name.get(&served.name) == Some(&want) {
-            self.by_name.remove(&served.name);
-        }
-        Some(served)
-    }
 }
 
 impl Hub {
@@ -137,7 +128,10 @@ impl Hub {
 
     /// A want is over; what waited for it comes to nobody.
     pub(crate) fn forget_want(&mut self, want: Key) -> Option<Served> {
-        let mut served = self.remote.forget(want)?;
+        let mut served = self.remote.served.remove(&want)?;
+        if self.remote.by_name.get(&served.name) == Some(&want) {
+            self.remote.by_name.remove(&served.name);
+        }
         for delivery in std::mem::take(&mut served.held) {
             self.lose(&delivery);
         }

@@ -39,7 +39,7 @@ impl Hub {
                 Some(_) | None => {}
             },
             News::Denied { want, code, detail } => {
-                let Some(served) = self.remote.forget(want) else { return };
+                let Some(served) = self.forget_want(want) else { return };
                 self.deny(served.asks, code, &detail);
             }
             News::Closed { want, end } => self.remote_over(want, end),
@@ -63,7 +63,7 @@ impl Hub {
         match (granted, &served.purpose) {
             (Granted::Shared, Purpose::Probe) => {
                 let name = served.name.clone();
-                self.remote.forget(want);
+                self.forget_want(want);
                 self.remote.drops.push(want);
                 match self.topics.find(&name) {
                     Some(slot) => self.let_follow(slot, asks),
@@ -78,7 +78,7 @@ impl Hub {
             }
             (Granted::Other(subject), Purpose::Asked | Purpose::Probe) => {
                 let name = TopicName::new(served.name.resource(), &subject);
-                self.remote.forget(want);
+                self.forget_want(want);
                 self.remote.drops.push(want);
                 match name {
                     Ok(name) => asks.into_iter().for_each(|ask| {
@@ -111,7 +111,7 @@ impl Hub {
         let Some(served) = self.remote.served.get(&want) else { return };
         let name = served.name.clone();
         let Some(slot) = self.home_topic(&name, options) else {
-            self.remote.forget(want);
+            self.forget_want(want);
             self.remote.drops.push(want);
             return self.deny(asks, ErrorCode::TooMany, "too many topics");
         };

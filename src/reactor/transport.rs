@@ -132,6 +132,24 @@ impl Transport {
         }))
     }
 
+    /// The same in the words of whoever has more to send: how many bytes were taken, and whether
+    /// the socket takes no more until an edge says so. Less than all means that it is full.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<(usize, bool)> {
+        match self.write_vectored(slices) {
+            Io::Bytes(count) => {
+                let total = slices.iter().map(|slice| slice.len()).sum();
+                Ok((count, count < total))
+            }
+            Io::Blocked => Ok((0, true)),
+            Io::Closed => Err(io::ErrorKind::WriteZero.into()),
+            Io::Failed(error) => Err(error),
+        }
+    }
+
     /// Lets the kernel drop the connection when what was sent has not been acknowledged for `span`,
     /// rounded up to whole milliseconds; zero means its own, much longer, time-out.
     ///

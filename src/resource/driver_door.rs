@@ -83,6 +83,21 @@ pub fn dial(address: &Address) -> io::Result<Transport> {
     }
 }
 
+/// The same, and has every edge reported as `token`.
+///
+/// # Errors
+///
+/// As for [`dial`], and what the operating system says.
+pub(crate) fn dial_as(
+    address: &Address,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<Transport> {
+    let mut transport = dial(address)?;
+    transport.register(registry, token)?;
+    Ok(transport)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -342,16 +342,11 @@ impl<S: Station> Engine<S> {
         let mut broken = false;
         self.station.transmit(key, self.now, &mut |bytes| {
             let Some(wire) = wires.get_mut(&key) else { return (0, true) };
-            match wire.transport.write_vectored(&[IoSlice::new(bytes)]) {
-                // Less than all means that the socket is full; an edge tells when it is not.
-                Io::Bytes(count) => (count, count < bytes.len()),
-                Io::Blocked => (0, true),
-                Io::Closed | Io::Failed(_) => {
-                    wire.state = State::Broken;
-                    broken = true;
-                    (0, true)
-                }
-            }
+            wire.transport.send(&[IoSlice::new(bytes)]).unwrap_or_else(|_| {
+                wire.state = State::Broken;
+                broken = true;
+                (0, true)
+            })
         });
         if broken {
             self.queue_read(key);

@@ -1,6 +1,6 @@
 //! Doing what the core asks for.
 
-use std::io::{self, IoSlice};
+use std::io;
 
 use crate::base::id::{ConnKey, ShardId};
 use crate::base::limits;
@@ -8,7 +8,7 @@ use crate::base::reason::CloseReason;
 use crate::base::time::Span;
 use crate::proto::connection::Door;
 use crate::proto::output::{Output, Traveller, Written};
-use crate::reactor::transport::{Io, Transport};
+use crate::reactor::transport::Transport;
 use crate::shard::mail::Mail;
 use crate::shard::turn::Shard;
 use crate::shard::wires::token_of;
@@ -74,10 +74,13 @@ impl Shard {
         writing.extend(to_write.drain(..count));
         let mut failed = Vec::new();
         hub.transmit(writing, self.now, |conn, slices| match wires.get(conn) {
-            Some(wire) => write_all(&mut wire.transport, slices).unwrap_or_else(|error| {
-                failed.push((conn, error));
-                Written { bytes: 0, blocked: true }
-            }),
+            Some(wire) => match wire.transport.send(slices) {
+                Ok((bytes, blocked)) => Written { bytes, blocked },
+                Err(error) => {
+                    failed.push((conn, error));
+                    Written { bytes: 0, blocked: true }
+                }
+            },
             None => Written { bytes: 0, blocked: true },
         });
         writing.clear();
@@ -163,19 +166,5 @@ impl Shard {
                 }
             }
         }
-    }
-}
-
-/// Fails when the connection is lost.
-fn write_all(transport: &mut Transport, slices: &[IoSlice<'_>]) -> io::Result<Written> {
-    match transport.write_vectored(slices) {
-        // Less than all means that the socket is full; an edge tells when it is not.
-        Io::Bytes(bytes) => {
-            let total = slices.iter().map(|slice| slice.len()).sum();
-            Ok(Written { bytes, blocked: bytes < total })
-        }
-        Io::Blocked => Ok(Written { bytes: 0, blocked: true }),
-        Io::Closed => Err(io::ErrorKind::WriteZero.into()),
-        Io::Failed(error) => Err(error),
     }
 }

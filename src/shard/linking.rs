@@ -1,6 +1,7 @@
 //! Connections to registries and resource servers: the same poller, a table of their own.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
 
 use mio::Token;
 
@@ -67,10 +68,7 @@ impl Shard {
         self.lines.lines.remove(&link);
         let registry = self.poller.registry();
         let token = Token(token_of(link).0 | LINK_BIT);
-        let registered = driver_door::dial(address).and_then(|mut transport| {
-            transport.register(registry, token)?;
-            Ok(transport)
-        });
+        let registered = driver_door::dial_as(address, registry, token);
         match registered {
             Ok(transport) => {
                 let line = Line { transport, dialing: true, queued: false, ends: false };
@@ -178,16 +176,12 @@ impl Shard {
     fn send(&mut self, link: Key) {
         let Some(line) = self.lines.lines.get_mut(&link) else { return };
         let mut lost = false;
-        self.hub.transmit_link(link, self.now, &mut |bytes| match line
-            .transport
-            .write_vectored(&[std::io::IoSlice::new(bytes)])
-        {
-            Io::Bytes(count) => (count, count < bytes.len()),
-            Io::Blocked => (0, true),
-            Io::Closed | Io::Failed(_) => {
+        self.hub.transmit_link(link, self.now, &mut |bytes| {
+            line.transport.send(&[IoSlice::new(bytes)]).unwrap_or_else(|error| {
+                log::debug!("write: {error}");
                 lost = true;
                 (0, true)
-            }
+            })
         });
         if lost {
             self.lose_link(link);

@@ -1,7 +1,7 @@
 //! Connections to web servers: the same poller, a table of their own.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::IoSlice;
 
 use mio::Token;
 
@@ -104,10 +104,7 @@ impl Shard {
     fn dial_upstream(&mut self, key: Key, address: &Address) {
         let registry = self.poller.registry();
         let token = Token(token_of(key).0 | UPSTREAM_BIT);
-        let registered = driver_door::dial(address).and_then(|mut transport| {
-            transport.register(registry, token)?;
-            Ok(transport)
-        });
+        let registered = driver_door::dial_as(address, registry, token);
         match registered {
             Ok(transport) => self.upstreams.insert(key, transport),
             Err(error) => {
@@ -210,16 +207,12 @@ impl Shard {
     fn send_upstream(&mut self, key: Key) {
         let Some(line) = self.upstreams.get(key) else { return };
         let mut lost = false;
-        self.hub.transmit_upstream(key, self.now, &mut |bytes| match line
-            .transport
-            .write_vectored(&[io::IoSlice::new(bytes)])
-        {
-            Io::Bytes(count) => (count, count < bytes.len()),
-            Io::Blocked => (0, true),
-            Io::Closed | Io::Failed(_) => {
+        self.hub.transmit_upstream(key, self.now, &mut |bytes| {
+            line.transport.send(&[IoSlice::new(bytes)]).unwrap_or_else(|error| {
+                log::debug!("write: {error}");
                 lost = true;
                 (0, true)
-            }
+            })
         });
         if lost && let Some(line) = self.upstreams.get(key) {
             // An answer may have come before the end, and says more than a broken pipe.
