@@ -15,12 +15,14 @@
 //! | 3 | [`proto`], [`reactor`] | the whole server without sockets; sockets without HTTP |
 //! | 3 | [`link`] | registry, resource server and consumer, likewise without sockets |
 //! | 3 | [`relay`] | requests that go on to a web server, likewise; [`proto`] sees it |
-//! | 2 | [`http`], [`html`], [`wire`] | codecs: bytes to values and back; none imports another |
+//! | 3 | [`auth`] | who a client is, and what it may read; [`proto`] and [`relay`] see it |
+//! | 2 | [`http`], [`html`], [`wire`], [`seal`] | codecs: none imports another |
 //! | 1 | [`mem`] | containers |
 //! | 0 | [`base`] | words: identifiers, integer time, limits, reasons |
 //!
 //! Start with [`manual`], or with [`server`] to embed a server.
 
+pub mod auth;
 pub mod base;
 pub mod cli;
 pub mod client;
@@ -34,6 +36,7 @@ pub mod proto;
 pub mod reactor;
 pub mod relay;
 pub mod resource;
+pub mod seal;
 pub mod server;
 pub mod shard;
 #[cfg(feature = "testing")]

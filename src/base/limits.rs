@@ -21,6 +21,8 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const PIPELINE_MAX: usize = 64;
 /// Bytes of answers that one connection may have unsent before its further requests wait.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the name of a user, or of a group.
+pub const USER_BYTES_MAX: usize = 128;
 /// Documents a session may have at a time.
 pub const DOCUMENTS_MAX: usize = 4;
 /// Channels a session may have at most, whatever is configured.

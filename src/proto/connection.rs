@@ -2,7 +2,9 @@
 //! and `Drain` at the end.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use crate::auth::certificate::Secured;
 use crate::base::id::{Key, Mid};
 use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Millis};
@@ -88,6 +90,8 @@ pub struct Connection {
     pub timer_at: Instant,
     /// The flush span of the listener that it came through, if that has one of its own.
     pub flush: Option<Millis>,
+    /// `None` where TLS does not protect it.
+    pub secured: Option<Arc<Secured>>,
     /// Which listener it came through.
     pub door: Door,
     /// True exactly when it waits to be written.
@@ -118,6 +122,7 @@ impl Connection {
             deadline: Instant::NEVER,
             timer_at: Instant::NEVER,
             flush: gate.flush,
+            secured: None,
             door: gate.door,
             named: false,
             blocked: false,
@@ -156,6 +161,6 @@ mod tests {
 
     #[test]
     fn a_connection_stays_small() {
-        assert_eq!((size_of::<Phase>(), size_of::<Connection>()), (16, 88));
+        assert_eq!((size_of::<Phase>(), size_of::<Connection>()), (16, 96));
     }
 }

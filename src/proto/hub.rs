@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::auth::certificate::Secured;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
@@ -209,6 +210,7 @@ impl Hub {
         let gate = Gate { flush: traveller.flush, ..Door::Public.into() };
         let mut connection = Connection::new(traveller.peer, gate);
         connection.session = traveller.session;
+        connection.secured = traveller.secured;
         let conn = self.conns.insert(connection);
         self.set_deadline(conn, self.settings.idle_timeout);
         self.intake(conn, &traveller.input);
@@ -222,6 +224,7 @@ impl Hub {
             peer: connection.address(),
             session: connection.session,
             flush: connection.flush,
+            secured: connection.secured,
             input: connection.input.take(),
         })
     }
@@ -230,6 +233,14 @@ impl Hub {
     pub fn handle_received(&mut self, conn: ConnKey, bytes: &[u8], now: Instant) {
         self.now = now;
         self.intake(conn, bytes);
+    }
+
+    /// TLS protects the connection, as was found before its first byte came.
+    pub fn handle_secured(&mut self, conn: ConnKey, secured: Arc<Secured>, now: Instant) {
+        self.now = now;
+        if let Some(connection) = self.conns.get_mut(conn) {
+            connection.secured = Some(secured);
+        }
     }
 
     /// The peer has closed its side. Its outstanding answers still reach it.

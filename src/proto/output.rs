@@ -49,6 +49,8 @@ pub struct Traveller {
     pub session: Option<crate::base::id::Mid>,
     /// The flush span of the listener that it came through, if that has one of its own.
     pub flush: Option<crate::base::time::Millis>,
+    /// `None` where TLS does not protect it.
+    pub secured: Option<std::sync::Arc<crate::auth::certificate::Secured>>,
     /// Bytes that were received and not yet used.
     pub input: Vec<u8>,
 }

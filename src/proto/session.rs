@@ -1,7 +1,10 @@
 //! Sessions: a client's state, its channels and its documents.
 
+use std::sync::Arc;
+
 use subtle::ConstantTimeEq;
 
+use crate::auth::identity::Identity;
 use crate::base::id::{Cid, Key};
 use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::time::{Instant, Millis, Span};
@@ -86,6 +89,8 @@ pub struct Session {
     pub heartbeat: Millis,
     /// The flush span that its last document asked for that named one.
     pub flush: Option<Millis>,
+    /// Who its client is; `None` where nobody has asked.
+    pub identity: Option<Arc<Identity>>,
     /// When its client was last heard.
     pub heard_at: Instant,
     /// Whether its silence was counted already.
@@ -105,6 +110,7 @@ impl Session {
             key,
             heartbeat: heartbeat.into(),
             flush: None,
+            identity: None,
             heard_at: now,
             quiet: false,
             documents: [NONE; DOCUMENTS_MAX],

@@ -15,16 +15,18 @@ const fn room(name: &'static str, floor: u8, blind: &'static [&'static str]) -> 
     Room { name, floor, blind }
 }
 
-const ROOMS: [Room; 17] = [
+const ROOMS: [Room; 19] = [
     room("base", 0, &[]),
     room("mem", 1, &[]),
-    room("http", 2, &["html", "wire"]),
-    room("html", 2, &["http", "wire"]),
-    room("wire", 2, &["http", "html"]),
-    room("link", 3, &["proto", "relay", "reactor", "http", "html"]),
-    room("relay", 3, &["proto", "reactor", "html", "wire"]),
+    room("http", 2, &["html", "wire", "seal"]),
+    room("html", 2, &["http", "wire", "seal"]),
+    room("wire", 2, &["http", "html", "seal"]),
+    room("seal", 2, &["http", "html", "wire"]),
+    room("auth", 3, &["proto", "relay", "reactor", "link", "html", "seal"]),
+    room("link", 3, &["proto", "relay", "reactor", "http", "html", "auth", "seal"]),
+    room("relay", 3, &["proto", "reactor", "html", "wire", "seal"]),
     room("proto", 3, &["reactor"]),
-    room("reactor", 3, &["proto", "link", "relay", "http", "html", "wire"]),
+    room("reactor", 3, &["proto", "link", "relay", "auth", "http", "html", "wire", "seal"]),
     room("resource", 4, &[]),
     room("files", 4, &["resource", "client", "proto", "link"]),
     room("client", 4, &["resource", "proto"]),

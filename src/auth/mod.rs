@@ -1,0 +1,4 @@
+//! Who a client is and what it may read, without sockets, threads or sessions.
+
+pub mod certificate;
+pub mod identity;
