@@ -1,4 +1,4 @@
-//! Every key of the configuration, once: the parts of the file in their order, and the longest ones.
+//! Every key of the configuration, once: the parts of the file in their order, the longest here.
 
 use crate::base::id::Mid;
 use crate::base::limits;
@@ -10,6 +10,7 @@ use crate::server::config_key::{Key, Place};
 use crate::server::config_keys_private::PRIVATE;
 use crate::server::config_keys_registry::REGISTRY;
 use crate::server::config_keys_relay::RELAY;
+use crate::server::config_keys_tls::TLS;
 
 /// A resource while its keys are read.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub(crate) const GIB: usize = 1 << 30;
 /// assert_eq!(keys().next().unwrap().path, "listen");
 /// ```
 pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
-    let parts: [&[Key<Config>]; 6] = [&TOP, &PRIVATE, &LOG, &PROTOCOL, &RELAY, &REGISTRY];
+    let parts: [&[Key<Config>]; 7] = [&TOP, &PRIVATE, &LOG, &PROTOCOL, &TLS, &RELAY, &REGISTRY];
     parts.into_iter().flatten()
 }
 
@@ -46,7 +47,7 @@ static TOP: [Key<Config>; 4] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
-        meaning: "Where clients connect: 0.0.0.0:80, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
+        meaning: "Where clients connect: 0.0.0.0:443:tls, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
     },
     Key {
         path: "shards",
