@@ -4,7 +4,7 @@ use ahm::base::time::Span;
 use ahm::proto::settings::History;
 use ahm::server::config::{Config, Level, LogFormat, ResourceConfig, ResourceKind};
 use ahm::server::config_key::Key;
-use ahm::server::config_keys::{KEYS, RESOURCE_KEYS};
+use ahm::server::config_keys::{RESOURCE_KEYS, keys};
 use ahm::server::config_load::{Flag, Sources, check, load};
 use ahm::server::config_print::{key_list, print};
 
@@ -52,11 +52,11 @@ fn what_is_printed_of_any_configuration_reads_back() {
 #[test]
 fn every_key_is_printed_listed_and_has_a_variable_of_its_own() {
     let (printed, listed) = (print(&Config::default()), key_list());
-    let mut variables: Vec<_> = KEYS.iter().map(Key::variable).collect();
+    let mut variables: Vec<_> = keys().map(Key::variable).collect();
     variables.sort_unstable();
     variables.dedup();
-    assert_eq!(variables.len(), KEYS.len());
-    for key in &KEYS {
+    assert_eq!(variables.len(), keys().count());
+    for key in keys() {
         assert!(printed.contains(&format!("\n{} = ", key.name())), "{}", key.path);
         assert!(listed.contains(key.path) && listed.contains(key.meaning), "{}", key.path);
         assert!(!key.meaning.ends_with('.') && key.meaning.len() < 90, "{}", key.path);
@@ -68,7 +68,7 @@ fn every_key_is_printed_listed_and_has_a_variable_of_its_own() {
 
 #[test]
 fn every_default_is_within_its_own_range() {
-    for key in &KEYS {
+    for key in keys() {
         let text = format!("{} = {}\n", key.path, key.show(&mut Config::default()));
         assert_eq!(load(&file(&text)).unwrap(), Config::default(), "{text}");
     }
