@@ -36,6 +36,9 @@ pub enum Answer {
     },
     /// Why it is not let in.
     Refused(String),
+    /// Why it is not known: it may try again with something else. No text says so; that of an
+    /// answer with status 401 is meant so.
+    Unproved(String),
 }
 
 #[derive(Default, Deserialize)]

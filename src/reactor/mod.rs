@@ -10,6 +10,7 @@ pub mod clock;
 pub mod dialer;
 pub mod listener;
 pub mod poller;
+pub mod process;
 pub mod rlimit;
 pub mod signals;
 pub mod transport;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::auth::office::Office;
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
@@ -20,6 +21,7 @@ use crate::reactor::clock::Clock;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::rlimit;
+use crate::relay::site::Site;
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
@@ -163,6 +165,8 @@ impl Builder {
         let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
         let files = self.config.relay.serve_root()?;
         let site = self.config.relay.site(&settings, files.as_ref());
+        let office = self.config.auth.office()?;
+        let (desk, asking) = self.config.auth.desk(&self.config.relay, clock, &senders)?;
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
@@ -171,6 +175,7 @@ impl Builder {
             registry,
             reception,
             _files: files,
+            _desk: desk,
             poller,
             running: running.clone(),
             threads: Vec::new(),
@@ -189,12 +194,10 @@ impl Builder {
                 now: Instant::ZERO,
             });
             hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
-            if let Some(site) = &site {
-                hub.relay_to(Arc::clone(site), Instant::ZERO);
-            }
-            let peers = senders.clone();
-            let occupied = occupied.clone();
-            let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
+            equip(&mut hub, site.as_ref(), office.as_ref());
+            let (peers, occupied, asking) = (senders.clone(), occupied.clone(), asking.clone());
+            let parts =
+                Parts { hub, clock, poller, mail, peers, listeners, patience, occupied, asking };
             let shard = Shard::new(parts)?;
             server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
@@ -209,6 +212,16 @@ impl Builder {
         settings.private_hosts.clone_from(&self.config.private_hosts);
         settings.private_token.clone_from(&self.config.token);
         Ok(settings)
+    }
+}
+
+/// Gives a hub what only some have.
+fn equip(hub: &mut Hub, site: Option<&Arc<Site>>, office: Option<&Arc<Office>>) {
+    if let Some(site) = site {
+        hub.relay_to(Arc::clone(site), Instant::ZERO);
+    }
+    if let Some(office) = office {
+        hub.authenticate(Arc::clone(office), Instant::ZERO);
     }
 }
 

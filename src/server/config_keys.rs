@@ -1,4 +1,5 @@
-//! Every key of the configuration, once: the parts of the file in their order, and the longest ones.
+//! Every key of the configuration, once: the parts of the file in their order, and the longest
+//! ones.
 
 use crate::base::id::Mid;
 use crate::base::limits;
@@ -7,6 +8,7 @@ use crate::proto::settings::History;
 use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_check::{check_name, check_origin, check_prefix, check_scs};
 use crate::server::config_key::{Key, Place};
+use crate::server::config_keys_auth::AUTH;
 use crate::server::config_keys_private::PRIVATE;
 use crate::server::config_keys_registry::REGISTRY;
 use crate::server::config_keys_relay::RELAY;
@@ -37,7 +39,7 @@ pub(crate) const GIB: usize = 1 << 30;
 /// assert_eq!(keys().next().unwrap().path, "listen");
 /// ```
 pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
-    let parts: [&[Key<Config>]; 6] = [&TOP, &PRIVATE, &LOG, &PROTOCOL, &RELAY, &REGISTRY];
+    let parts: [&[Key<Config>]; 7] = [&TOP, &PRIVATE, &LOG, &PROTOCOL, &RELAY, &AUTH, &REGISTRY];
     parts.into_iter().flatten()
 }
 

@@ -103,6 +103,16 @@ impl RelayConfig {
         FileServer::start(Path::new(&self.root)).map(Some).map_err(named)
     }
 
+    /// The addresses of the web servers.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.to.iter().filter_map(|text| server(text).ok()).collect()
+    }
+
+    /// What all web servers see as `Host`; `None`: what the client sent.
+    pub(crate) fn host_for_all(&self) -> Option<&str> {
+        Some(self.host.as_str()).filter(|host| *host != KEEP)
+    }
+
     /// The site for the shards; `None` where nothing is relayed. What is no address was refused
     /// when the configuration was checked.
     pub(crate) fn site(

@@ -50,6 +50,7 @@ impl Shard {
                     let round_trip = wire.and_then(|wire| wire.transport.round_trip());
                     self.hub.handle_round_trip(topic, round_trip, self.now);
                 }
+                Output::Ask(question) => self.ask(question),
                 Output::Link(output) => self.link(output),
                 Output::Relay(output) => self.relay(output),
             }

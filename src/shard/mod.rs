@@ -4,6 +4,7 @@
 //! shards and other threads send each other through a [`mailbox`].
 
 pub mod affinity;
+pub mod asking;
 pub mod budget;
 pub mod drive;
 pub mod guest;

@@ -16,6 +16,7 @@ use crate::reactor::clock::Clock;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
+use crate::shard::asking::Asking;
 use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::linking::{Lines, link_of};
@@ -86,6 +87,8 @@ pub struct Shard {
     accept_at: Option<Instant>,
     /// What TCP's patience is with the connections that the public listeners accept.
     pub(crate) first_patience: Span,
+    /// Who answers what takes time; `None`: nobody.
+    pub(crate) asking: Option<Asking>,
     turns: Turns,
 }
 
@@ -125,6 +128,8 @@ pub struct Parts {
     pub patience: Span,
     /// Common to all shards.
     pub occupied: Occupied,
+    /// Who answers what takes time; `None`: nobody.
+    pub asking: Option<Asking>,
 }
 
 impl Shard {
@@ -162,6 +167,7 @@ impl Shard {
             buffer: vec![0; READ_BYTES],
             leaving: Leaving::new(parts.occupied),
             accept_at: None,
+            asking: parts.asking,
             turns: Turns::default(),
         })
     }
@@ -189,7 +195,7 @@ impl Shard {
             self.turns.note(self.clock.now().since(began));
             self.hub.note_turns(self.turns.long, self.turns.longest.as_micros());
             if self.is_over() {
-                return Ok(Stats { relay: self.hub.relay_counts(), ..self.hub.stats().clone() });
+                return Ok(self.hub.all_stats());
             }
         }
     }
@@ -230,6 +236,8 @@ impl Shard {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
                 // It has a request in it: not to be done before what is published gets on.
                 Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
+                Mail::Finding(finding) => self.hub.handle_finding(*finding, self.now),
+                Mail::Office(office) => self.hub.authenticate(office, self.now),
                 Mail::Guest(guest) => self.take_guest(*guest),
                 Mail::Drain(within) => self.begin_drain(within),
                 Mail::Stop => self.begin_stop(),
