@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use crate::base::id::{ConnKey, Key};
+use crate::auth::verdict::Proof;
+use crate::base::id::{Cid, ConnKey, Key};
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::base::time::Span;
 use crate::html::frame;
 use crate::mem::window::Offer;
 use crate::proto::answer::{Answer, Content, Meta, quote};
+use crate::proto::belonging::told;
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::inbox::{Bounds, PassedOn, Sent};
@@ -25,7 +27,7 @@ impl Hub {
         &mut self,
         conn: ConnKey,
         (request, document): (&Request<'_>, &DocumentRequest),
-        key: Option<&str>,
+        showing: (Option<&str>, Option<&Proof>),
         body: Option<Vec<u8>>,
         meta: &Meta,
     ) -> Option<Answer> {
@@ -40,7 +42,7 @@ impl Hub {
                 Err(error) => return Some(Answer::error(error.code, &error.detail)),
             }
         }
-        match self.session_for_document(request, &document, key) {
+        match self.session_for_document(request, &document, showing) {
             Ok((session, made_here)) => {
                 self.begin_document(conn, session, made_here, &document, meta);
                 None
@@ -53,7 +55,7 @@ impl Hub {
         &mut self,
         request: &Request<'_>,
         document: &DocumentRequest,
-        key: Option<&str>,
+        (key, proof): (Option<&str>, Option<&Proof>),
     ) -> Result<(Key, bool), Answer> {
         if request.mid.is_none() {
             if document.refresh {
@@ -63,11 +65,15 @@ impl Hub {
             if let Some(refusal) = self.refuse_while_leaving() {
                 return Err(refusal);
             }
-            let made = self.begin_session();
+            if let Some(refusal) = self.refuse_unknown(proof) {
+                return Err(refusal);
+            }
             let full = |code| Answer::error(code, "no room for another session");
-            return made.map(|session| (session, true)).map_err(full);
+            let session = self.begin_session().map_err(full)?;
+            self.identify(session, proof);
+            return Ok((session, true));
         }
-        let session = self.session_of(request, key)?;
+        let session = self.session_of(request, (key, proof))?;
         self.hear(session);
         // A session that has lost its document may stay to the end; the successor of one that
         // lives belongs elsewhere.
@@ -88,14 +94,20 @@ impl Hub {
         request.scs.as_deref().is_some_and(|scs| scs != self.settings.scs)
     }
 
-    /// The session that a request names and proves.
-    fn session_of(&self, request: &Request<'_>, key: Option<&str>) -> Result<Key, Answer> {
+    /// The session that a request names and proves, which is nobody else's than who has sent it.
+    fn session_of(
+        &mut self,
+        request: &Request<'_>,
+        (key, proof): (Option<&str>, Option<&Proof>),
+    ) -> Result<Key, Answer> {
         if self.is_elsewhere(request) {
             return Err(wrong_server());
         }
         let in_target = request.key.as_deref().filter(|_| self.settings.key_in_target);
         let session = request.mid.and_then(|mid| self.prove_session(mid, key.or(in_target)));
-        session.ok_or_else(|| Answer::error(ErrorCode::NoSession, "no such session with this key"))
+        let none = || Answer::error(ErrorCode::NoSession, "no such session with this key");
+        let session = session.ok_or_else(none)?;
+        self.refuse_other(session, proof).map_or(Ok(session), Err)
     }
 
     /// Carries out a command that is no document.
@@ -114,6 +126,10 @@ impl Hub {
             let detail = "this command does not stand in a batch";
             return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
         }
+        if reply.part.is_some() && request.way().is_some() {
+            let detail = "auth stands in no batch: the batch itself shows who sends it";
+            return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
+        }
         match &request.command {
             Command::ClientJs => self.give_client(reply),
             // As a whole, so that its client sees by the status that the connection leads astray.
@@ -122,15 +138,19 @@ impl Hub {
             }
             Command::Batch => self.run_batch(forwarded),
             Command::History { name, since, limit } => {
+                if let Some(refusal) = self.refuse_unknown(forwarded.proof.as_ref()) {
+                    return self.give(reply, refusal);
+                }
                 let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
                 let (name, since) = (name.clone(), *since);
                 let home = self.home_of(&name);
                 let ask = HistoryAsk { reply, name, since, limit };
                 self.post(home, Parcel::History(Box::new(ask)));
             }
-            Command::Login { resource } => {
-                let refusal = self.refuse_while_leaving();
-                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref()));
+            Command::Login { resource, .. } => {
+                let proof = forwarded.proof.as_ref();
+                let refusal = self.refuse_while_leaving().or_else(|| self.refuse_unknown(proof));
+                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref(), proof));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
@@ -157,7 +177,8 @@ impl Hub {
         if let Some(shard) = elsewhere {
             return self.post(shard, Parcel::Command(Box::new(forwarded)));
         }
-        let session = match self.session_of(request, forwarded.key.as_deref()) {
+        let showing = (forwarded.key.as_deref(), forwarded.proof.as_ref());
+        let session = match self.session_of(request, showing) {
             Ok(session) => session,
             Err(answer) => return self.give(reply, answer),
         };
@@ -183,17 +204,8 @@ impl Hub {
                     Err(detail) => Answer::error(ErrorCode::BadRequest, detail),
                 }
             }
-            Command::Close { cid, life } => {
-                let found = self.sessions.get(session);
-                let found = found.and_then(|session| session.find_life(*cid, *life));
-                match found {
-                    Some(index) => {
-                        self.end_channel(session, index, ChannelEnd::Closed, None);
-                        Answer::ok("")
-                    }
-                    None => Answer::error(ErrorCode::NoChannel, "no such channel"),
-                }
-            }
+            Command::Close { cid, life } => self.close_channel(session, *cid, *life),
+            Command::Renew { .. } => self.renew(session, forwarded.proof.as_ref()),
             Command::Logout => {
                 self.end_session(session);
                 Answer::ok("")
@@ -206,6 +218,17 @@ impl Hub {
             _ => Answer::error(ErrorCode::BadRequest, "not a command of a session"),
         };
         self.give(reply, answer);
+    }
+
+    fn close_channel(&mut self, session: Key, cid: Cid, life: Option<u32>) -> Answer {
+        let found = self.sessions.get(session).and_then(|session| session.find_life(cid, life));
+        match found {
+            Some(index) => {
+                self.end_channel(session, index, ChannelEnd::Closed, None);
+                Answer::ok("")
+            }
+            None => Answer::error(ErrorCode::NoChannel, "no such channel"),
+        }
     }
 
     fn give_client(&mut self, reply: ReplyTo) {
@@ -241,12 +264,13 @@ impl Hub {
                 query: join_queries(query, &forwarded.query),
                 key: forwarded.key.clone(),
                 address: forwarded.address,
+                proof: forwarded.proof.clone(),
                 body: None,
             });
         }
     }
 
-    fn login(&mut self, resource: Option<&str>) -> Answer {
+    fn login(&mut self, resource: Option<&str>, proof: Option<&Proof>) -> Answer {
         if let Some(resource) = resource
             && self.directory.resource(resource).is_none()
         {
@@ -257,6 +281,7 @@ impl Hub {
             Err(code) => return Answer::error(code, "no room for another session"),
         };
         self.arm_session(session);
+        self.identify(session, proof);
         let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
             return Answer::error(ErrorCode::Busy, "try again");
         };
@@ -264,7 +289,8 @@ impl Hub {
         encode_key(&session.key, &mut key);
         let key = std::str::from_utf8(&key).unwrap_or_default();
         let scs = quote(&self.settings.scs);
-        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\""))
+        let user = told(proof);
+        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\"{user}"))
     }
 
     fn pong(&self, t: Option<&str>, heartbeat: Option<Span>) -> Answer {

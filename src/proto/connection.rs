@@ -1,5 +1,5 @@
 //! A connection's life: `Head -> Body -> Head`, `Head -> Stream -> Head`, `Head -> Relay -> Head`,
-//! and `Drain` at the end.
+//! and `Drain` at the end; `Head -> Asking -> Head` where a request waits for who has sent it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::base::time::{Instant, Millis};
 use crate::http::body::BodyDecoder;
 use crate::mem::lent::Lent;
 use crate::proto::exchange::Exchanges;
+use crate::proto::porter::Standing;
 
 /// Which listener a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Body {
     pub decoder: BodyDecoder,
     /// What has arrived of it.
     pub content: Vec<u8>,
+    /// Who has sent it.
+    pub(crate) standing: Standing,
 }
 
 /// Where a connection is in its life.
@@ -68,6 +71,9 @@ pub enum Phase {
     /// Waits for a web server's answer to a request, or carries it: the exchange of that key. Next:
     /// `Head` or `Drain` when the answer is whole.
     Relay(Key),
+    /// A request waits, in the input, until it is known who has sent it: the question of that
+    /// number is asked. May become `Head`.
+    Asking(u32),
     /// All is sent; input is thrown away until the peer closes, or says nothing for a moment, or
     /// the second moment has come.
     Drain(CloseReason, Instant),

@@ -25,6 +25,7 @@ use crate::proto::home::Homes;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
 use crate::proto::parcel::Parcel;
+use crate::proto::porter::Porter;
 use crate::proto::remote::Remote;
 use crate::proto::scratch::Scratch;
 use crate::proto::session::{NONE, Session};
@@ -93,7 +94,7 @@ pub struct Hub {
     pub(crate) shards: u8,
     pub(crate) random: Random,
     homes: Homes,
-    unix_micros_at_zero: u64,
+    pub(crate) unix_micros_at_zero: u64,
     pub(crate) now: Instant,
     pub(crate) conns: Slots<Connection>,
     pub(crate) sessions: Slots<Session>,
@@ -117,6 +118,8 @@ pub struct Hub {
     pub(crate) remote: Remote,
     /// What goes to web servers; `None` where there are none.
     pub(crate) relay: Option<Box<Relay>>,
+    /// Who decides who clients are; `None` where nobody asks.
+    pub(crate) porter: Option<Box<Porter>>,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
@@ -168,6 +171,7 @@ impl Hub {
             common_head: CommonHead::default(),
             remote: Remote::default(),
             relay: None,
+            porter: None,
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,

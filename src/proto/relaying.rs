@@ -12,7 +12,7 @@ use crate::base::random::Random;
 use crate::base::reason::CloseReason;
 use crate::base::time::Instant;
 use crate::http::request::Head;
-use crate::proto::connection::{Door, Phase};
+use crate::proto::connection::{Connection, Door, Phase};
 use crate::proto::hub::Hub;
 use crate::proto::intake::Step;
 use crate::proto::output::Output;
@@ -52,13 +52,18 @@ impl Hub {
         rest: &[u8],
     ) -> Step {
         let (now, close) = (self.now, self.stopping);
-        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
-        let Some(relay) = &mut self.relay else { return Step::More };
-        if !connection.is_idle() {
+        if !self.conns.get(conn).is_some_and(Connection::is_idle) {
             return Step::Wait;
         }
+        let proof = match self.admit_to_site(conn, head, head_len) {
+            Ok(proof) => proof,
+            Err(step) => return step,
+        };
+        let user = proof.as_ref().map(|proof| proof.identity.user.as_str());
+        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
+        let Some(relay) = &mut self.relay else { return Step::More };
         let (peer, secure) = (connection.address(), connection.secured.is_some());
-        let arrival = Arrival { client: conn, peer, secure, head, close };
+        let arrival = Arrival { client: conn, peer, secure, head, close, user };
         match relay.handle_request(arrival, now) {
             Ok(key) => connection.phase = Phase::Relay(key),
             Err(why) => return self.refuse_all(conn, why, rest),

@@ -95,6 +95,8 @@ pub struct Session {
     pub heard_at: Instant,
     /// Whether its silence was counted already.
     pub quiet: bool,
+    /// Whether its documents were told that its user is known only for a while more.
+    pub warned: bool,
     /// Numbered sends, from the first one on.
     pub inboxes: Option<Box<Inboxes>>,
     /// Since when it has had no document.
@@ -113,6 +115,7 @@ impl Session {
             identity: None,
             heard_at: now,
             quiet: false,
+            warned: false,
             documents: [NONE; DOCUMENTS_MAX],
             last_document: 0,
             channels: Few::default(),

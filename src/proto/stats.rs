@@ -1,5 +1,6 @@
 //! What one shard has counted since its start.
 
+use crate::auth::verdict;
 use crate::base::reason::CloseReason;
 use crate::relay::counts::Counts;
 
@@ -62,6 +63,8 @@ pub struct Stats {
     pub turn_longest_us: u64,
     /// What became of relayed requests; the hub gives it out by itself.
     pub relay: Counts,
+    /// What became of those who had to prove who they are; likewise.
+    pub auth: verdict::Counts,
 }
 
 impl Stats {
@@ -110,6 +113,7 @@ impl Stats {
         self.turns_long += other.turns_long;
         self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
         self.relay.add(&other.relay);
+        self.auth.add(&other.auth);
     }
 }
 
@@ -154,7 +158,7 @@ impl Stats {
             ("stalled_bytes_peak", self.stalled_bytes_peak),
             ("turn_longest_us", self.turn_longest_us),
         ];
-        let counts = counts.into_iter().chain(self.relay.named());
+        let counts = counts.into_iter().chain(self.relay.named()).chain(self.auth.named());
         let counts = counts.map(|(name, value)| (name, value, Kind::Count));
         counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))
     }

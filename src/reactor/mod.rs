@@ -12,6 +12,7 @@ pub mod dialer;
 pub mod front;
 pub mod listener;
 pub mod poller;
+pub mod process;
 pub(crate) mod records;
 pub mod rlimit;
 pub mod signals;

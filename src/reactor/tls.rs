@@ -238,7 +238,8 @@ impl Secure {
                     self.end = End::Broken;
                     while self.has_to_say()
                         && let (Ok(Step::Again), _) = self.step(&mut [], plain, out, &mut None)
-                    {}
+                    {
+                    }
                     return (Err(error), used);
                 }
             }

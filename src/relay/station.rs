@@ -40,6 +40,8 @@ pub struct Arrival<'a> {
     pub head: &'a Head<'a>,
     /// Whether the connection closes behind the answer whatever the head says.
     pub close: bool,
+    /// Who has sent it, where that was proved.
+    pub user: Option<&'a str>,
 }
 
 /// All relayed requests of a shard. `handle_*` says what happened; then whoever drives it drains
@@ -99,7 +101,7 @@ impl Relay {
     /// Why it is refused before any web server hears of it.
     pub fn handle_request(&mut self, arrival: Arrival<'_>, now: Instant) -> Result<Key, Refusal> {
         self.now = now;
-        let Arrival { client, peer, secure, head, close } = arrival;
+        let Arrival { client, peer, secure, head, close, user } = arrival;
         let site = Arc::clone(&self.site);
         let request = Transcoder::of_request(head.framing, site.body_bytes_max)?;
         let theirs = head.field("x-request-id").filter(|_| is_trusted(&site, peer.ip()));
@@ -107,7 +109,7 @@ impl Relay {
         let mut bytes = self.spares.pop().unwrap_or_default();
         let scheme = if secure { "https" } else { "http" };
         let (journey, mapped) = set_out(&site, head, scheme);
-        let origin = Origin { peer, scheme, id: &id, mapped: mapped.as_ref() };
+        let origin = Origin { peer, scheme, id: &id, mapped: mapped.as_ref(), user };
         let upgrade = put_head(&mut bytes, head, origin, &site)?;
         self.counts.requests += 1;
         let method = head.method;

@@ -38,7 +38,8 @@ impl Rig {
     fn begin(&mut self, request: &str) -> Result<Key, Refusal> {
         let (head, len) = parse_head(request.as_bytes(), &Limits::default()).unwrap().unwrap();
         let peer = "192.0.2.7:4000".parse().unwrap();
-        let arrival = Arrival { client: CLIENT, peer, secure: false, head: &head, close: false };
+        let (secure, close, user) = (false, false, None);
+        let arrival = Arrival { client: CLIENT, peer, secure, head: &head, close, user };
         let key = self.relay.handle_request(arrival, self.now)?;
         if len < request.len() {
             self.feed(key, &request.as_bytes()[len..]);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::auth::office::Office;
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
@@ -21,6 +22,7 @@ use crate::reactor::front::Front;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::rlimit;
+use crate::relay::site::Site;
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
@@ -34,7 +36,7 @@ use crate::shard::affinity;
 use crate::shard::leaving::Occupied;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender, mailbox};
-use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
+use crate::shard::turn::{Common, EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 4_096;
@@ -162,10 +164,12 @@ impl Builder {
         let reception = self.config.registry.receive(&senders)?;
         let renewal = Arc::new(Renewal::new(&self.config, senders.clone()));
         let (fronts, beyond) = (renewal.fronts()?, self.config.relay.beyond()?);
-        let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
+        let homes = Homes::new(seed, shards);
         let files = self.config.relay.serve_root()?;
         let passes = self.config.tls.targets();
         let site = self.config.relay.site(&settings, files.as_ref(), passes)?;
+        let office = self.config.auth.office()?;
+        let (desk, asking) = self.config.auth.desk(&self.config.relay, clock, &senders)?;
         let mut server = Server {
             public_addrs: public.addrs,
             schemes: self.config.listen.iter().map(Listen::scheme).collect(),
@@ -176,6 +180,7 @@ impl Builder {
             registry,
             reception,
             _files: files,
+            _desk: desk,
             poller,
             running: running.clone(),
             threads: Vec::new(),
@@ -184,17 +189,15 @@ impl Builder {
         self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
         let public = public.by_shard;
         let listeners = listeners_by_shard(public, private.by_shard, &self.config.listen, &fronts);
+        let (occupied, peers) = (Occupied::new(shards), senders);
+        let common = Common { clock, peers, beyond, patience, occupied, asking };
         let directory = Arc::new(self.directory);
         let setup = setup_of_first(settings, directory, shards, seed, &clock);
         for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
             let mut hub = Hub::new(Setup { shard: ShardId(index), ..setup.clone() });
             hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
-            if let Some(site) = &site {
-                hub.relay_to(Arc::clone(site), Instant::ZERO);
-            }
-            let (peers, occupied, beyond) = (senders.clone(), occupied.clone(), beyond.clone());
-            let parts =
-                Parts { hub, clock, poller, mail, peers, listeners, beyond, patience, occupied };
+            equip(&mut hub, site.as_ref(), office.as_ref());
+            let parts = Parts { hub, poller, mail, listeners, common: common.clone() };
             let shard = Shard::new(parts)?;
             server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
@@ -223,6 +226,16 @@ fn setup_of_first(
     let (shard, now) = (ShardId(0), Instant::ZERO);
     let unix_micros_at_zero = clock.unix_micros_at_start();
     Setup { settings, directory, shard, shards, seed, unix_micros_at_zero, now }
+}
+
+/// Gives a hub what only some have.
+fn equip(hub: &mut Hub, site: Option<&Arc<Site>>, office: Option<&Arc<Office>>) {
+    if let Some(site) = site {
+        hub.relay_to(Arc::clone(site), Instant::ZERO);
+    }
+    if let Some(office) = office {
+        hub.authenticate(Arc::clone(office), Instant::ZERO);
+    }
 }
 
 /// Runs a shard on a thread of its own, on a core of its own if `pinned`.

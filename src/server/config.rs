@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
+pub use crate::server::auth::AuthConfig;
 pub use crate::server::config_listen::Listen;
 pub use crate::server::registry::RegistryConfig;
 pub use crate::server::relay::RelayConfig;
@@ -45,6 +46,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// The web servers that get what is no command.
     pub relay: RelayConfig,
+    /// How clients prove who they are.
+    pub auth: AuthConfig,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
@@ -68,6 +71,7 @@ impl Default for Config {
             registry: RegistryConfig::default(),
             tls: TlsConfig::default(),
             relay: RelayConfig::default(),
+            auth: AuthConfig::default(),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![

@@ -7,6 +7,7 @@ use crate::proto::settings::History;
 use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_check::{check_name, check_origin, check_prefix, check_scs};
 use crate::server::config_key::{Key, Place};
+use crate::server::config_keys_auth::AUTH;
 use crate::server::config_keys_private::PRIVATE;
 use crate::server::config_keys_registry::REGISTRY;
 use crate::server::config_keys_relay::RELAY;
@@ -38,7 +39,8 @@ pub(crate) const GIB: usize = 1 << 30;
 /// assert_eq!(keys().next().unwrap().path, "listen");
 /// ```
 pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
-    let parts: [&[Key<Config>]; 7] = [&TOP, &PRIVATE, &LOG, &PROTOCOL, &TLS, &RELAY, &REGISTRY];
+    let parts: [&[Key<Config>]; 8] =
+        [&TOP, &PRIVATE, &LOG, &PROTOCOL, &TLS, &AUTH, &RELAY, &REGISTRY];
     parts.into_iter().flatten()
 }
 

@@ -1,11 +1,13 @@
 //! The process: configuration, start, publishing from any thread, shutdown.
 
+pub mod auth;
 pub mod builder;
 pub mod config;
 pub mod config_check;
 pub mod config_file;
 pub mod config_key;
 pub mod config_keys;
+mod config_keys_auth;
 mod config_keys_private;
 mod config_keys_registry;
 mod config_keys_relay;
@@ -15,6 +17,9 @@ pub mod config_load;
 pub mod config_print;
 pub mod config_problem;
 pub mod config_value;
+mod desk;
+mod desk_program;
+mod desk_script;
 pub mod handle;
 mod reception;
 pub mod registry;

@@ -136,6 +136,27 @@ impl RelayConfig {
         if self.server_name.is_empty() { of_first() } else { &self.server_name }
     }
 
+    /// The addresses of the web servers.
+    ///
+    /// # Errors
+    ///
+    /// When the name of one is not known.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
+        let mut servers = Vec::new();
+        for text in &self.to {
+            let found = find_server(text).map_err(|what| {
+                io::Error::new(io::ErrorKind::NotFound, format!("relay.to: {what}"))
+            })?;
+            servers.extend(found);
+        }
+        Ok(servers)
+    }
+
+    /// What all web servers see as `Host`; `None`: what the client sent.
+    pub(crate) fn host_for_all(&self) -> Option<&str> {
+        Some(self.host.as_str()).filter(|host| *host != KEEP)
+    }
+
     /// The site for the shards; `None` where nothing is relayed.
     ///
     /// # Errors
@@ -147,13 +168,7 @@ impl RelayConfig {
         files: Option<&FileServer>,
         passes: Vec<Address>,
     ) -> io::Result<Option<Arc<Site>>> {
-        let mut servers = Vec::new();
-        for text in &self.to {
-            let found = find_server(text).map_err(|what| {
-                io::Error::new(io::ErrorKind::NotFound, format!("relay.to: {what}"))
-            })?;
-            servers.extend(found);
-        }
+        let mut servers = self.addresses()?;
         servers.extend(files.map(|files| Address::Unix(files.path().into())));
         servers.dedup();
         if servers.is_empty() && passes.is_empty() {

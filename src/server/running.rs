@@ -16,6 +16,7 @@ use crate::proto::stats::Stats;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::{Signal, Signals};
 use crate::resource::driver::Driver;
+use crate::server::desk::Desk;
 use crate::server::handle::Handle;
 use crate::server::reception::Reception;
 use crate::server::renewal::Watch;
@@ -78,6 +79,8 @@ pub struct Server {
     pub(crate) _files: Option<FileServer>,
     /// Looks for certificates that have changed; ends with the server.
     pub(crate) _watch: Option<Watch>,
+    /// Finds out who clients are where that takes time; ends with the server.
+    pub(crate) _desk: Option<Desk>,
     /// How long a drain takes at most.
     pub(crate) drain: Span,
     /// Waits for signals and for the end of the threads.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::office::{Finding, Office};
 use crate::base::time::Span;
 use crate::proto::output::Traveller;
 use crate::proto::parcel::Parcel;
@@ -16,6 +17,10 @@ pub enum Mail {
     Parcel(Parcel),
     /// A connection that belongs here.
     Arrival(Box<(Transport, Traveller)>),
+    /// What was found out about a client.
+    Finding(Box<Finding>),
+    /// Clients prove who they are by other rules from now on.
+    Office(Arc<Office>),
     /// A resource server has dialled this one.
     Guest(Box<Guest>),
     /// How TLS protects the connections of the listeners from now on, in their order.

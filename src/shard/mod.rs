@@ -5,6 +5,7 @@
 
 mod accepting;
 pub mod affinity;
+pub mod asking;
 pub mod budget;
 pub mod drive;
 pub mod guest;

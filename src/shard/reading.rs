@@ -66,7 +66,7 @@ impl Shard {
         let Some(wire) = self.wires.get(conn) else { return };
         if wire.input != Input::None && !wire.queued {
             wire.queued = true;
-            self.to_read.push(conn, wire.publisher);
+            self.to_read.push(conn, wire.is_publisher());
         }
     }
 }

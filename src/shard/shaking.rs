@@ -12,7 +12,7 @@ use crate::reactor::front::{Front, Passed};
 use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::{Io, Transport};
 use crate::shard::turn::Shard;
-use crate::shard::wires::Input;
+use crate::shard::wires::{Input, Owner};
 
 /// Time for handshakes in one turn; one that is begun is not broken off.
 const SHAKE_SPAN: Span = Span::from_micros(300);
@@ -91,8 +91,8 @@ impl Shard {
             plain => plain,
         };
         // It is registered as it was.
-        let input = wire.input;
-        self.wires.insert(conn, transport, wire.publisher).input = input;
+        let (publisher, input) = (wire.owner == Owner::Publisher, wire.input);
+        self.wires.insert(conn, transport, publisher).input = input;
         let passed = (passed.name, passed.target, passed.heard);
         self.hub.handle_passed(conn, passed, self.now);
         self.read_from_now(conn);

@@ -20,6 +20,7 @@ use crate::reactor::front::Front;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
+use crate::shard::asking::Asking;
 use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::linking::{Lines, link_of};
@@ -94,6 +95,8 @@ pub struct Shard {
     pub(crate) accept_at: Option<Instant>,
     /// What TCP's patience is with the connections that the public listeners accept.
     pub(crate) first_patience: Span,
+    /// Who answers what takes time; `None`: nobody.
+    pub(crate) asking: Option<Asking>,
     turns: Turns,
 }
 
@@ -116,27 +119,36 @@ impl Entrance {
     }
 }
 
+/// What all shards of a server have alike.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The clock.
+    pub clock: Clock,
+    /// The mailboxes of all shards.
+    pub peers: Vec<Sender<Mail>>,
+    /// How web servers are spoken to by TLS, if they are.
+    pub beyond: Option<Arc<Beyond>>,
+    /// What TCP's patience is with the connections that the public listeners accept.
+    pub patience: Span,
+    /// How many shards still have documents.
+    pub occupied: Occupied,
+    /// Who answers what takes time; `None`: nobody.
+    pub asking: Option<Asking>,
+}
+
 /// What a shard is made of.
 #[derive(Debug)]
 pub struct Parts {
     /// The core.
     pub hub: Hub,
-    /// The clock, common to all shards.
-    pub clock: Clock,
     /// The poller, with a waker registered as [`MAIL`].
     pub poller: Poller,
     /// The shard's own mail.
     pub mail: Receiver<Mail>,
-    /// The mailboxes of all shards, its own included.
-    pub peers: Vec<Sender<Mail>>,
     /// What it listens on, and how TLS protects what comes that way.
     pub listeners: Vec<(Listener, Gate, Option<Arc<Front>>)>,
-    /// How web servers are spoken to by TLS, if they are.
-    pub beyond: Option<Arc<Beyond>>,
-    /// What TCP's patience is with the connections that the public listeners accept.
-    pub patience: Span,
-    /// Common to all shards.
-    pub occupied: Occupied,
+    /// What it has in common with the others.
+    pub common: Common,
 }
 
 impl Shard {
@@ -146,6 +158,7 @@ impl Shard {
     ///
     /// When a listener cannot be registered.
     pub fn new(parts: Parts) -> io::Result<Self> {
+        let common = parts.common;
         let mut doors = Vec::new();
         for (index, (mut listener, gate, front)) in parts.listeners.into_iter().enumerate() {
             listener.register(parts.poller.registry(), Token(MAIL.0 - 1 - index))?;
@@ -153,30 +166,31 @@ impl Shard {
             doors.push(Entrance { listener, gate, front, waiting: true, closing: false });
         }
         Ok(Self {
-            first_patience: parts.patience,
+            first_patience: common.patience,
             hub: parts.hub,
             poller: parts.poller,
             wires: Wires::default(),
             lines: Lines::default(),
             upstreams: Upstreams::default(),
             links_ready: Vec::new(),
-            outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
-            peers: parts.peers,
+            outbox: common.peers.iter().map(|_| VecDeque::new()).collect(),
+            peers: common.peers,
             to_write: VecDeque::new(),
             writing: Vec::with_capacity(WRITES_AT_ONCE),
             to_read: ReadQueue::default(),
             to_shake: VecDeque::new(),
             unnamed: Arc::default(),
-            beyond: parts.beyond,
+            beyond: common.beyond,
             arrivals: VecDeque::new(),
             closed: VecDeque::new(),
-            now: parts.clock.now(),
-            clock: parts.clock,
+            now: common.clock.now(),
+            clock: common.clock,
             mail: parts.mail,
             doors,
             buffer: vec![0; READ_BYTES],
-            leaving: Leaving::new(parts.occupied),
+            leaving: Leaving::new(common.occupied),
             accept_at: None,
+            asking: common.asking,
             turns: Turns::default(),
         })
     }
@@ -204,7 +218,7 @@ impl Shard {
             self.turns.note(self.clock.now().since(began));
             self.hub.note_turns(self.turns.long, self.turns.longest.as_micros());
             if self.is_over() {
-                return Ok(Stats { relay: self.hub.relay_counts(), ..self.hub.stats().clone() });
+                return Ok(self.hub.all_stats());
             }
         }
     }
@@ -246,6 +260,8 @@ impl Shard {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
                 // It has a request in it: not to be done before what is published gets on.
                 Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
+                Mail::Finding(finding) => self.hub.handle_finding(*finding, self.now),
+                Mail::Office(office) => self.hub.authenticate(office, self.now),
                 Mail::Guest(guest) => self.take_guest(*guest),
                 Mail::Certificates(fronts) => self.renew_fronts(&fronts),
                 Mail::Drain(within) => self.begin_drain(within),
@@ -339,7 +355,7 @@ impl Shard {
                 wire.input = wire.input.max(if ready.closed { Input::End } else { Input::Bytes });
                 if !wire.queued {
                     wire.queued = true;
-                    to_read.push(conn, wire.publisher);
+                    to_read.push(conn, wire.is_publisher());
                 }
             }
         }
