@@ -7,6 +7,7 @@ use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::base::time::Span;
 use crate::html::frame;
 use crate::mem::window::Offer;
+use crate::proto::access::asking_alone;
 use crate::proto::answer::{Answer, Content, Meta, quote};
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
@@ -121,16 +122,13 @@ impl Hub {
                 self.give(reply, wrong_server());
             }
             Command::Batch => self.run_batch(forwarded),
-            Command::History { name, since, limit } => {
-                let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
-                let (name, since) = (name.clone(), *since);
-                let home = self.home_of(&name);
-                let ask = HistoryAsk { reply, name, since, limit };
-                self.post(home, Parcel::History(Box::new(ask)));
+            Command::History { .. } if request.mid.is_none() => {
+                self.ask_history(&request.command, &forwarded, None);
             }
             Command::Login { resource } => {
                 let refusal = self.refuse_while_leaving();
-                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref()));
+                let resource = resource.as_deref();
+                let answer = refusal.unwrap_or_else(|| self.login(resource, &forwarded));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
@@ -164,7 +162,11 @@ impl Hub {
         self.hear(session);
         let answer = match &request.command {
             Command::Open(open) => {
-                return self.open_channel(session, open, Some(reply), forwarded.address);
+                let asking = self.asking_for(session, forwarded.address, &forwarded.secured);
+                return self.open_channel(session, open, Some(reply), (forwarded.address, asking));
+            }
+            Command::History { .. } => {
+                return self.ask_history(&request.command, &forwarded, Some(session));
             }
             Command::Send { cid, n, id, data } => {
                 let payload = match (data, forwarded.body.take()) {
@@ -241,16 +243,31 @@ impl Hub {
                 query: join_queries(query, &forwarded.query),
                 key: forwarded.key.clone(),
                 address: forwarded.address,
+                secured: forwarded.secured.clone(),
                 body: None,
             });
         }
     }
 
-    fn login(&mut self, resource: Option<&str>) -> Answer {
+    /// Asks a topic's home what its log holds, for the client of that session, or for one without.
+    fn ask_history(&mut self, command: &Command<'_>, forwarded: &Forwarded, session: Option<Key>) {
+        let Command::History { name, since, limit } = command else { return };
+        let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
+        let (reply, name, since) = (forwarded.reply, name.clone(), *since);
+        let asking = match session {
+            Some(session) => self.asking_for(session, forwarded.address, &forwarded.secured),
+            None => asking_alone(forwarded),
+        };
+        let home = self.home_of(&name);
+        let ask = HistoryAsk { reply, name, asking, since, limit };
+        self.post(home, Parcel::History(Box::new(ask)));
+    }
+
+    fn login(&mut self, resource: Option<&str>, forwarded: &Forwarded) -> Answer {
         if let Some(resource) = resource
-            && self.directory.resource(resource).is_none()
+            && let Err((code, detail)) = self.may_open_any(&asking_alone(forwarded), resource)
         {
-            return Answer::error(ErrorCode::NoResource, "no such resource");
+            return Answer::error(code, &detail);
         }
         let session = match self.begin_session() {
             Ok(session) => session,
@@ -292,7 +309,11 @@ impl Hub {
         if sent.payload.len() > self.settings.payload_bytes_max {
             return Answer::error(ErrorCode::TooLarge, "the payload is larger than allowed");
         }
-        if let Err((code, detail)) = self.check_takes_messages(session_key, cid) {
+        let may_send = self.check_takes_messages(session_key, cid).and_then(|()| {
+            let asking = self.asking_for(session_key, forwarded.address, &forwarded.secured);
+            self.check_sends(session_key, cid, &asking)
+        });
+        if let Err((code, detail)) = may_send {
             return Answer::error(code, detail);
         }
         let bounds = Bounds {

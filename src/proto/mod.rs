@@ -7,6 +7,7 @@
 //! it out, [`exchange`] gives out the answer in its turn. Where there are web servers, whatever is
 //! no command goes there by [`relaying`].
 
+pub mod access;
 pub mod answer;
 pub mod beating;
 pub mod commands;
@@ -36,6 +37,7 @@ pub mod publishing;
 pub mod pull;
 pub mod relaying;
 pub mod remote;
+mod remote_access;
 mod remote_news;
 mod remote_sends;
 pub mod resource;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::access::Asking;
 use crate::base::id::{Cid, Key, Mid};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, ErrorCode};
@@ -29,6 +30,8 @@ pub struct Opening {
     pub(crate) name: TopicName,
     since: Option<Position>,
     pub(crate) consumer: Consumer,
+    /// What access lists look at.
+    pub(crate) asking: Asking,
     /// What the client tells the resource.
     pub(crate) parameters: Vec<String>,
     /// How often the resource has named another subject.
@@ -46,7 +49,7 @@ impl Hub {
         session_key: Key,
         request: &OpenRequest,
         reply: Option<ReplyTo>,
-        address: SocketAddr,
+        (address, asking): (SocketAddr, Asking),
     ) {
         let fail = |hub: &mut Self, code, detail: &str| {
             hub.open_failed(session_key, request.cid, &request.name, code, detail, reply);
@@ -56,6 +59,9 @@ impl Hub {
         }
         if request.name.subject().ends_with('*') {
             return fail(self, ErrorCode::BadRequest, NO_STANDING_ORDERS);
+        }
+        if let Err((code, detail)) = self.admit(&asking, &request.name, None) {
+            return fail(self, code, &detail);
         }
         if let Some(index) = self.same_channel(session_key, request) {
             return self.open_again(session_key, index, reply);
@@ -73,7 +79,8 @@ impl Hub {
             return fail(self, ErrorCode::TooMany, "too many channels in this session");
         }
         let Some(mid) = Mid::new(self.shard, session_key) else { return };
-        let consumer = Consumer { session: mid, cid: request.cid.unwrap_or(Cid(0)), address };
+        let (cid, identity) = (request.cid.unwrap_or(Cid(0)), asking.identity.clone());
+        let consumer = Consumer { session: mid, cid, address, identity };
         let ask = self.openings.insert(Opening {
             session: session_key,
             channel: 0,
@@ -81,6 +88,7 @@ impl Hub {
             name: request.name.clone(),
             since: request.since,
             consumer,
+            asking,
             parameters: request.parameters.clone(),
             hops: 0,
             in_document: reply.is_none(),
@@ -99,7 +107,7 @@ impl Hub {
         if let Some(opening) = self.openings.get_mut(ask) {
             opening.channel = index;
         }
-        self.ask_home(ask, request, consumer);
+        self.ask_home(ask, request);
     }
 
     /// The channel that an open without a new `cid` means, where it exists already.
@@ -148,7 +156,7 @@ impl Hub {
         }
     }
 
-    fn ask_home(&mut self, ask: Key, request: &OpenRequest, consumer: Consumer) {
+    fn ask_home(&mut self, ask: Key, request: &OpenRequest) {
         let found = self.topics.find(&request.name);
         if let Some(slot) = found
             && let Some(topic) = self.topics.slots.at(slot)
@@ -157,23 +165,37 @@ impl Hub {
         {
             return self.settle_opening(ask, Ok(slot));
         }
+        let Some(opening) = self.openings.get(ask) else { return };
+        let (consumer, asking) = (opening.consumer.clone(), opening.asking.clone());
         let home = self.home_of(&request.name);
         *self.asks.entry(request.name.clone()).or_default() += 1;
         let (shard, parameters) = (self.shard, request.parameters.clone());
-        let ask = Ask { shard, ask, name: request.name.clone(), consumer, parameters };
+        let ask = Ask { shard, ask, name: request.name.clone(), consumer, asking, parameters };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 
     /// The channel's topic is known, or why it has none.
     pub(crate) fn settle_opening(&mut self, ask: Key, outcome: Result<u32, (ErrorCode, String)>) {
         let Some(opening) = self.openings.remove(ask) else { return };
-        let Some(session) = self.sessions.get_mut(opening.session) else {
-            return self.discard_private(outcome.ok());
-        };
-        let channel = &mut session.channels[opening.channel];
-        if channel.state != ChannelState::Opening(ask) {
-            return self.discard_private(outcome.ok());
+        let is_waiting = self.sessions.get(opening.session).is_some_and(|session| {
+            session.channels[opening.channel].state == ChannelState::Opening(ask)
+        });
+        let slot = outcome.as_ref().ok().copied();
+        if !is_waiting {
+            return self.discard_private(slot);
         }
+        // The list of its resource server is known only now; it may bound the rate.
+        let outcome = outcome
+            .and_then(|slot| self.admit_to(&opening.asking, slot).map(|bounds| (slot, bounds)));
+        if outcome.is_err() {
+            self.discard_private(slot);
+        }
+        let Some(session) = self.sessions.get_mut(opening.session) else { return };
+        let channel = &mut session.channels[opening.channel];
+        let outcome = outcome.map(|(slot, bounds)| {
+            channel.rate = bounds.limit(channel.rate);
+            slot
+        });
         let wants_newest = channel.mode == Mode::Latest || channel.rate > 0;
         let outcome = outcome.and_then(|slot| match self.topics.slots.at(slot) {
             Some(topic) if topic.options.latest || !wants_newest => Ok((slot, topic.number)),

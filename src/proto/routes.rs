@@ -158,12 +158,15 @@ impl Hub {
         body: Option<Vec<u8>>,
     ) {
         let name = head.target.path.strip_prefix(self.settings.prefix.as_str());
+        let connection = self.conns.get(incoming.reply.conn);
+        let secured = connection.and_then(|connection| connection.secured.clone());
         let forwarded = Forwarded {
             reply: incoming.reply,
             name: name.unwrap_or_default().to_string(),
             query: head.target.query.to_string(),
             key: head.field("AHM-Key").map(str::to_string),
             address: incoming.address,
+            secured,
             body,
         };
         self.run_parsed(request, forwarded);

@@ -1,6 +1,7 @@
 //! What one shard has counted since its start.
 
 use crate::base::reason::CloseReason;
+use crate::proto::access::Refusals;
 use crate::relay::counts::Counts;
 
 /// Counters of one shard; every drop is here under its reason.
@@ -58,6 +59,8 @@ pub struct Stats {
     pub turn_longest_us: u64,
     /// What became of relayed requests; the hub gives it out by itself.
     pub relay: Counts,
+    /// What access lists have refused.
+    pub access: Refusals,
 }
 
 impl Stats {
@@ -104,6 +107,7 @@ impl Stats {
         self.turns_long += other.turns_long;
         self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
         self.relay.add(&other.relay);
+        self.access.add(&other.access);
     }
 }
 
@@ -146,7 +150,7 @@ impl Stats {
             ("stalled_bytes_peak", self.stalled_bytes_peak),
             ("turn_longest_us", self.turn_longest_us),
         ];
-        let counts = counts.into_iter().chain(self.relay.named());
+        let counts = counts.into_iter().chain(self.access.named()).chain(self.relay.named());
         let counts = counts.map(|(name, value)| (name, value, Kind::Count));
         counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))
     }

@@ -16,6 +16,8 @@ use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod beating;
 #[cfg(test)]
 mod common;

@@ -3,8 +3,9 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::server::config_keys::{KEYS, RESOURCE_KEYS};
+use crate::server::config_keys::KEYS;
 use crate::server::config_problem::{Origin, Problem};
+use crate::server::config_resource_keys::RESOURCE_KEYS;
 use crate::server::config_value::Value;
 
 /// What a file says.

@@ -1,26 +1,16 @@
-//! Every key of the configuration, once.
+//! Every key of the configuration, once, but those of resources.
 
 use crate::base::id::Mid;
 use crate::base::limits;
 use crate::base::time::Span;
-use crate::proto::settings::History;
-use crate::server::config::{Config, ResourceConfig};
+use crate::server::config::Config;
 use crate::server::config_check::{
-    check_address, check_host, check_name, check_origin, check_path, check_prefix, check_scs,
+    check_address, check_host, check_origin, check_path, check_prefix, check_rules, check_scs,
 };
 use crate::server::config_key::{Key, Place};
 use crate::server::relay::{
     check_host_rule, check_network, check_rule, check_server, check_upgrade,
 };
-
-/// A resource while its keys are read.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// The resource so far.
-    pub resource: ResourceConfig,
-    /// Its history so far.
-    pub history: History,
-}
 
 const MS: Span = Span::from_millis(1);
 const SECOND: Span = Span::from_secs(1);
@@ -32,7 +22,7 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
 /// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 64] = [
+pub static KEYS: [Key<Config>; 65] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -67,6 +57,11 @@ pub static KEYS: [Key<Config>; 64] = [
         path: "private.token",
         place: Place::Token(|c| &mut c.token),
         meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
+    },
+    Key {
+        path: "access.rules",
+        place: Place::Rules(|c| &mut c.access, check_rules),
+        meaning: "Who may read what, as in 'allow fx/* group:desk'; none: everybody everything",
     },
     Key {
         path: "log.level",
@@ -352,44 +347,5 @@ pub static KEYS: [Key<Config>; 64] = [
         path: "registry.patience",
         place: Place::Span(|c| &mut c.registry.patience, Span::ZERO, HOUR),
         meaning: "How long a subject may be without an instance before its channels end",
-    },
-];
-
-/// The keys of a `[[resource]]`. `kind` decides the default of `latest`.
-pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
-    Key {
-        path: "name",
-        place: Place::Text(|d| &mut d.resource.name, check_name),
-        meaning: "Its name, 1 to 64 of A-Z a-z 0-9 _ . $ -",
-    },
-    Key {
-        path: "kind",
-        place: Place::Kind(|d| &mut d.resource.kind),
-        meaning: "echo answers, board passes on to all, feed is fed by publishers",
-    },
-    Key {
-        path: "latest",
-        place: Place::Flag(|d| &mut d.resource.latest),
-        meaning: "Whether readers may skip messages, by latest and rate (default: feeds only)",
-    },
-    Key {
-        path: "state",
-        place: Place::Flag(|d| &mut d.resource.state),
-        meaning: "Whether a message is the whole state: new channels begin with the newest",
-    },
-    Key {
-        path: "history.messages",
-        place: Place::SmallCount(|d| &mut d.history.messages_max, 1, 1 << 24),
-        meaning: "Messages kept per topic, instead of protocol.history.messages",
-    },
-    Key {
-        path: "history.bytes",
-        place: Place::SmallSize(|d| &mut d.history.bytes_max, 0, 1 << 30),
-        meaning: "Bytes of frames kept per topic, instead of protocol.history.bytes",
-    },
-    Key {
-        path: "history.age",
-        place: Place::Span(|d| &mut d.history.age_max, Span::ZERO, DAY.times(30)),
-        meaning: "How long a message is kept, instead of protocol.history.age",
     },
 ];

@@ -7,9 +7,10 @@ use crate::link::address::Address;
 use crate::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
 use crate::server::config_file::{self, Given, GivenResource};
 use crate::server::config_key::Key;
-use crate::server::config_keys::{Draft, KEYS, RESOURCE_KEYS};
+use crate::server::config_keys::KEYS;
 use crate::server::config_print::print;
 use crate::server::config_problem::{Origin, Problem, Problems, nearest};
+use crate::server::config_resource_keys::{Draft, RESOURCE_KEYS};
 use crate::server::config_value::{Value, show_span};
 
 /// Variables that begin with `AHM_` and are read elsewhere.

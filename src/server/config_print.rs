@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_key::Key;
-use crate::server::config_keys::{Draft, KEYS, RESOURCE_KEYS};
+use crate::server::config_keys::KEYS;
+use crate::server::config_resource_keys::{Draft, RESOURCE_KEYS};
 
 const INTRODUCTION: &str = "\
 # Configuration of ahm. Each value here is the default; leave out what you do not change.
@@ -55,6 +56,7 @@ fn print_resource(out: &mut String, resource: &ResourceConfig) {
         let is_needed = match key.path {
             "latest" => resource.latest != default.latest,
             "state" => resource.state,
+            "access" => !resource.access.is_empty(),
             path if path.starts_with("history") => resource.history.is_some(),
             _ => true,
         };
