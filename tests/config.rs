@@ -9,10 +9,9 @@ use ahm::base::time::Span;
 use ahm::proto::settings::History;
 use ahm::server::config::{Config, Level, LogFormat, ResourceConfig, ResourceKind};
 use ahm::server::config_key::Key;
-use ahm::server::config_keys::KEYS;
+use ahm::server::config_keys::{RESOURCE_KEYS, keys};
 use ahm::server::config_load::{Flag, Sources, check, load};
 use ahm::server::config_print::{key_list, print};
-use ahm::server::config_resource_keys::RESOURCE_KEYS;
 use ahm::server::explain::explain;
 
 fn file(text: &str) -> Sources {
@@ -61,11 +60,11 @@ fn what_is_printed_of_any_configuration_reads_back() {
 #[test]
 fn every_key_is_printed_listed_and_has_a_variable_of_its_own() {
     let (printed, listed) = (print(&Config::default()), key_list());
-    let mut variables: Vec<_> = KEYS.iter().map(Key::variable).collect();
+    let mut variables: Vec<_> = keys().map(Key::variable).collect();
     variables.sort_unstable();
     variables.dedup();
-    assert_eq!(variables.len(), KEYS.len());
-    for key in &KEYS {
+    assert_eq!(variables.len(), keys().count());
+    for key in keys() {
         assert!(printed.contains(&format!("\n{} = ", key.name())), "{}", key.path);
         assert!(listed.contains(key.path) && listed.contains(key.meaning), "{}", key.path);
         assert!(!key.meaning.ends_with('.') && key.meaning.len() < 90, "{}", key.path);
@@ -77,7 +76,7 @@ fn every_key_is_printed_listed_and_has_a_variable_of_its_own() {
 
 #[test]
 fn every_default_is_within_its_own_range() {
-    for key in &KEYS {
+    for key in keys() {
         let text = format!("{} = {}\n", key.path, key.show(&mut Config::default()));
         assert_eq!(load(&file(&text)).unwrap(), Config::default(), "{text}");
     }
@@ -177,7 +176,7 @@ fn mistakes_name_their_line_and_what_was_meant() {
         ),
         (
             "listen = [\"127.0.0.1:1:flushh=1s\"]",
-            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN and",
+            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN,",
         ),
         ("[private]\nlisten = [\"[::1]:1:flush=1s\"]", "ahm.toml:2: private.listen: \"[::1]:1:f"),
         ("[protocol]\nflush = 20", "ahm.toml:2: protocol.flush: 20 is not a length of time"),
@@ -342,8 +341,10 @@ fn the_web_site_is_where_it_is_told_to_be() {
     assert_eq!(load(&file(&print(&config))).unwrap(), config);
     assert!(!Config::default().relay.is_on());
     for (text, wanted) in [
-        ("to = [\"http://web:80\"]", "relay.to: \"http://web:80\" is no web server"),
-        ("to = [\"https://10.0.0.1:443\"]", "are spoken to without encryption"),
+        ("to = [\"http://web\"]", "relay.to: \"http://web\" is no web server"),
+        ("to = [\"https://a:1\", \"http://b:1\"]", "are spoken to by https:// all, or none"),
+        ("to = [\"https://a:1\", \"https://b:1\"]", "say by relay.server_name what"),
+        ("server_name = \"a b\"", "relay.server_name: \"a b\" is neither the name"),
         ("to = [\"unix:/a\", \"unix:/a\"]", "relay.to: \"unix:/a\" is there twice"),
         ("host = \"a/b\"", "relay.host: \"a/b\" is neither \"keep\" nor a host name"),
         ("trust = [\"10.0.0.1/8\"]", "relay.trust: \"10.0.0.1/8\": bits behind the first 8"),

@@ -31,12 +31,14 @@ pub struct Gate {
     pub flush: Option<Millis>,
     /// Whether a load balancer stands before it, which says first who the client is.
     pub introduced: bool,
+    /// Whether TLS protects its connections, which is set up before their first byte.
+    pub secure: bool,
 }
 
 impl From<Door> for Gate {
     /// A listener with nothing of its own.
     fn from(door: Door) -> Self {
-        Self { door, flush: None, introduced: false }
+        Self { door, flush: None, introduced: false, secure: false }
     }
 }
 

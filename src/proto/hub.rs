@@ -9,7 +9,6 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::auth::certificate::Secured;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
@@ -200,8 +199,12 @@ impl Hub {
             return None;
         }
         self.stats.accepted += 1;
-        let conn = self.conns.insert(Connection::new(peer, gate.into()));
-        self.set_deadline(conn, self.settings.idle_timeout);
+        let gate = gate.into();
+        let secure = gate.secure;
+        let conn = self.conns.insert(Connection::new(peer, gate));
+        // Its TLS must be set up before anything else.
+        let patience = if secure { self.settings.head_timeout } else { self.settings.idle_timeout };
+        self.set_deadline(conn, patience);
         Some(conn)
     }
 
@@ -237,14 +240,6 @@ impl Hub {
     pub fn handle_received(&mut self, conn: ConnKey, bytes: &[u8], now: Instant) {
         self.now = now;
         self.intake(conn, bytes);
-    }
-
-    /// TLS protects the connection, as was found before its first byte came.
-    pub fn handle_secured(&mut self, conn: ConnKey, secured: Arc<Secured>, now: Instant) {
-        self.now = now;
-        if let Some(connection) = self.conns.get_mut(conn) {
-            connection.secured = Some(secured);
-        }
     }
 
     /// The peer has closed its side. Its outstanding answers still reach it.

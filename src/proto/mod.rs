@@ -46,6 +46,7 @@ mod ruled;
 pub mod ruling;
 pub mod run;
 pub mod scratch;
+mod secured;
 pub mod session;
 pub mod sessions;
 pub mod settings;

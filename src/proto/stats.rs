@@ -9,6 +9,10 @@ use crate::relay::counts::Counts;
 pub struct Stats {
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections on which TLS was set up.
+    pub handshakes: u64,
+    /// Connections on which that has failed.
+    pub handshakes_failed: u64,
     /// Connections closed, in the order of [`CloseReason::ALL`].
     pub closed: [u64; CloseReason::ALL.len()],
     /// Sessions begun.
@@ -81,6 +85,8 @@ impl Stats {
     /// Adds another shard's counts.
     pub fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
+        self.handshakes += other.handshakes;
+        self.handshakes_failed += other.handshakes_failed;
         for (mine, theirs) in self.closed.iter_mut().zip(other.closed) {
             *mine += theirs;
         }
@@ -125,6 +131,8 @@ impl Stats {
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64, Kind)> {
         let counts = [
             ("accepted", self.accepted),
+            ("tls_handshakes", self.handshakes),
+            ("tls_handshakes_failed", self.handshakes_failed),
             ("sessions_begun", self.sessions),
             ("sessions_expired", self.sessions_expired),
             ("documents_begun", self.documents),

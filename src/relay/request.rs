@@ -24,6 +24,8 @@ const _: () = assert!(TARGET_BYTES_MAX <= crate::base::limits::HEAD_BYTES_MAX);
 pub struct Origin<'a> {
     /// Who sent it.
     pub peer: SocketAddr,
+    /// How it was sent: `http` or `https`.
+    pub scheme: &'static str,
     /// Its id.
     pub id: &'a RequestId,
     /// What it is called by the web server, where that differs.
@@ -42,7 +44,7 @@ pub fn put_head(
 ) -> Result<Option<usize>, Refusal> {
     let named = Named::read(head.fields())
         .ok_or(Refusal::BadRequest("Connection names too many fields"))?;
-    let Origin { peer, id, mapped } = origin;
+    let Origin { id, mapped, peer, .. } = origin;
     let trusted = is_trusted(site, peer.ip());
     let upgrade = upgrade_of(head, &named, site);
     put_line(out, head, mapped.map_or(head.target.path, |mapped| &mapped.path));
@@ -69,7 +71,7 @@ pub fn put_head(
             put(out, field.name, field.value);
         }
     }
-    put_origin(out, head, peer, trusted);
+    put_origin(out, head, origin, trusted);
     id.put(out);
     let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
     let _ = write!(out, "Via: {version} {PSEUDONYM}\r\n");
@@ -128,7 +130,8 @@ fn upgrade_of(head: &Head<'_>, named: &Named<'_>, site: &Site) -> Option<usize> 
 }
 
 /// Who asks, for what, and by which scheme; what a trusted peer says of those before it stays.
-fn put_origin(out: &mut Vec<u8>, head: &Head<'_>, peer: SocketAddr, trusted: bool) {
+fn put_origin(out: &mut Vec<u8>, head: &Head<'_>, origin: Origin<'_>, trusted: bool) {
+    let Origin { peer, scheme, .. } = origin;
     let said = |name: &'static str| {
         head.fields().filter(move |field| trusted && is_same(field.name, name))
     };
@@ -150,13 +153,13 @@ fn put_origin(out: &mut Vec<u8>, head: &Head<'_>, peer: SocketAddr, trusted: boo
     if let Some(host) = head.host {
         let _ = write!(out, ";host=\"{host}\"");
     }
-    out.extend_from_slice(b";proto=http\r\n");
+    let _ = write!(out, ";proto={scheme}\r\n");
     match (said("x-forwarded-host").next(), head.host) {
         (Some(field), _) => put(out, "X-Forwarded-Host", field.value),
         (None, Some(host)) => put(out, "X-Forwarded-Host", host.as_bytes()),
         (None, None) => {}
     }
-    let scheme = said("x-forwarded-proto").next().map_or(&b"http"[..], |field| field.value);
+    let scheme = said("x-forwarded-proto").next().map_or(scheme.as_bytes(), |field| field.value);
     put(out, "X-Forwarded-Proto", scheme);
 }
 

@@ -17,6 +17,7 @@ use crate::proto::resource::{Resource, TopicOptions};
 use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
+use crate::reactor::front::Front;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::rlimit;
@@ -26,6 +27,7 @@ use crate::resource::feed::Feed;
 use crate::resource::publisher::Publisher;
 use crate::server::config::{Config, Listen, ResourceConfig, ResourceKind};
 use crate::server::handle::Handle;
+use crate::server::renewal::Renewal;
 pub use crate::server::running::Server;
 use crate::server::running::{ENDED, Running, RunningOne};
 use crate::shard::affinity;
@@ -148,8 +150,6 @@ impl Builder {
         getrandom::fill(&mut seed).map_err(no_entropy)?;
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
-        let directory = Arc::new(self.directory);
-        let gates: Vec<Gate> = self.config.listen.iter().map(gate).collect();
         let patience = settings.first_patience();
         let (public, private) = bind_listeners(&self.config, shards, patience)?;
         let mailboxes = (0..shards).map(|_| make_mailbox()).collect::<io::Result<Vec<_>>>()?;
@@ -160,13 +160,18 @@ impl Builder {
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
         let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
         let reception = self.config.registry.receive(&senders)?;
+        let renewal = Arc::new(Renewal::new(&self.config, senders.clone()));
+        let (fronts, beyond) = (renewal.fronts()?, self.config.relay.beyond()?);
         let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
         let files = self.config.relay.serve_root()?;
-        let site = self.config.relay.site(&settings, files.as_ref());
+        let passes = self.config.tls.targets();
+        let site = self.config.relay.site(&settings, files.as_ref(), passes)?;
         let mut server = Server {
             public_addrs: public.addrs,
+            schemes: self.config.listen.iter().map(Listen::scheme).collect(),
             private_addrs: private.addrs,
-            handle: Handle::new(homes, senders.clone(), registry.as_ref(), reception.as_ref()),
+            _watch: renewal.watch()?,
+            handle: Handle::new(homes, renewal, registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
             registry,
             reception,
@@ -177,24 +182,19 @@ impl Builder {
         };
         // They are in the shards' mailboxes before any client is.
         self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
-        let listeners = listeners_by_shard(public.by_shard, private.by_shard, &gates);
+        let public = public.by_shard;
+        let listeners = listeners_by_shard(public, private.by_shard, &self.config.listen, &fronts);
+        let directory = Arc::new(self.directory);
+        let setup = setup_of_first(settings, directory, shards, seed, &clock);
         for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
-            let mut hub = Hub::new(Setup {
-                settings: Arc::clone(&settings),
-                directory: Arc::clone(&directory),
-                shard: ShardId(index),
-                shards,
-                seed,
-                unix_micros_at_zero: clock.unix_micros_at_start(),
-                now: Instant::ZERO,
-            });
+            let mut hub = Hub::new(Setup { shard: ShardId(index), ..setup.clone() });
             hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
             if let Some(site) = &site {
                 hub.relay_to(Arc::clone(site), Instant::ZERO);
             }
-            let peers = senders.clone();
-            let occupied = occupied.clone();
-            let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
+            let (peers, occupied, beyond) = (senders.clone(), occupied.clone(), beyond.clone());
+            let parts =
+                Parts { hub, clock, poller, mail, peers, listeners, beyond, patience, occupied };
             let shard = Shard::new(parts)?;
             server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
@@ -213,6 +213,19 @@ impl Builder {
         settings.private_token.clone_from(&self.config.token);
         Ok(settings)
     }
+}
+
+/// What the first shard's hub is made of.
+fn setup_of_first(
+    settings: Arc<Settings>,
+    directory: Arc<Directory>,
+    shards: u8,
+    seed: [u8; 32],
+    clock: &Clock,
+) -> Setup {
+    let (shard, now) = (ShardId(0), Instant::ZERO);
+    let unix_micros_at_zero = clock.unix_micros_at_start();
+    Setup { settings, directory, shard, shards, seed, unix_micros_at_zero, now }
 }
 
 /// Runs a shard on a thread of its own, on a core of its own if `pinned`.
@@ -244,18 +257,25 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
 /// What a public listener means for those who come through it.
 fn gate(listen: &Listen) -> Gate {
     let flush = listen.flush.map(Into::into);
-    Gate { door: Door::Public, flush, introduced: listen.proxy }
+    let secure = listen.tls.is_some();
+    Gate { door: Door::Public, flush, introduced: listen.proxy, secure }
 }
 
-/// What each shard listens on, with the gate that it is.
+/// A listener, the gate that it is, and how TLS protects what comes through it.
+type Opened = (Listener, Gate, Option<Arc<Front>>);
+
+/// What each shard listens on.
 fn listeners_by_shard(
     public: Vec<Vec<Listener>>,
     private: Vec<Vec<Listener>>,
-    gates: &[Gate],
-) -> impl Iterator<Item = Vec<(Listener, Gate)>> {
+    laid_down: &[Listen],
+    fronts: &[Option<Arc<Front>>],
+) -> impl Iterator<Item = Vec<Opened>> {
     public.into_iter().zip(private).map(|(public, private)| {
-        let public = public.into_iter().zip(gates.iter().copied());
-        let private = private.into_iter().map(|listener| (listener, Door::Private.into()));
+        let laid_down = laid_down.iter().map(gate).zip(fronts.iter().cloned());
+        let public = public.into_iter().zip(laid_down);
+        let public = public.map(|(listener, (gate, front))| (listener, gate, front));
+        let private = private.into_iter().map(|one| (one, Door::Private.into(), None));
         public.chain(private).collect()
     })
 }

@@ -12,6 +12,7 @@ pub use crate::proto::token::Token;
 pub use crate::server::config_listen::Listen;
 pub use crate::server::registry::RegistryConfig;
 pub use crate::server::relay::RelayConfig;
+pub use crate::server::tls::TlsConfig;
 
 /// Everything that an operator decides.
 ///
@@ -41,6 +42,8 @@ pub struct Config {
     pub drain: Span,
     /// The registry in which resources are found, and how they are.
     pub registry: RegistryConfig,
+    /// How TLS protects the listeners that say so.
+    pub tls: TlsConfig,
     /// The web servers that get what is no command.
     pub relay: RelayConfig,
     /// Who may read what, a rule of `manual::access` each; empty for everybody everything.
@@ -88,6 +91,7 @@ impl Default for Config {
             pin: false,
             drain: Span::from_secs(5),
             registry: RegistryConfig::default(),
+            tls: TlsConfig::default(),
             relay: RelayConfig::default(),
             access: Vec::new(),
             // A server that nobody has named takes a random name at its start.

@@ -3,9 +3,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::server::config_keys::KEYS;
+use crate::server::config_keys::{RESOURCE_KEYS, keys};
 use crate::server::config_problem::{Origin, Problem};
-use crate::server::config_resource_keys::RESOURCE_KEYS;
 use crate::server::config_value::Value;
 
 /// What a file says.
@@ -64,7 +63,7 @@ impl File<'_> {
         for (key, value) in entries {
             let path = join(section, key.get_ref());
             let origin = self.origin(key.span().start);
-            let is_section = KEYS.iter().any(|known| is_inside(known.path, &path));
+            let is_section = keys().any(|known| is_inside(known.path, &path));
             match value.get_ref() {
                 DeValue::Array(items) if path == "resource" => {
                     let resources = items.iter().map(|item| self.resource(item, given)).collect();

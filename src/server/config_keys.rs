@@ -1,32 +1,56 @@
-//! Every key of the configuration, once, but those of resources.
+//! Every key of the configuration, once: the parts of the file in their order, the longest here.
 
 use crate::base::id::Mid;
 use crate::base::limits;
 use crate::base::time::Span;
-use crate::server::config::Config;
+use crate::proto::settings::History;
+use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_check::{
-    check_address, check_host, check_origin, check_path, check_prefix, check_rules, check_scs,
+    check_name, check_origin, check_own_rules, check_prefix, check_rules, check_scs,
 };
 use crate::server::config_key::{Key, Place};
-use crate::server::relay::{
-    check_host_rule, check_network, check_rule, check_server, check_upgrade,
-};
+use crate::server::config_keys_private::PRIVATE;
+use crate::server::config_keys_registry::REGISTRY;
+use crate::server::config_keys_relay::RELAY;
+use crate::server::config_keys_tls::TLS;
 
-const MS: Span = Span::from_millis(1);
-const SECOND: Span = Span::from_secs(1);
-const MINUTE: Span = Span::from_secs(60);
-const HOUR: Span = Span::from_secs(3600);
-const DAY: Span = Span::from_secs(24 * 3600);
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
-const GIB: usize = 1 << 30;
+/// A resource while its keys are read.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The resource so far.
+    pub resource: ResourceConfig,
+    /// Its history so far.
+    pub history: History,
+}
 
-/// The keys of the configuration, in the order of the printed file, without `[[resource]]`.
-pub static KEYS: [Key<Config>; 65] = [
+pub(crate) const MS: Span = Span::from_millis(1);
+pub(crate) const SECOND: Span = Span::from_secs(1);
+pub(crate) const MINUTE: Span = Span::from_secs(60);
+pub(crate) const HOUR: Span = Span::from_secs(3600);
+pub(crate) const DAY: Span = Span::from_secs(24 * 3600);
+pub(crate) const KIB: usize = 1 << 10;
+pub(crate) const MIB: usize = 1 << 20;
+pub(crate) const GIB: usize = 1 << 30;
+
+/// The keys of the configuration, in the order of the printed file, without `[[resource]]`. Those
+/// of one table stand together.
+///
+/// ```
+/// use ahm::server::config_keys::keys;
+/// assert_eq!(keys().next().unwrap().path, "listen");
+/// ```
+pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
+    let parts: [&[Key<Config>]; 8] =
+        [&TOP, &PRIVATE, &ACCESS, &LOG, &PROTOCOL, &TLS, &RELAY, &REGISTRY];
+    parts.into_iter().flatten()
+}
+
+/// The keys of the server as a whole.
+static TOP: [Key<Config>; 4] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
-        meaning: "Where clients connect: 0.0.0.0:80, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
+        meaning: "Where clients connect: 0.0.0.0:443:tls, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
     },
     Key {
         path: "shards",
@@ -43,26 +67,17 @@ pub static KEYS: [Key<Config>; 65] = [
         place: Place::Span(|c| &mut c.drain, Span::ZERO, HOUR),
         meaning: "How long clients have to go elsewhere after SIGTERM; 0s: no time",
     },
-    Key {
-        path: "private.listen",
-        place: Place::Addresses(|c| &mut c.private_listen),
-        meaning: "Where publishers connect; only a loopback address needs no token",
-    },
-    Key {
-        path: "private.hosts",
-        place: Place::Texts(|c| &mut c.private_hosts, check_host),
-        meaning: "Names that Host may have on a private request, beside the addresses",
-    },
-    Key {
-        path: "private.token",
-        place: Place::Token(|c| &mut c.token),
-        meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
-    },
-    Key {
-        path: "access.rules",
-        place: Place::Rules(|c| &mut c.access, check_rules),
-        meaning: "Who may read what, as in 'allow fx/* group:desk'; none: everybody everything",
-    },
+];
+
+/// The key of `[access]`.
+static ACCESS: [Key<Config>; 1] = [Key {
+    path: "access.rules",
+    place: Place::Rules(|c| &mut c.access, check_rules),
+    meaning: "Who may read what, as in 'allow fx/* group:desk'; none: everybody everything",
+}];
+
+/// The keys of `[log]`.
+static LOG: [Key<Config>; 2] = [
     Key {
         path: "log.level",
         place: Place::Level(|c| &mut c.log.level),
@@ -73,6 +88,10 @@ pub static KEYS: [Key<Config>; 65] = [
         place: Place::Format(|c| &mut c.log.format),
         meaning: "The form of messages: text for people, json for programs",
     },
+];
+
+/// The keys of `[protocol]`.
+static PROTOCOL: [Key<Config>; 33] = [
     Key {
         path: "protocol.scs",
         place: Place::Text(|c| &mut c.protocol.scs, check_scs),
@@ -238,114 +257,48 @@ pub static KEYS: [Key<Config>; 65] = [
         place: Place::Span(|c| &mut c.protocol.history.age_max, Span::ZERO, DAY.times(30)),
         meaning: "How long a message is kept; the newest always stays",
     },
+];
+
+/// The keys of a `[[resource]]`. `kind` decides the default of `latest`.
+pub static RESOURCE_KEYS: [Key<Draft>; 8] = [
     Key {
-        path: "relay.to",
-        place: Place::Texts(|c| &mut c.relay.to, check_server),
-        meaning: "Web servers that get what is no command: http://IP:PORT, unix:/PATH",
+        path: "name",
+        place: Place::Text(|d| &mut d.resource.name, check_name),
+        meaning: "Its name, 1 to 64 of A-Z a-z 0-9 _ . $ -",
     },
     Key {
-        path: "relay.host",
-        place: Place::Text(|c| &mut c.relay.host, check_host_rule),
-        meaning: "What web servers see as Host: 'keep' for what the client sent, or this",
+        path: "kind",
+        place: Place::Kind(|d| &mut d.resource.kind),
+        meaning: "echo answers, board passes on to all, feed is fed by publishers",
     },
     Key {
-        path: "relay.connect_timeout",
-        place: Place::Span(|c| &mut c.relay.connect_timeout, MS.times(10), MINUTE),
-        meaning: "How long a connect may take, or the wait for a free connection",
+        path: "latest",
+        place: Place::Flag(|d| &mut d.resource.latest),
+        meaning: "Whether readers may skip messages, by latest and rate (default: feeds only)",
     },
     Key {
-        path: "relay.answer_timeout",
-        place: Place::Span(|c| &mut c.relay.answer_timeout, MS.times(10), HOUR),
-        meaning: "The answer begins within this after the request was sent; beyond: 504",
+        path: "state",
+        place: Place::Flag(|d| &mut d.resource.state),
+        meaning: "Whether a message is the whole state: new channels begin with the newest",
     },
     Key {
-        path: "relay.idle_timeout",
-        place: Place::Span(|c| &mut c.relay.idle_timeout, MS.times(10), DAY),
-        meaning: "How long an answer, an upload or a WebSocket may stand still",
+        path: "access",
+        place: Place::Rules(|d| &mut d.resource.access, check_own_rules),
+        meaning: "Who may read it, as in 'allow EUR* user:*'; access.rules must allow too",
     },
     Key {
-        path: "relay.keep",
-        place: Place::Span(|c| &mut c.relay.keep, Span::ZERO, HOUR),
-        meaning: "How long an unused connection is kept; shorter than web servers keep it",
+        path: "history.messages",
+        place: Place::SmallCount(|d| &mut d.history.messages_max, 1, 1 << 24),
+        meaning: "Messages kept per topic, instead of protocol.history.messages",
     },
     Key {
-        path: "relay.body_bytes_max",
-        place: Place::Size(|c| &mut c.relay.body_bytes_max, 0, 1024 * GIB),
-        meaning: "Bytes of a relayed request's body; beyond: 413",
+        path: "history.bytes",
+        place: Place::SmallSize(|d| &mut d.history.bytes_max, 0, 1 << 30),
+        meaning: "Bytes of frames kept per topic, instead of protocol.history.bytes",
     },
     Key {
-        path: "relay.connections_max",
-        place: Place::Count(|c| &mut c.relay.connections_max, 1, 1 << 16),
-        meaning: "Connections to each web server, per shard",
-    },
-    Key {
-        path: "relay.waiting_max",
-        place: Place::Count(|c| &mut c.relay.waiting_max, 0, 1 << 16),
-        meaning: "Requests that may wait for one, per shard; beyond: 503",
-    },
-    Key {
-        path: "relay.trust",
-        place: Place::Texts(|c| &mut c.relay.trust, check_network),
-        meaning: "Networks of proxies before us whose X-Forwarded-For is believed",
-    },
-    Key {
-        path: "relay.upgrade",
-        place: Place::Texts(|c| &mut c.relay.upgrade, check_upgrade),
-        meaning: "What a client's connection may be upgraded to",
-    },
-    Key {
-        path: "relay.log",
-        place: Place::Access(|c| &mut c.relay.log),
-        meaning: "The access log of relayed requests, among the messages",
-    },
-    Key {
-        path: "relay.root",
-        place: Place::Text(|c| &mut c.relay.root, check_path),
-        meaning: "A directory whose files are served instead of a web server's; empty: none",
-    },
-    Key {
-        path: "relay.map",
-        place: Place::Texts(|c| &mut c.relay.map, check_rule),
-        meaning: "URLs of clients => of web servers: /shop/ => /, a.example/ => b.example/app/",
-    },
-    Key {
-        path: "relay.map_pages",
-        place: Place::Flag(|c| &mut c.relay.map_pages),
-        meaning: "Whether links in pages that come by such a URL are mapped too",
-    },
-    Key {
-        path: "registry.listen",
-        place: Place::Doors(|c| &mut c.registry.listen),
-        meaning: "Where resources register and are found: 0.0.0.0:8082, unix:/PATH; off for none",
-    },
-    Key {
-        path: "registry.guests",
-        place: Place::Doors(|c| &mut c.registry.guests),
-        meaning: "Where resource servers dial in, without any registry; off for nowhere",
-    },
-    Key {
-        path: "registry.key_file",
-        place: Place::Text(|c| &mut c.registry.key_file, check_path),
-        meaning: "The file with the key that all must show there; empty: loopback needs none",
-    },
-    Key {
-        path: "registry.ask",
-        place: Place::Texts(|c| &mut c.registry.ask, check_address),
-        meaning: "Registries that are asked for resources, IP:PORT, unix:/PATH; none: the own",
-    },
-    Key {
-        path: "registry.heartbeat",
-        place: Place::Span(|c| &mut c.registry.heartbeat, MS.times(100), HOUR),
-        meaning: "How often registry and server let themselves be heard; thrice that is silence",
-    },
-    Key {
-        path: "registry.retry",
-        place: Place::Span(|c| &mut c.registry.retry, MS.times(10), HOUR),
-        meaning: "How long a lost registry, or a subject without an instance, is left alone",
-    },
-    Key {
-        path: "registry.patience",
-        place: Place::Span(|c| &mut c.registry.patience, Span::ZERO, HOUR),
-        meaning: "How long a subject may be without an instance before its channels end",
+        path: "history.age",
+        place: Place::Span(|d| &mut d.history.age_max, Span::ZERO, DAY.times(30)),
+        meaning: "How long a message is kept, instead of protocol.history.age",
     },
 ];

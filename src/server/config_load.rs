@@ -7,10 +7,9 @@ use crate::link::address::Address;
 use crate::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
 use crate::server::config_file::{self, Given, GivenResource};
 use crate::server::config_key::Key;
-use crate::server::config_keys::KEYS;
+use crate::server::config_keys::{Draft, RESOURCE_KEYS, keys};
 use crate::server::config_print::print;
 use crate::server::config_problem::{Origin, Problem, Problems, nearest};
-use crate::server::config_resource_keys::{Draft, RESOURCE_KEYS};
 use crate::server::config_value::{Value, show_span};
 
 /// Variables that begin with `AHM_` and are read elsewhere.
@@ -98,7 +97,7 @@ impl Loader {
     }
 
     fn set(&mut self, path: &str, value: &Value, origin: Origin) {
-        let Some(key) = KEYS.iter().find(|key| key.path == path) else {
+        let Some(key) = keys().find(|key| key.path == path) else {
             let what = format!("unknown key {path}{}", suggestion(path));
             return self.problem(origin, what);
         };
@@ -126,7 +125,7 @@ impl Loader {
             let given = words.map(|word| short_resource(word, &origin)).collect();
             return self.resources(given);
         }
-        if let Some(key) = KEYS.iter().find(|key| key.variable() == name) {
+        if let Some(key) = keys().find(|key| key.variable() == name) {
             return self.set(key.path, &value, origin);
         }
         self.unknown_variable(name, origin);
@@ -135,7 +134,7 @@ impl Loader {
     /// A variable that looks like a slip of the pen is a mistake. Others are none of ours: some
     /// platforms put `AHM_SERVICE_HOST` and the like into the environment of each process.
     fn unknown_variable(&mut self, name: &str, origin: Origin) {
-        let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        let known: Vec<String> = keys().map(Key::variable).collect();
         let in_section = |key: &Key<Config>| {
             let section = key.section().to_uppercase();
             let rest = name.strip_prefix("AHM_").and_then(|rest| rest.strip_prefix(&section));
@@ -143,7 +142,7 @@ impl Loader {
         };
         match nearest(name, known.iter().map(String::as_str)) {
             Some(near) => self.problem(origin, format!("unknown variable; did you mean {near}?")),
-            None if KEYS.iter().any(in_section) => {
+            None if keys().any(in_section) => {
                 self.problem(origin, "unknown variable");
             }
             None => {}
@@ -362,12 +361,12 @@ fn short_resource(word: &str, origin: &Origin) -> GivenResource {
 /// its own table, or a similar full name.
 fn suggestion(path: &str) -> String {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
-    let elsewhere = KEYS.iter().find(|key| key.name() == name).map(|key| key.path);
-    let siblings = KEYS.iter().filter(|key| key.section() == section).map(Key::name);
+    let elsewhere = keys().find(|key| key.name() == name).map(|key| key.path);
+    let siblings = keys().filter(|key| key.section() == section).map(Key::name);
     let meant = elsewhere
         .or_else(|| nearest(name, siblings))
-        .or_else(|| nearest(path, KEYS.iter().map(|key| key.path)))
-        .or_else(|| nearest(name, KEYS.iter().map(Key::name)));
+        .or_else(|| nearest(path, keys().map(|key| key.path)))
+        .or_else(|| nearest(name, keys().map(Key::name)));
     meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
 

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_key::Key;
-use crate::server::config_keys::KEYS;
-use crate::server::config_resource_keys::{Draft, RESOURCE_KEYS};
+use crate::server::config_keys::{Draft, RESOURCE_KEYS, keys};
 
 const INTRODUCTION: &str = "\
 # Configuration of ahm. Each value here is the default; leave out what you do not change.
@@ -17,7 +16,7 @@ pub fn print(config: &Config) -> String {
     let mut config = config.clone();
     let mut out = String::from(INTRODUCTION);
     let mut section = "";
-    for key in &KEYS {
+    for key in keys() {
         if key.section() != section {
             section = key.section();
             let _ = write!(out, "\n[{section}]\n");
@@ -70,7 +69,7 @@ fn print_resource(out: &mut String, resource: &ResourceConfig) {
 pub fn key_list() -> String {
     let mut config = Config::default();
     let mut out = String::from("Keys of the file (--set KEY=VALUE, AHM_KEY=VALUE):\n");
-    for key in &KEYS {
+    for key in keys() {
         let range = key.range();
         let _ = write!(out, "  {} = {}\n      {}", key.path, key.show(&mut config), key.meaning);
         let _ = if range.is_empty() { writeln!(out) } else { writeln!(out, " ({range})") };

@@ -1,8 +1,11 @@
 //! What a shard finds in its mailbox.
 
+use std::sync::Arc;
+
 use crate::base::time::Span;
 use crate::proto::output::Traveller;
 use crate::proto::parcel::Parcel;
+use crate::reactor::front::Front;
 use crate::reactor::transport::Transport;
 use crate::shard::guest::Guest;
 
@@ -15,6 +18,8 @@ pub enum Mail {
     Arrival(Box<(Transport, Traveller)>),
     /// A resource server has dialled this one.
     Guest(Box<Guest>),
+    /// How TLS protects the connections of the listeners from now on, in their order.
+    Certificates(Arc<[Option<Arc<Front>>]>),
     /// The server stops within this span, and clients go elsewhere until then.
     Drain(Span),
     /// The server stops.

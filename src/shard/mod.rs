@@ -3,6 +3,7 @@
 //! [`turn`] is the loop, in seven steps; [`drive`] does what the core asks for; [`mail`] is what
 //! shards and other threads send each other through a [`mailbox`].
 
+mod accepting;
 pub mod affinity;
 pub mod budget;
 pub mod drive;
@@ -12,6 +13,7 @@ mod linking;
 pub mod mail;
 pub mod mailbox;
 pub mod reading;
+pub mod shaking;
 pub mod turn;
 pub mod turns;
 mod upstreams;

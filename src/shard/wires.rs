@@ -24,8 +24,10 @@ pub struct Wire {
     generation: u32,
     /// What a read may find.
     pub input: Input,
-    /// Whether it waits among those to be read.
+    /// Whether it waits among those to be read, or to shake hands.
     pub queued: bool,
+    /// Whether TLS is still being set up on it.
+    pub shaking: bool,
     /// Whether it came through the private listener.
     pub publisher: bool,
     /// Whether TCP's patience is still what the public listener gave it.
@@ -48,7 +50,8 @@ impl Wires {
         }
         let generation = conn.generation;
         let (input, queued) = (Input::None, false);
-        let wire = Wire { transport, generation, input, queued, publisher, inherits };
+        let shaking = matches!(transport, Transport::Tls(_));
+        let wire = Wire { transport, generation, input, queued, shaking, publisher, inherits };
         self.wires[slot].insert(wire)
     }
 
