@@ -2,3 +2,5 @@
 
 pub mod certificate;
 pub mod identity;
+pub mod passes;
+pub mod pattern;

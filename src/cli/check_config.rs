@@ -36,7 +36,11 @@ pub fn run(args: &Args) -> ExitCode {
         say(&print(&Config::default()));
         return ExitCode::SUCCESS;
     }
-    match args.config.load() {
+    let read = args.config.load().and_then(|config| {
+        config.passes().map_err(|error| error.to_string())?;
+        Ok(config)
+    });
+    match read {
         Ok(config) if args.print => say(&print(&config)),
         Ok(_) => say(&match args.config.file() {
             Some(path) => format!("{}: nothing wrong\n", path.display()),

@@ -1,6 +1,7 @@
 //! The commands of clients, whichever carriage brought them.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use crate::base::id::{ConnKey, Key};
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
@@ -12,7 +13,6 @@ use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::inbox::{Bounds, PassedOn, Sent};
 use crate::proto::parcel::{Forwarded, HistoryAsk, Parcel, ReplyTo};
-use crate::proto::session::encode_key;
 use crate::wire::command::{self, Command, DocumentRequest, Request};
 use crate::wire::position::Positions;
 
@@ -40,7 +40,7 @@ impl Hub {
                 Err(error) => return Some(Answer::error(error.code, &error.detail)),
             }
         }
-        match self.session_for_document(request, &document, key) {
+        match self.session_for_document(conn, request, &document, key) {
             Ok((session, made_here)) => {
                 self.begin_document(conn, session, made_here, &document, meta);
                 None
@@ -51,6 +51,7 @@ impl Hub {
 
     fn session_for_document(
         &mut self,
+        conn: ConnKey,
         request: &Request<'_>,
         document: &DocumentRequest,
         key: Option<&str>,
@@ -63,11 +64,16 @@ impl Hub {
             if let Some(refusal) = self.refuse_while_leaving() {
                 return Err(refusal);
             }
+            let from = self.conns.get(conn).map(|connection| connection.address());
+            from.map_or(Ok(()), |from| self.allow_login(from))?;
             let made = self.begin_session();
             let full = |code| Answer::error(code, "no room for another session");
             return made.map(|session| (session, true)).map_err(full);
         }
         let session = self.session_of(request, key)?;
+        if let Some(connection) = self.conns.get(conn) {
+            self.allow_command(session, connection.address().ip())?;
+        }
         self.hear(session);
         // A session that has lost its document may stay to the end; the successor of one that
         // lives belongs elsewhere.
@@ -114,6 +120,14 @@ impl Hub {
             let detail = "this command does not stand in a batch";
             return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
         }
+        let paced = match &request.command {
+            Command::ClientJs | Command::History { .. } => true,
+            Command::Ping { .. } => request.mid.is_none(),
+            _ => false,
+        };
+        if paced && let Err(answer) = self.allow_request(forwarded.address.ip()) {
+            return self.give(reply, answer);
+        }
         match &request.command {
             Command::ClientJs => self.give_client(reply),
             // As a whole, so that its client sees by the status that the connection leads astray.
@@ -130,7 +144,8 @@ impl Hub {
             }
             Command::Login { resource } => {
                 let refusal = self.refuse_while_leaving();
-                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref()));
+                let login = || self.login(resource.as_deref(), forwarded.address);
+                let answer = refusal.unwrap_or_else(login);
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
@@ -161,21 +176,16 @@ impl Hub {
             Ok(session) => session,
             Err(answer) => return self.give(reply, answer),
         };
+        if let Err(answer) = self.allow_command(session, forwarded.address.ip()) {
+            return self.give(reply, answer);
+        }
         self.hear(session);
         let answer = match &request.command {
             Command::Open(open) => {
                 return self.open_channel(session, open, Some(reply), forwarded.address);
             }
             Command::Send { cid, n, id, data } => {
-                let payload = match (data, forwarded.body.take()) {
-                    (Some(_), Some(body)) if !body.is_empty() => {
-                        Err("the payload stands in `data` or in the body, not in both")
-                    }
-                    (Some(data), _) => Ok(data.clone()),
-                    (None, Some(body)) => Ok(body),
-                    (None, None) => Err("a send needs a payload, in `data` or as the body"),
-                };
-                match payload {
+                match payload_of(data.as_deref(), forwarded.body.take()) {
                     Ok(payload) => {
                         let sent = Sent { id: id.as_ref().map(|id| id.to_string()), payload };
                         self.send(session, *cid, *n, sent, &forwarded)
@@ -246,25 +256,24 @@ impl Hub {
         }
     }
 
-    fn login(&mut self, resource: Option<&str>) -> Answer {
+    fn login(&mut self, resource: Option<&str>, from: SocketAddr) -> Answer {
         if let Some(resource) = resource
             && self.directory.resource(resource).is_none()
         {
             return Answer::error(ErrorCode::NoResource, "no such resource");
+        }
+        if let Err(refusal) = self.allow_login(from) {
+            return refusal;
         }
         let session = match self.begin_session() {
             Ok(session) => session,
             Err(code) => return Answer::error(code, "no room for another session"),
         };
         self.arm_session(session);
-        let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
-            return Answer::error(ErrorCode::Busy, "try again");
-        };
-        let mut key = [0; 22];
-        encode_key(&session.key, &mut key);
-        let key = std::str::from_utf8(&key).unwrap_or_default();
-        let scs = quote(&self.settings.scs);
-        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\""))
+        match self.session_members(session) {
+            Some(members) => Answer::ok(&members),
+            None => Answer::error(ErrorCode::Busy, "try again"),
+        }
     }
 
     fn pong(&self, t: Option<&str>, heartbeat: Option<Span>) -> Answer {
@@ -347,6 +356,18 @@ impl Hub {
             frame::outcome(document.notes.get_mut(), cid, n, outcome);
             self.name_document(slot);
         }
+    }
+}
+
+/// The payload of a send.
+fn payload_of(data: Option<&[u8]>, body: Option<Vec<u8>>) -> Result<Vec<u8>, &'static str> {
+    match (data, body) {
+        (Some(_), Some(body)) if !body.is_empty() => {
+            Err("the payload stands in `data` or in the body, not in both")
+        }
+        (Some(data), _) => Ok(data.to_vec()),
+        (None, Some(body)) => Ok(body),
+        (None, None) => Err("a send needs a payload, in `data` or as the body"),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Parcels: everything that shards tell each other. None is ever dropped.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::base::hidden::HiddenBytes;
 use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::proto::answer::Answer;
+use crate::proto::control::ControlOrder;
 use crate::proto::resource::{Consumer, TopicOptions};
 use crate::proto::run::{Place, Run};
 use crate::proto::topic::Told;
@@ -26,7 +29,6 @@ pub struct ReplyTo {
 }
 
 /// A command for a session of another shard, as it came.
-#[derive(Debug)]
 pub struct Forwarded {
     /// Who waits for the answer.
     pub reply: ReplyTo,
@@ -40,6 +42,18 @@ pub struct Forwarded {
     pub address: SocketAddr,
     /// The request's body.
     pub body: Option<Vec<u8>>,
+}
+
+/// Without what proves the session, in whichever place.
+impl fmt::Debug for Forwarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarded")
+            .field("reply", &self.reply)
+            .field("name", &HiddenBytes(self.name.len()))
+            .field("query", &HiddenBytes(self.query.len()))
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A question to a topic's home: may this consumer read it?
@@ -199,4 +213,6 @@ pub enum Parcel {
     History(Box<HistoryAsk>),
     /// What has the shard counted?
     Metrics(ReplyTo),
+    /// What a web server wants of the shard.
+    Control(ReplyTo, Box<ControlOrder>),
 }

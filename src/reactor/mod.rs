@@ -8,8 +8,10 @@
 
 pub mod clock;
 pub mod dialer;
+pub mod entry;
 pub mod listener;
 pub mod poller;
+pub mod privileges;
 pub mod rlimit;
 pub mod signals;
 pub mod transport;

@@ -13,6 +13,7 @@ use crate::proto::connection::{Door, Gate};
 use crate::proto::directory::{Directory, Page};
 use crate::proto::home::Homes;
 use crate::proto::hub::{Hub, Setup};
+use crate::proto::limits::Limits;
 use crate::proto::resource::{Resource, TopicOptions};
 use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
@@ -148,10 +149,10 @@ impl Builder {
         getrandom::fill(&mut seed).map_err(no_entropy)?;
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
-        let directory = Arc::new(self.directory);
         let gates: Vec<Gate> = self.config.listen.iter().map(gate).collect();
         let patience = settings.first_patience();
         let (public, private) = bind_listeners(&self.config, shards, patience)?;
+        let sockets = self.config.bind_sockets(shards)?;
         let mailboxes = (0..shards).map(|_| make_mailbox()).collect::<io::Result<Vec<_>>>()?;
         let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
@@ -161,11 +162,15 @@ impl Builder {
         let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
         let reception = self.config.registry.receive(&senders)?;
         let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
+        // All that only root may open is open; what follows is the user's own.
+        self.config.give_up_rights()?;
         let files = self.config.relay.serve_root()?;
         let site = self.config.relay.site(&settings, files.as_ref());
+        let limits = Arc::new(Limits::new(settings.limits.clone()));
         let mut server = Server {
             public_addrs: public.addrs,
             private_addrs: private.addrs,
+            private_sockets: self.config.private_sockets.clone(),
             handle: Handle::new(homes, senders.clone(), registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
             registry,
@@ -178,23 +183,19 @@ impl Builder {
         // They are in the shards' mailboxes before any client is.
         self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
         let listeners = listeners_by_shard(public.by_shard, private.by_shard, &gates);
-        for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
-            let mut hub = Hub::new(Setup {
-                settings: Arc::clone(&settings),
-                directory: Arc::clone(&directory),
-                shard: ShardId(index),
-                shards,
-                seed,
-                unix_micros_at_zero: clock.unix_micros_at_start(),
-                now: Instant::ZERO,
-            });
+        let parts = parts.into_iter().zip(listeners.zip(sockets));
+        let setup = first_setup(&settings, self.directory, shards, seed, &clock);
+        for (index, ((poller, mail), (listeners, sockets))) in (0..).zip(parts) {
+            let mut hub = Hub::new(Setup { shard: ShardId(index), ..setup.clone() });
             hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
+            hub.limit_by(Arc::clone(&limits));
             if let Some(site) = &site {
                 hub.relay_to(Arc::clone(site), Instant::ZERO);
             }
             let peers = senders.clone();
             let occupied = occupied.clone();
-            let parts = Parts { hub, clock, poller, mail, peers, listeners, patience, occupied };
+            let parts =
+                Parts { hub, clock, poller, mail, peers, listeners, sockets, patience, occupied };
             let shard = Shard::new(parts)?;
             server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
@@ -208,7 +209,27 @@ impl Builder {
         }
         settings.private_hosts.clone_from(&self.config.private_hosts);
         settings.private_token.clone_from(&self.config.token);
+        settings.private_passes = self.config.shared_passes()?;
         Ok(settings)
+    }
+}
+
+/// What the hub of the first shard is made of.
+fn first_setup(
+    settings: &Arc<Settings>,
+    directory: Directory,
+    shards: u8,
+    seed: [u8; 32],
+    clock: &Clock,
+) -> Setup {
+    Setup {
+        settings: Arc::clone(settings),
+        directory: Arc::new(directory),
+        shard: ShardId(0),
+        shards,
+        seed,
+        unix_micros_at_zero: clock.unix_micros_at_start(),
+        now: Instant::ZERO,
     }
 }
 

@@ -8,14 +8,16 @@ use mio::Token;
 use crate::base::id::{ConnKey, Key};
 use crate::base::limits::WRITES_AT_ONCE;
 use crate::base::time::{Instant, Span};
-use crate::proto::connection::Gate;
+use crate::proto::connection::{Door, Gate};
 use crate::proto::hub::Hub;
 use crate::proto::output::Traveller;
 use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
+use crate::reactor::entry::Entry;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
+use crate::reactor::unix::UnixListener;
 use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::linking::{Lines, link_of};
@@ -92,7 +94,7 @@ pub struct Shard {
 #[derive(Debug)]
 pub(crate) struct Entrance {
     /// `None` once it is closed; the place stays, because a token names it.
-    pub(crate) listener: Option<Listener>,
+    pub(crate) listener: Option<Entry>,
     pub(crate) gate: Gate,
     /// Whether connections may wait that no edge will tell of.
     pub(crate) waiting: bool,
@@ -121,6 +123,8 @@ pub struct Parts {
     pub peers: Vec<Sender<Mail>>,
     /// What it listens on.
     pub listeners: Vec<(Listener, Gate)>,
+    /// The same in the file system.
+    pub sockets: Vec<(UnixListener, Gate)>,
     /// What TCP's patience is with the connections that the public listeners accept.
     pub patience: Span,
     /// Common to all shards.
@@ -135,7 +139,9 @@ impl Shard {
     /// When a listener cannot be registered.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let mut doors = Vec::new();
-        for (index, (mut listener, gate)) in parts.listeners.into_iter().enumerate() {
+        let listeners = parts.listeners.into_iter().map(|(one, gate)| (Entry::Tcp(one), gate));
+        let sockets = parts.sockets.into_iter().map(|(one, gate)| (Entry::Unix(one), gate));
+        for (index, (mut listener, gate)) in listeners.chain(sockets).enumerate() {
             listener.register(parts.poller.registry(), Token(MAIL.0 - 1 - index))?;
             let listener = Some(listener);
             doors.push(Entrance { listener, gate, waiting: true, closing: false });
@@ -340,9 +346,12 @@ impl Shard {
             match listener.accept() {
                 Ok(Some((transport, peer))) => {
                     let gate = entrance.gate;
-                    if let Some(conn) = self.hub.handle_accepted(peer, gate, self.now) {
-                        self.keep(conn, transport, gate.door, true);
-                        self.try_to_read(conn);
+                    match self.hub.handle_accepted(peer, gate, self.now) {
+                        Some(conn) => {
+                            self.keep(conn, transport, gate.door, true);
+                            self.try_to_read(conn);
+                        }
+                        None => turn_away(transport, gate.door),
                     }
                 }
                 Ok(None) => entrance.waiting = false,
@@ -363,5 +372,16 @@ impl Shard {
         while !self.closed.is_empty() && !budget.is_spent(|| self.clock.now()) {
             self.closed.pop_front();
         }
+    }
+}
+
+/// Says why in one write, as far as that can be heard: nothing is kept of a connection that is one
+/// too many, and what its client has sent already may reset it first.
+fn turn_away(mut transport: Transport, door: Door) {
+    const WORDS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\n\
+        Content-Length: 45\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
+        429 Too Many Requests: too many connections.\n";
+    if door == Door::Public {
+        let _ = transport.send(&[io::IoSlice::new(WORDS)]);
     }
 }
