@@ -279,7 +279,7 @@ mod tests {
         let passes = Passes::parse(
             "# who may what\n\n\
              one   0123456789abcdef  publish:fx/EUR* metrics # the first\n\
-             two sha256:9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f publish\n\
+             two sha256:0f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f publish\n\
              three cert:web%20site   control\n\
              four  fedcba9876543210  all\n",
         )
