@@ -168,7 +168,7 @@ fn mistakes_name_their_line_and_what_was_meant() {
         ),
         (
             "listen = [\"127.0.0.1:1:flushh=1s\"]",
-            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN and",
+            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN,",
         ),
         ("[private]\nlisten = [\"[::1]:1:flush=1s\"]", "ahm.toml:2: private.listen: \"[::1]:1:f"),
         ("[protocol]\nflush = 20", "ahm.toml:2: protocol.flush: 20 is not a length of time"),
@@ -333,8 +333,10 @@ fn the_web_site_is_where_it_is_told_to_be() {
     assert_eq!(load(&file(&print(&config))).unwrap(), config);
     assert!(!Config::default().relay.is_on());
     for (text, wanted) in [
-        ("to = [\"http://web:80\"]", "relay.to: \"http://web:80\" is no web server"),
-        ("to = [\"https://10.0.0.1:443\"]", "are spoken to without encryption"),
+        ("to = [\"http://web\"]", "relay.to: \"http://web\" is no web server"),
+        ("to = [\"https://a:1\", \"http://b:1\"]", "are spoken to by https:// all, or none"),
+        ("to = [\"https://a:1\", \"https://b:1\"]", "say by relay.server_name what"),
+        ("server_name = \"a b\"", "relay.server_name: \"a b\" is neither the name"),
         ("to = [\"unix:/a\", \"unix:/a\"]", "relay.to: \"unix:/a\" is there twice"),
         ("host = \"a/b\"", "relay.host: \"a/b\" is neither \"keep\" nor a host name"),
         ("trust = [\"10.0.0.1/8\"]", "relay.trust: \"10.0.0.1/8\": bits behind the first 8"),

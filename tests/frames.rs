@@ -395,8 +395,12 @@ fn commands_of_one_session() {
 fn commands_without_a_session() {
     let name = topic("fx", "EUR/USD");
     let table = [
-        ("login", "", Command::Login { resource: None }),
-        ("login", "resource=fx&auth=x", Command::Login { resource: Some("fx".into()) }),
+        ("login", "", Command::Login { resource: None, auth: None }),
+        (
+            "login",
+            "resource=fx&auth=x",
+            Command::Login { resource: Some("fx".into()), auth: Some("x".into()) },
+        ),
         ("logout", "mid=0&scs=0", Command::Logout),
         ("client.js", "v=3", Command::ClientJs),
         (

@@ -310,7 +310,7 @@ impl Site {
                     Written { bytes, blocked: bytes < total }
                 }),
                 Output::Close(conn, _) => self.conns.retain(|known| *known != conn),
-                Output::Relay(relay_output::Output::Dial(upstream, _)) => {
+                Output::Relay(relay_output::Output::Dial(upstream, ..)) => {
                     self.upstreams.push(upstream)
                 }
                 Output::Relay(relay_output::Output::Send(upstream)) => {

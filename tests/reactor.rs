@@ -96,7 +96,7 @@ fn bytes_go_both_ways_between_dialer_and_listener() {
         assert!(matches!(client.write_vectored(&[]), Io::Bytes(0)));
         let mut buffer = [0; 64];
         let count = wait(&mut poller, |_| match server.read(&mut buffer) {
-            Io::Bytes(count) => Some(count),
+            Io::All(count) => Some(count),
             Io::Blocked => None,
             other => panic!("{other:?}"),
         });
@@ -108,7 +108,7 @@ fn bytes_go_both_ways_between_dialer_and_listener() {
         wait(&mut poller, |_| matches!(server.read(&mut buffer), Io::Closed).then_some(()));
         assert!(matches!(server.write_vectored(&[IoSlice::new(b"answer")]), Io::Bytes(6)));
         let count = wait(&mut poller, |_| match client.read(&mut buffer) {
-            Io::Bytes(count) => Some(count),
+            Io::All(count) => Some(count),
             Io::Blocked => None,
             other => panic!("{other:?}"),
         });
@@ -213,7 +213,7 @@ fn a_connection_moves_to_another_poller_with_what_is_unread() {
             edges.iter().any(|ready| ready.token == CLIENT && ready.readable).then_some(())
         });
         let mut buffer = [0; 64];
-        let Io::Bytes(count) = server.read(&mut buffer) else { panic!("nothing to read") };
+        let Io::All(count) = server.read(&mut buffer) else { panic!("nothing to read") };
         buffer[..count].to_vec()
     });
     assert_eq!(moved.join().unwrap(), b"before the move");

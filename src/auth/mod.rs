@@ -1,6 +1,17 @@
 //! Who a client is and what it may read, without sockets, threads or sessions.
 
+pub mod answer;
+pub mod basic;
 pub mod certificate;
+pub mod evidence;
+pub mod guard;
+pub mod htpasswd;
 pub mod identity;
+pub mod office;
 pub mod passes;
 pub mod pattern;
+pub mod proved;
+pub mod secret;
+pub mod token;
+pub mod token_key;
+pub mod verdict;

@@ -36,11 +36,7 @@ pub fn run(args: &Args) -> ExitCode {
         say(&print(&Config::default()));
         return ExitCode::SUCCESS;
     }
-    let read = args.config.load().and_then(|config| {
-        config.passes().map_err(|error| error.to_string())?;
-        Ok(config)
-    });
-    match read {
+    match load(args) {
         Ok(config) if args.print => say(&print(&config)),
         Ok(_) => say(&match args.config.file() {
             Some(path) => format!("{}: nothing wrong\n", path.display()),
@@ -49,4 +45,12 @@ pub fn run(args: &Args) -> ExitCode {
         Err(problems) => return complain("check-config", &problems),
     }
     ExitCode::SUCCESS
+}
+
+/// The configuration, whose files can be read and make sense.
+fn load(args: &Args) -> Result<Config, String> {
+    let config = args.config.load()?;
+    config.passes().map_err(|error| error.to_string())?;
+    config.auth.office().map_err(|error| error.to_string())?;
+    Ok(config)
 }

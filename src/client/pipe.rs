@@ -96,7 +96,7 @@ impl Pipe {
         }
         while self.written < self.out.len() {
             match self.transport.write_vectored(&[IoSlice::new(&self.out[self.written..])]) {
-                Io::Bytes(count) => self.written += count,
+                Io::Bytes(count) | Io::All(count) => self.written += count,
                 Io::Blocked => return Ok(()),
                 Io::Closed => return Err("the server closed the connection".into()),
                 Io::Failed(error) => return Err(error.to_string()),
@@ -111,7 +111,7 @@ impl Pipe {
     pub fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Part<'_>)) -> Read {
         for _ in 0..READS_MAX {
             match self.transport.read(buffer) {
-                Io::Bytes(count) => {
+                Io::Bytes(count) | Io::All(count) => {
                     if let Err(error) = self.reader.push(&buffer[..count], &mut each) {
                         return Read::Over(error);
                     }

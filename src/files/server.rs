@@ -273,7 +273,7 @@ impl Connection {
             }
         }
         match self.transport.read(&mut piece[..READ_BYTES]) {
-            Io::Bytes(count) => {
+            Io::Bytes(count) | Io::All(count) => {
                 self.input.extend_from_slice(&piece[..count]);
                 None
             }
@@ -301,7 +301,7 @@ impl Connection {
         let slices = [IoSlice::new(head), IoSlice::new(&piece[..count])];
         let slices = if head.is_empty() { &slices[1..] } else { &slices[..] };
         match self.transport.write_vectored(slices) {
-            Io::Bytes(written) => {
+            Io::Bytes(written) | Io::All(written) => {
                 let of_head = written.min(head.len());
                 self.sent += of_head;
                 if let Some(body) = &mut self.body {

@@ -2,12 +2,16 @@
 //!
 //! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
 //! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it, with
-//! [`publishing`] to write a source of data, with [`relaying`] to put a web site behind it.
+//! [`publishing`] to write a source of data, with [`relaying`] to put a web site behind it,
+//! with [`authentication`] to know who reads.
 
 pub mod http_pitfalls;
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
+
+#[doc = include_str!("authentication.md")]
+pub mod authentication {}
 
 #[doc = include_str!("changes.md")]
 pub mod changes {}

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::base::id::{ConnKey, Key};
+use crate::auth::verdict::Proof;
+use crate::base::id::{Cid, ConnKey, Key};
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::base::time::Span;
 use crate::html::frame;
 use crate::mem::window::Offer;
 use crate::proto::answer::{Answer, Content, Meta, quote};
+use crate::proto::belonging::told;
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::inbox::{Bounds, PassedOn, Sent};
@@ -25,7 +28,7 @@ impl Hub {
         &mut self,
         conn: ConnKey,
         (request, document): (&Request<'_>, &DocumentRequest),
-        key: Option<&str>,
+        showing: (Option<&str>, Option<&Proof>),
         body: Option<Vec<u8>>,
         meta: &Meta,
     ) -> Option<Answer> {
@@ -40,7 +43,7 @@ impl Hub {
                 Err(error) => return Some(Answer::error(error.code, &error.detail)),
             }
         }
-        match self.session_for_document(conn, request, &document, key) {
+        match self.session_for_document(conn, request, &document, showing) {
             Ok((session, made_here)) => {
                 self.begin_document(conn, session, made_here, &document, meta);
                 None
@@ -54,7 +57,7 @@ impl Hub {
         conn: ConnKey,
         request: &Request<'_>,
         document: &DocumentRequest,
-        key: Option<&str>,
+        (key, proof): (Option<&str>, Option<&Proof>),
     ) -> Result<(Key, bool), Answer> {
         if request.mid.is_none() {
             if document.refresh {
@@ -64,13 +67,14 @@ impl Hub {
             if let Some(refusal) = self.refuse_while_leaving() {
                 return Err(refusal);
             }
+            if let Some(refusal) = self.refuse_unknown(proof) {
+                return Err(refusal);
+            }
             let from = self.conns.get(conn).map(|connection| connection.address());
-            from.map_or(Ok(()), |from| self.allow_login(from))?;
-            let made = self.begin_session();
-            let full = |code| Answer::error(code, "no room for another session");
-            return made.map(|session| (session, true)).map_err(full);
+            let identity = proof.map(|proof| Arc::clone(&proof.identity));
+            return self.new_session(from, identity).map(|session| (session, true));
         }
-        let session = self.session_of(request, key)?;
+        let session = self.session_of(request, (key, proof))?;
         if let Some(connection) = self.conns.get(conn) {
             self.allow_command(session, connection.address().ip())?;
         }
@@ -94,14 +98,20 @@ impl Hub {
         request.scs.as_deref().is_some_and(|scs| scs != self.settings.scs)
     }
 
-    /// The session that a request names and proves.
-    fn session_of(&self, request: &Request<'_>, key: Option<&str>) -> Result<Key, Answer> {
+    /// The session that a request names and proves, which is nobody else's than who has sent it.
+    fn session_of(
+        &mut self,
+        request: &Request<'_>,
+        (key, proof): (Option<&str>, Option<&Proof>),
+    ) -> Result<Key, Answer> {
         if self.is_elsewhere(request) {
             return Err(wrong_server());
         }
         let in_target = request.key.as_deref().filter(|_| self.settings.key_in_target);
         let session = request.mid.and_then(|mid| self.prove_session(mid, key.or(in_target)));
-        session.ok_or_else(|| Answer::error(ErrorCode::NoSession, "no such session with this key"))
+        let none = || Answer::error(ErrorCode::NoSession, "no such session with this key");
+        let session = session.ok_or_else(none)?;
+        self.refuse_other(session, proof).map_or(Ok(session), Err)
     }
 
     /// Carries out a command that is no document.
@@ -120,6 +130,10 @@ impl Hub {
             let detail = "this command does not stand in a batch";
             return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
         }
+        if reply.part.is_some() && request.way().is_some() {
+            let detail = "auth stands in no batch: the batch itself shows who sends it";
+            return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
+        }
         let paced = match &request.command {
             Command::ClientJs | Command::History { .. } => true,
             Command::Ping { .. } => request.mid.is_none(),
@@ -136,15 +150,19 @@ impl Hub {
             }
             Command::Batch => self.run_batch(forwarded),
             Command::History { name, since, limit } => {
+                if let Some(refusal) = self.refuse_unknown(forwarded.proof.as_ref()) {
+                    return self.give(reply, refusal);
+                }
                 let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
                 let (name, since) = (name.clone(), *since);
                 let home = self.home_of(&name);
                 let ask = HistoryAsk { reply, name, since, limit };
                 self.post(home, Parcel::History(Box::new(ask)));
             }
-            Command::Login { resource } => {
-                let refusal = self.refuse_while_leaving();
-                let login = || self.login(resource.as_deref(), forwarded.address);
+            Command::Login { resource, .. } => {
+                let (proof, from) = (forwarded.proof.as_ref(), forwarded.address);
+                let refusal = self.refuse_while_leaving().or_else(|| self.refuse_unknown(proof));
+                let login = || self.login(resource.as_deref(), proof, from);
                 let answer = refusal.unwrap_or_else(login);
                 self.give(reply, answer);
             }
@@ -172,7 +190,8 @@ impl Hub {
         if let Some(shard) = elsewhere {
             return self.post(shard, Parcel::Command(Box::new(forwarded)));
         }
-        let session = match self.session_of(request, forwarded.key.as_deref()) {
+        let showing = (forwarded.key.as_deref(), forwarded.proof.as_ref());
+        let session = match self.session_of(request, showing) {
             Ok(session) => session,
             Err(answer) => return self.give(reply, answer),
         };
@@ -193,17 +212,8 @@ impl Hub {
                     Err(detail) => Answer::error(ErrorCode::BadRequest, detail),
                 }
             }
-            Command::Close { cid, life } => {
-                let found = self.sessions.get(session);
-                let found = found.and_then(|session| session.find_life(*cid, *life));
-                match found {
-                    Some(index) => {
-                        self.end_channel(session, index, ChannelEnd::Closed, None);
-                        Answer::ok("")
-                    }
-                    None => Answer::error(ErrorCode::NoChannel, "no such channel"),
-                }
-            }
+            Command::Close { cid, life } => self.close_channel(session, *cid, *life),
+            Command::Renew { .. } => self.renew(session, forwarded.proof.as_ref()),
             Command::Logout => {
                 self.end_session(session);
                 Answer::ok("")
@@ -216,6 +226,17 @@ impl Hub {
             _ => Answer::error(ErrorCode::BadRequest, "not a command of a session"),
         };
         self.give(reply, answer);
+    }
+
+    fn close_channel(&mut self, session: Key, cid: Cid, life: Option<u32>) -> Answer {
+        let found = self.sessions.get(session).and_then(|session| session.find_life(cid, life));
+        match found {
+            Some(index) => {
+                self.end_channel(session, index, ChannelEnd::Closed, None);
+                Answer::ok("")
+            }
+            None => Answer::error(ErrorCode::NoChannel, "no such channel"),
+        }
     }
 
     fn give_client(&mut self, reply: ReplyTo) {
@@ -251,27 +272,25 @@ impl Hub {
                 query: join_queries(query, &forwarded.query),
                 key: forwarded.key.clone(),
                 address: forwarded.address,
+                proof: forwarded.proof.clone(),
                 body: None,
             });
         }
     }
 
-    fn login(&mut self, resource: Option<&str>, from: SocketAddr) -> Answer {
+    fn login(&mut self, resource: Option<&str>, proof: Option<&Proof>, from: SocketAddr) -> Answer {
         if let Some(resource) = resource
             && self.directory.resource(resource).is_none()
         {
             return Answer::error(ErrorCode::NoResource, "no such resource");
         }
-        if let Err(refusal) = self.allow_login(from) {
-            return refusal;
-        }
-        let session = match self.begin_session() {
+        let identity = proof.map(|proof| Arc::clone(&proof.identity));
+        let session = match self.new_session(Some(from), identity) {
             Ok(session) => session,
-            Err(code) => return Answer::error(code, "no room for another session"),
+            Err(refusal) => return refusal,
         };
-        self.arm_session(session);
         match self.session_members(session) {
-            Some(members) => Answer::ok(&members),
+            Some(members) => Answer::ok(&format!("{members}{}", told(proof))),
             None => Answer::error(ErrorCode::Busy, "try again"),
         }
     }

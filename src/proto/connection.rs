@@ -1,5 +1,5 @@
 //! A connection's life: `Head -> Body -> Head`, `Head -> Stream -> Head`, `Head -> Relay -> Head`,
-//! and `Drain` at the end.
+//! and `Drain` at the end; `Head -> Asking -> Head` where a request waits for who has sent it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +13,7 @@ use crate::base::time::{Instant, Millis};
 use crate::http::body::BodyDecoder;
 use crate::mem::lent::Lent;
 use crate::proto::exchange::Exchanges;
+use crate::proto::porter::Standing;
 
 /// Which listener a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,14 @@ pub struct Gate {
     pub flush: Option<Millis>,
     /// Whether a load balancer stands before it, which says first who the client is.
     pub introduced: bool,
+    /// Whether TLS protects its connections, which is set up before their first byte.
+    pub secure: bool,
 }
 
 impl From<Door> for Gate {
     /// A listener with nothing of its own.
     fn from(door: Door) -> Self {
-        Self { door, flush: None, introduced: false }
+        Self { door, flush: None, introduced: false, secure: false }
     }
 }
 
@@ -54,6 +57,8 @@ pub struct Body {
     pub content: Vec<u8>,
     /// When its first byte could come.
     pub began: Instant,
+    /// Who has sent it.
+    pub(crate) standing: Standing,
 }
 
 /// Without what has come, in which keys and cookies stand.
@@ -78,6 +83,9 @@ pub enum Phase {
     /// Waits for a web server's answer to a request, or carries it: the exchange of that key. Next:
     /// `Head` or `Drain` when the answer is whole.
     Relay(Key),
+    /// A request waits, in the input, until it is known who has sent it: the question of that
+    /// number is asked. May become `Head`.
+    Asking(u32),
     /// All is sent; input is thrown away until the peer closes, or says nothing for a moment, or
     /// the second moment has come.
     Drain(CloseReason, Instant),

@@ -129,14 +129,10 @@ impl Hub {
         if let Some(refusal) = self.refuse_while_leaving() {
             return refusal;
         }
-        let Ok(session) = self.begin_session() else {
-            return Answer::error(ErrorCode::TooMany, "no room for another session");
+        let session = match self.new_session(None, Some(Arc::clone(&identity))) {
+            Ok(session) => session,
+            Err(refusal) => return refusal,
         };
-        if let Err(refusal) = self.identify(session, Arc::clone(&identity)) {
-            self.end_session(session);
-            return refusal;
-        }
-        self.arm_session(session);
         let Some(members) = self.session_members(session) else {
             return Answer::error(ErrorCode::Busy, "try again");
         };

@@ -10,7 +10,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::auth::certificate::Secured;
 use crate::base::id::{Cid, ConnKey, Key, Mid, ShardId};
 use crate::base::name::TopicName;
 use crate::base::random::Random;
@@ -28,6 +27,7 @@ use crate::proto::limits::Limits;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
 use crate::proto::parcel::Parcel;
+use crate::proto::porter::Porter;
 use crate::proto::remote::Remote;
 use crate::proto::scratch::Scratch;
 use crate::proto::session::{NONE, Session};
@@ -95,7 +95,7 @@ pub struct Hub {
     pub(crate) shards: u8,
     pub(crate) random: Random,
     homes: Homes,
-    unix_micros_at_zero: u64,
+    pub(crate) unix_micros_at_zero: u64,
     pub(crate) now: Instant,
     pub(crate) conns: Slots<Connection>,
     pub(crate) sessions: Slots<Session>,
@@ -121,6 +121,8 @@ pub struct Hub {
     pub(crate) relay: Option<Box<Relay>>,
     /// What bounds clients, common to all shards; `None` where nothing does.
     pub(crate) limits: Option<Arc<Limits>>,
+    /// Who decides who clients are; `None` where nobody asks.
+    pub(crate) porter: Option<Box<Porter>>,
     /// Opens that wait for the answer of a topic's home, by topic.
     pub(crate) asks: HashMap<TopicName, u32>,
     /// How many topics were numbered so far.
@@ -192,6 +194,7 @@ impl Hub {
             remote: Remote::default(),
             relay: None,
             limits: None,
+            porter: None,
             asks: HashMap::new(),
             topics_numbered: 0,
             history_bytes: 0,
@@ -224,8 +227,11 @@ impl Hub {
             return None;
         }
         self.stats.accepted += 1;
+        let secure = gate.secure;
         let conn = self.conns.insert(Connection::new(peer, gate));
-        self.set_deadline(conn, self.settings.idle_timeout);
+        // Its TLS must be set up before anything else.
+        let patience = if secure { self.settings.head_timeout } else { self.settings.idle_timeout };
+        self.set_deadline(conn, patience);
         Some(conn)
     }
 
@@ -262,14 +268,6 @@ impl Hub {
     pub fn handle_received(&mut self, conn: ConnKey, bytes: &[u8], now: Instant) {
         self.now = now;
         self.intake(conn, bytes);
-    }
-
-    /// TLS protects the connection, as was found before its first byte came.
-    pub fn handle_secured(&mut self, conn: ConnKey, secured: Arc<Secured>, now: Instant) {
-        self.now = now;
-        if let Some(connection) = self.conns.get_mut(conn) {
-            connection.secured = Some(secured);
-        }
     }
 
     /// The peer has closed its side. Its outstanding answers still reach it.

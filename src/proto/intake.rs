@@ -102,6 +102,7 @@ impl Hub {
                     return used;
                 }
                 Phase::Relay(key) => self.feed_relay(conn, key, rest),
+                Phase::Asking(_) => Step::Wait,
                 _ if connection.last_taken => return data.len(),
                 Phase::Introduction => self.take_introduction(conn, rest),
                 Phase::Head if full => Step::Wait,
@@ -145,6 +146,11 @@ impl Hub {
         {
             return step;
         }
+        let standing = match &request {
+            Some(Ok(request)) => self.standing(conn, &head, request),
+            _ => Some(Ok(None)),
+        };
+        let Some(standing) = standing else { return Step::Wait };
         let mut content = Vec::new();
         let taken = match decoder.decode(&rest[head_len..], &mut content) {
             Ok(taken) => taken,
@@ -153,20 +159,25 @@ impl Hub {
         let used = Step::Used(head_len + taken);
         if decoder.is_done() {
             let body = (head.framing != Framing::None).then_some(content);
-            self.dispatch(conn, &head, request, body);
+            self.dispatch(conn, &head, (request, standing), body);
             self.set_idle_deadline(conn);
             return used;
         }
-        let Some(connection) = self.conns.get_mut(conn) else { return used };
-        if head.expect_continue && taken == 0 {
+        let (head_bytes, began) = (rest[..head_len].into(), self.now);
+        let body = Body { head: head_bytes, decoder, content, began, standing };
+        self.await_body(conn, body, head.expect_continue && taken == 0);
+        used
+    }
+
+    fn await_body(&mut self, conn: ConnKey, body: Body, is_asked_for: bool) {
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        if is_asked_for {
             connection.exchanges().interject(CONTINUE);
         }
-        let (head, began) = (rest[..head_len].into(), self.now);
-        connection.phase = Phase::Body(Box::new(Body { head, decoder, content, began }));
+        connection.phase = Phase::Body(Box::new(body));
         let span = self.settings.body_timeout;
         self.set_deadline(conn, span);
         self.name(conn);
-        used
     }
 
     fn take_body(&mut self, conn: ConnKey, rest: &[u8]) -> Step {
@@ -192,7 +203,7 @@ impl Hub {
         // The head was read once already; it is kept as bytes so that nothing borrows from it.
         if let Ok(Some((head, _))) = parse_head(&body.head, &Limits::default()) {
             let request = self.client_request(conn, &head);
-            self.dispatch(conn, &head, request, Some(body.content));
+            self.dispatch(conn, &head, (request, body.standing), Some(body.content));
         }
         self.set_idle_deadline(conn);
         Step::Used(taken)

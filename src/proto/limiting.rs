@@ -77,6 +77,20 @@ impl Hub {
         allowed
     }
 
+    /// The same of a connection whose client a load balancer has just introduced; where the answer
+    /// is no, it closes.
+    pub fn may_shake(&mut self, conn: ConnKey, now: Instant) -> bool {
+        self.now = now;
+        let Some(connection) = self.conns.get(conn) else { return false };
+        let (client, refused) = (connection.address(), connection.last_taken);
+        let may = !refused && self.allow_handshake(client, now);
+        if !may {
+            // Words would not be understood before the handshake.
+            self.close(conn, CloseReason::TooMany);
+        }
+        may
+    }
+
     /// Whether a connection may come in, as far as its address goes. Where a load balancer stands
     /// before the listener, the address is not known yet.
     pub(crate) fn admits(&mut self, peer: SocketAddr, gate: Gate) -> bool {
@@ -153,31 +167,53 @@ impl Hub {
         Err(too_fast("too many commands a second from this address"))
     }
 
+    /// A new session for whoever comes from there, or for whom a web server asks; it belongs to
+    /// that user, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The answer where there is no room, or the address or the user has had enough.
+    pub(crate) fn new_session(
+        &mut self,
+        from: Option<SocketAddr>,
+        identity: Option<Arc<Identity>>,
+    ) -> Result<Key, Answer> {
+        from.map_or(Ok(()), |from| self.allow_login(from))?;
+        let full = |code| Answer::error(code, "no room for another session");
+        let session = self.begin_session().map_err(full)?;
+        if let Some(identity) = identity
+            && let Err(refusal) = self.belong(session, identity)
+        {
+            self.end_session(session);
+            return Err(refusal);
+        }
+        self.arm_session(session);
+        Ok(session)
+    }
+
     /// Lets a session belong to its user, or to the same one with other rights or another end.
     ///
     /// # Errors
     ///
     /// The user has as many sessions as it may; then the session belongs to whom it did before.
-    pub(crate) fn identify(&mut self, key: Key, identity: Arc<Identity>) -> Result<(), Answer> {
+    pub(crate) fn belong(&mut self, key: Key, identity: Arc<Identity>) -> Result<(), Answer> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         let before = session.identity.as_ref().map(|identity| identity.user.as_str());
-        if before == Some(identity.user.as_str()) {
-            session.identity = Some(identity);
-            return Ok(());
-        }
-        if let Some(limits) = &self.limits {
+        if before != Some(identity.user.as_str())
+            && let Some(limits) = &self.limits
+        {
             if !limits.admit_user(&identity.user) {
                 self.stats.met.sessions += 1;
-                return Err(Answer::error(
-                    ErrorCode::TooMany,
-                    "this user has as many sessions as it may have",
-                ));
+                let detail = "this user has as many sessions as it may have";
+                return Err(Answer::error(ErrorCode::TooMany, detail));
             }
             if let Some(before) = before {
                 limits.leave_user(before);
             }
         }
         session.identity = Some(identity);
+        session.warned = false;
+        self.arm_session(key);
         Ok(())
     }
 

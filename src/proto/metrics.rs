@@ -101,10 +101,16 @@ impl Hub {
         self.give(reply, Answer { status: 200, content: Content::Counted(counted), field: None });
     }
 
+    /// What was counted here, by those as well who count for themselves.
+    pub fn all_stats(&self) -> Stats {
+        let (relay, auth) = (self.relay_counts(), self.auth_counts());
+        Stats { relay, auth, ..self.stats.clone() }
+    }
+
     fn counted(&self) -> Counted {
         let relay = self.relay.as_ref();
         Counted {
-            stats: Stats { relay: self.relay_counts(), ..self.stats.clone() },
+            stats: self.all_stats(),
             connections: self.conns.len() as u64,
             sessions: self.sessions.len() as u64,
             documents: self.documents.len() as u64,

@@ -4,11 +4,13 @@
 //! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
 //! a document is to be written, [`pull`] gathers it for a document, [`transmit`] writes it. A
 //! command's way: [`intake`] finds the request, [`routes`] says where it goes, [`commands`] carries
-//! it out, [`exchange`] gives out the answer in its turn. Where there are web servers, whatever is
-//! no command goes there by [`relaying`].
+//! it out, [`exchange`] gives out the answer in its turn. Where clients prove who they are, the
+//! porter finds that out before. Where there are web servers, whatever is no command goes there by
+//! [`relaying`].
 
 pub mod answer;
 pub mod beating;
+mod belonging;
 pub mod commands;
 pub mod connection;
 pub mod control;
@@ -36,6 +38,7 @@ pub mod opening;
 pub mod output;
 pub mod parcel;
 pub mod polling;
+mod porter;
 pub mod private;
 pub mod publishing;
 pub mod pull;
@@ -49,6 +52,7 @@ mod ruled;
 pub mod ruling;
 pub mod run;
 pub mod scratch;
+mod secured;
 pub mod session;
 pub mod sessions;
 pub mod settings;

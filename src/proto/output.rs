@@ -28,6 +28,8 @@ pub enum Output {
     Move(ConnKey, ShardId),
     /// The round trip of the connection is wanted: see `Hub::handle_round_trip`.
     Measure(ConnKey, Key),
+    /// Find out, without keeping anybody waiting, and tell it by `Hub::handle_finding`.
+    Ask(Box<crate::auth::office::Question>),
     /// Something about a connection to a registry or a resource server.
     Link(crate::link::links::Output),
     /// Something about a connection to a web server.

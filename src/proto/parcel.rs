@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::auth::verdict::Proof;
 use crate::base::hidden::HiddenBytes;
 use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::TopicName;
@@ -40,6 +41,8 @@ pub struct Forwarded {
     pub key: Option<String>,
     /// Where the client's connection comes from.
     pub address: SocketAddr,
+    /// What the client has proved with this very request.
+    pub proof: Option<Proof>,
     /// The request's body.
     pub body: Option<Vec<u8>>,
 }

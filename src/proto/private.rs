@@ -110,7 +110,7 @@ impl Hub {
     /// The private listener is for programs of the private network: no browser, no foreign name,
     /// and whoever is known where anybody is.
     fn caller(&mut self, conn: ConnKey, head: &Head<'_>) -> Result<Caller, Answer> {
-        if let Some(detail) = self.is_foreign(head) {
+        if let Some(detail) = self.foreign_mark(head) {
             self.stats.private.refused += 1;
             return Err(Answer::error(ErrorCode::Forbidden, detail));
         }
@@ -152,7 +152,7 @@ impl Hub {
     }
 
     /// Why a request is not one of the private network.
-    fn is_foreign(&self, head: &Head<'_>) -> Option<&'static str> {
+    fn foreign_mark(&self, head: &Head<'_>) -> Option<&'static str> {
         if head.field("Origin").is_some() || head.field("Sec-Fetch-Site").is_some() {
             return Some("the private listener is not for browsers");
         }

@@ -12,13 +12,14 @@ use crate::base::random::Random;
 use crate::base::reason::CloseReason;
 use crate::base::time::Instant;
 use crate::http::request::Head;
-use crate::proto::connection::{Door, Phase};
+use crate::proto::connection::{Connection, Door, Phase};
 use crate::proto::hub::Hub;
 use crate::proto::intake::Step;
 use crate::proto::output::Output;
 use crate::proto::timer::Timer;
 use crate::relay::counts::Counts;
 use crate::relay::output::Event;
+use crate::relay::pass::Passing;
 use crate::relay::site::Site;
 use crate::relay::station::{Arrival, Relay};
 
@@ -51,18 +52,39 @@ impl Hub {
         rest: &[u8],
     ) -> Step {
         let (now, close) = (self.now, self.stopping);
-        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
-        let Some(relay) = &mut self.relay else { return Step::More };
-        if !connection.is_idle() {
+        if !self.conns.get(conn).is_some_and(Connection::is_idle) {
             return Step::Wait;
         }
-        let arrival = Arrival { client: conn, peer: connection.address(), head, close };
+        let proof = match self.admit_to_site(conn, head, head_len) {
+            Ok(proof) => proof,
+            Err(step) => return step,
+        };
+        let user = proof.as_ref().map(|proof| proof.identity.user.as_str());
+        let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
+        let Some(relay) = &mut self.relay else { return Step::More };
+        let (peer, secure) = (connection.address(), connection.secured.is_some());
+        let arrival = Arrival { client: conn, peer, secure, head, close, user };
         match relay.handle_request(arrival, now) {
             Ok(key) => connection.phase = Phase::Relay(key),
             Err(why) => return self.refuse_all(conn, why, rest),
         }
         self.settle_relay(Some(conn));
         Step::Used(head_len)
+    }
+
+    /// A connection goes on as it came to the site's target of that number, because of the name
+    /// that it has asked for; `heard` came on it so far.
+    pub fn handle_passed(&mut self, conn: ConnKey, passed: (String, usize, Vec<u8>), now: Instant) {
+        self.now = now;
+        let (name, target, heard) = passed;
+        let Some(connection) = self.conns.get_mut(conn) else { return };
+        let passing = Passing { client: conn, peer: connection.address(), target, name, heard };
+        let relay = self.relay.as_mut();
+        match relay.and_then(|relay| relay.handle_passing(passing, now)) {
+            Some(key) => connection.phase = Phase::Relay(key),
+            None => return self.close(conn, CloseReason::BadRequest),
+        }
+        self.settle_relay(Some(conn));
     }
 
     /// Gives bytes that came behind the head of a relayed request to the relay.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::verdict::Proof;
 use crate::base::id::ConnKey;
 use crate::base::reason::ErrorCode;
 use crate::http::request::{Head, Method};
@@ -10,6 +11,7 @@ use crate::proto::answer::{Answer, Content, Meta};
 use crate::proto::connection::Door;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Forwarded, Parcel, ReplyTo};
+use crate::proto::porter::{Standing, refusal};
 use crate::wire::command::{self, Command, CommandError, Request};
 
 /// Who asks, and where the answer belongs.
@@ -17,6 +19,8 @@ use crate::wire::command::{self, Command, CommandError, Request};
 pub(crate) struct Incoming {
     pub(crate) reply: ReplyTo,
     pub(crate) address: SocketAddr,
+    /// What its client has proved, if it has.
+    pub(crate) proof: Option<Proof>,
 }
 
 /// A client's command as it was read, or why it is none.
@@ -41,7 +45,7 @@ impl Hub {
         &mut self,
         conn: ConnKey,
         head: &Head<'_>,
-        request: Option<ClientRequest<'_>>,
+        (request, standing): (Option<ClientRequest<'_>>, Standing),
         body: Option<Vec<u8>>,
     ) {
         let origin = head.field("Origin");
@@ -56,6 +60,13 @@ impl Hub {
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.last_taken |= meta.close;
         let (door, address) = (connection.door, connection.address());
+        let proof = match standing {
+            Ok(proof) => proof,
+            Err(why) => {
+                let reply = self.open_exchange(conn, meta);
+                return self.give(reply, refusal(&why));
+            }
+        };
         if allowed
             && let Some(Ok(request)) = &request
             && let Command::Document(document) = &request.command
@@ -64,7 +75,8 @@ impl Hub {
         {
             // A document that cannot begin is answered like any other command.
             let key = head.field("AHM-Key");
-            let failure = self.open_document(conn, (request, document), key, body, &meta);
+            let showing = (key, proof.as_ref());
+            let failure = self.open_document(conn, (request, document), showing, body, &meta);
             if let Some(failure) = failure {
                 let reply = self.open_exchange(conn, meta);
                 self.give(reply, failure);
@@ -72,7 +84,7 @@ impl Hub {
             return;
         }
         let reply = self.open_exchange(conn, meta);
-        let incoming = Incoming { reply, address };
+        let incoming = Incoming { reply, address, proof };
         if door.is_private() {
             self.serve_private(&incoming, head, body.as_deref().unwrap_or_default());
         } else if !allowed {
@@ -85,7 +97,7 @@ impl Hub {
         }
     }
 
-    fn open_exchange(&mut self, conn: ConnKey, meta: Meta) -> ReplyTo {
+    pub(crate) fn open_exchange(&mut self, conn: ConnKey, meta: Meta) -> ReplyTo {
         let shard = self.shard;
         let exchange = self.conns.get_mut(conn).map_or(0, |conn| conn.exchanges().open(meta));
         ReplyTo { shard, conn, exchange, part: None }
@@ -164,9 +176,15 @@ impl Hub {
             query: head.target.query.to_string(),
             key: head.field("AHM-Key").map(str::to_string),
             address: incoming.address,
+            proof: incoming.proof,
             body,
         };
         self.run_parsed(request, forwarded);
+    }
+
+    /// Whether a page asks that may not.
+    pub(crate) fn is_foreign(&self, head: &Head<'_>) -> bool {
+        head.field("Origin").is_some_and(|origin| !self.is_origin_allowed(origin, head))
     }
 
     fn is_origin_allowed(&self, origin: &str, head: &Head<'_>) -> bool {
@@ -186,7 +204,7 @@ fn is_own_origin(origin: &str, head: &Head<'_>) -> bool {
 }
 
 /// Browsers mark what they fetch before anybody wants it.
-fn is_prefetch(head: &Head<'_>) -> bool {
+pub(crate) fn is_prefetch(head: &Head<'_>) -> bool {
     ["Sec-Purpose", "Purpose", "X-Moz"]
         .iter()
         .any(|name| head.field(name).is_some_and(|value| value.contains("prefetch")))

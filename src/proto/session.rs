@@ -98,6 +98,8 @@ pub struct Session {
     pub heard_at: Instant,
     /// Whether its silence was counted already.
     pub quiet: bool,
+    /// Whether its documents were told that its user is known only for a while more.
+    pub warned: bool,
     /// Numbered sends, from the first one on.
     pub inboxes: Option<Box<Inboxes>>,
     /// Since when it has had no document.
@@ -128,6 +130,7 @@ impl Session {
             pace: Bucket::default(),
             heard_at: now,
             quiet: false,
+            warned: false,
             documents: [NONE; DOCUMENTS_MAX],
             last_document: 0,
             channels: Few::default(),

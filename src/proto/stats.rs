@@ -1,5 +1,6 @@
 //! What one shard has counted since its start.
 
+use crate::auth::verdict;
 use crate::base::reason::CloseReason;
 use crate::proto::limiting::Met;
 use crate::proto::private::PrivateCounts;
@@ -10,6 +11,10 @@ use crate::relay::counts::Counts;
 pub struct Stats {
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections on which TLS was set up.
+    pub handshakes: u64,
+    /// Connections on which that has failed.
+    pub handshakes_failed: u64,
     /// Connections closed, in the order of [`CloseReason::ALL`].
     pub closed: [u64; CloseReason::ALL.len()],
     /// Sessions begun.
@@ -64,6 +69,8 @@ pub struct Stats {
     pub private: PrivateCounts,
     /// What became of relayed requests; the hub gives it out by itself.
     pub relay: Counts,
+    /// What became of those who had to prove who they are; likewise.
+    pub auth: verdict::Counts,
 }
 
 impl Stats {
@@ -84,6 +91,8 @@ impl Stats {
     /// Adds another shard's counts.
     pub fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
+        self.handshakes += other.handshakes;
+        self.handshakes_failed += other.handshakes_failed;
         for (mine, theirs) in self.closed.iter_mut().zip(other.closed) {
             *mine += theirs;
         }
@@ -112,6 +121,7 @@ impl Stats {
         self.met.add(&other.met);
         self.private.add(&other.private);
         self.relay.add(&other.relay);
+        self.auth.add(&other.auth);
     }
 }
 
@@ -129,6 +139,8 @@ impl Stats {
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64, Kind)> {
         let counts = [
             ("accepted", self.accepted),
+            ("tls_handshakes", self.handshakes),
+            ("tls_handshakes_failed", self.handshakes_failed),
             ("sessions_begun", self.sessions),
             ("sessions_expired", self.sessions_expired),
             ("documents_begun", self.documents),
@@ -155,7 +167,7 @@ impl Stats {
             ("turn_longest_us", self.turn_longest_us),
         ];
         let counts = counts.into_iter().chain(self.met.named()).chain(self.private.named());
-        let counts = counts.chain(self.relay.named());
+        let counts = counts.chain(self.relay.named()).chain(self.auth.named());
         let counts = counts.map(|(name, value)| (name, value, Kind::Count));
         counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))
     }

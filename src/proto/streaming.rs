@@ -119,6 +119,7 @@ impl Hub {
             self.open_channel(session_key, open, None, peer);
         }
         self.tell_to_move(document.slot);
+        self.tell_expiry(document.slot, session_key);
         self.name_document(document.slot);
         self.arm_document(document.slot);
         self.arm_session(session_key);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::auth::office::Question;
 use crate::base::id::{ConnKey, ShardId};
 use crate::base::name::TopicName;
 use crate::base::reason::CloseReason;
@@ -15,6 +16,8 @@ use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, Top
 use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
 
+#[cfg(test)]
+mod asking;
 #[cfg(test)]
 mod beating;
 #[cfg(test)]
@@ -52,6 +55,8 @@ struct Pack {
     /// The patience that TCP was told to have with a peer, as often as it was told.
     patience: Vec<(usize, u32)>,
     closed: Vec<(usize, CloseReason)>,
+    /// What was asked about clients, with the shard that waits, and has no answer yet.
+    questions: Vec<(usize, Box<Question>)>,
 }
 
 impl Pack {
@@ -80,6 +85,7 @@ impl Pack {
             rooms: Vec::new(),
             patience: Vec::new(),
             closed: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
@@ -233,6 +239,7 @@ impl Pack {
                     self.closed.push((peer, reason));
                 }
             }
+            Output::Ask(question) => self.questions.push((shard, question)),
             Output::Post(to, parcel) => self.hubs[to.index()].handle_parcel(parcel, self.now),
             Output::Move(conn, to) => {
                 let peer = peer_of(&self.conns, conn).unwrap();

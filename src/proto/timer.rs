@@ -140,6 +140,7 @@ impl Hub {
         let idle = connection.is_idle();
         match connection.phase {
             Phase::Stream(_) | Phase::Relay(_) => {}
+            Phase::Asking(_) => self.give_up_asking(conn),
             Phase::Introduction => self.close(conn, CloseReason::RequestTimeout),
             Phase::Drain(reason, _) => self.close(conn, reason),
             Phase::Head if idle && connection.input.is_empty() => {
@@ -220,14 +221,16 @@ impl Hub {
 
     /// Makes sure that the session's timer fires no later than it must.
     pub(crate) fn arm_session(&mut self, key: Key) {
+        let user = self.sessions.get(key).map(|session| self.user_moment(session));
         let settings = &self.settings;
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some((session, user)) = self.sessions.get_mut(key).zip(user) else { return };
         let linger = match session.document_slots().next() {
             Some(_) => Instant::NEVER,
             None => session.idle_since + settings.linger,
         };
         let gap = session.inboxes.as_ref().and_then(|inboxes| inboxes.deadline(settings.skip));
         let at = gap.map_or(linger, |gap| gap.min(linger)).min(settings.silence_ends_at(session));
+        let at = at.min(user);
         if at < session.timer_at {
             session.timer_at = at;
             self.wheel.insert(at, Timer::Session(key).pack());
@@ -242,6 +245,10 @@ impl Hub {
             return;
         }
         session.timer_at = Instant::NEVER;
+        if self.watch_user(key) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
         if session.document_slots().next().is_none() && session.idle_since + linger <= now {
             self.stats.sessions_expired += 1;
             self.end_session(key);

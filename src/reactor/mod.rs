@@ -6,14 +6,20 @@
 //! shard's own affair. Readiness is edge-triggered: whoever is told that a socket is ready goes on
 //! until the socket would block, or remembers by itself that it did not.
 
+pub mod beyond;
 pub mod clock;
 pub mod dialer;
 pub mod entry;
+pub mod front;
 pub mod listener;
 pub mod poller;
 pub mod privileges;
+pub mod process;
+pub(crate) mod records;
 pub mod rlimit;
 pub mod signals;
+pub mod tls;
+pub mod tls_shake;
 pub mod transport;
 pub mod unix;
 pub mod url;

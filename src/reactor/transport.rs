@@ -1,5 +1,5 @@
 //! A connection's bytes, in and out. There is one way to read and one way to write, whatever the
-//! kind of socket; encryption will be another variant behind the same calls.
+//! kind of socket, and whether TLS protects it.
 
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use crate::base::time::Span;
+use crate::reactor::tls::Secure;
 
 /// Slices that the kernel takes in one call.
 const SLICES_KERNEL_MAX: usize = 1024;
@@ -21,6 +22,10 @@ pub enum Io {
     /// So many bytes were moved, at least one unless nothing was asked for; maybe fewer than asked
     /// for. More may be possible at once.
     Bytes(usize),
+    /// So many bytes were read, and they are all that there were: what comes later brings an edge,
+    /// as it does after [`Io::Blocked`]. Only an end that came with the last edge
+    /// ([`Ready::closed`](crate::reactor::poller::Ready::closed)) is still to be read.
+    All(usize),
     /// Nothing can be moved now; an edge will tell when to try again.
     Blocked,
     /// The peer has ended its side in order: nothing more will be read.
@@ -30,6 +35,11 @@ pub enum Io {
 }
 
 impl Io {
+    /// Whether bytes were read, and no more are there.
+    pub const fn is_all(&self) -> bool {
+        matches!(self, Self::All(_))
+    }
+
     fn from_outcome(outcome: io::Result<usize>) -> Self {
         match outcome {
             Ok(count) => Self::Bytes(count),
@@ -76,6 +86,9 @@ pub enum Transport {
     Plain(TcpStream),
     /// A socket in the file system, within this machine.
     Unix(UnixStream),
+    /// TLS over one of those. Until [`Secure::shake`] says that its handshake is done it takes and
+    /// gives nothing.
+    Tls(Box<Secure>),
 }
 
 impl Transport {
@@ -91,7 +104,7 @@ impl Transport {
     /// let (mut one, mut other) = Transport::pair()?;
     /// assert!(matches!(one.write_vectored(&[IoSlice::new(b"hello")]), Io::Bytes(5)));
     /// let mut buffer = [0; 8];
-    /// assert!(matches!(other.read(&mut buffer), Io::Bytes(5)));
+    /// assert!(matches!(other.read(&mut buffer), Io::All(5)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
@@ -99,9 +112,7 @@ impl Transport {
         Ok((Self::Unix(one), Self::Unix(other)))
     }
 
-    /// Reads into `buffer`, once. Fewer bytes than it holds are all that there was: what comes
-    /// later brings an edge, as it does after [`Io::Blocked`]. Only an end that came with the last
-    /// edge ([`Ready::closed`](crate::reactor::poller::Ready::closed)) is still to be read.
+    /// Reads into `buffer`, once.
     pub fn read(&mut self, buffer: &mut [u8]) -> Io {
         if buffer.is_empty() {
             return Io::Bytes(0); // which from the system call would look like the end
@@ -109,8 +120,21 @@ impl Transport {
         let outcome = match self {
             Self::Plain(stream) => uninterrupted(|| stream.read(buffer)),
             Self::Unix(stream) => uninterrupted(|| stream.read(buffer)),
+            Self::Tls(secure) => return secure.read(buffer),
         };
         match Io::from_outcome(outcome) {
+            Io::Bytes(0) => Io::Closed,
+            Io::Bytes(count) if count < buffer.len() => Io::All(count),
+            other => other,
+        }
+    }
+
+    /// Reads into `buffer` without taking anything, if it is TCP.
+    pub fn peek(&self, buffer: &mut [u8]) -> Io {
+        let Self::Plain(stream) = self else {
+            return Io::Failed(io::ErrorKind::Unsupported.into());
+        };
+        match Io::from_outcome(uninterrupted(|| stream.peek(buffer))) {
             Io::Bytes(0) => Io::Closed,
             other => other,
         }
@@ -120,6 +144,13 @@ impl Transport {
     /// [`Io::Blocked`] also while a connect is under way. Never raises SIGPIPE, whatever the
     /// embedding process makes of that signal.
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        if let Self::Tls(secure) = self {
+            return match secure.send(slices) {
+                Ok((0, true)) => Io::Blocked,
+                Ok((count, _)) => Io::Bytes(count),
+                Err(error) => Io::Failed(error),
+            };
+        }
         let socket = self.socket();
         Io::from_outcome(uninterrupted(|| match slices {
             [] => Ok(0),
@@ -133,20 +164,37 @@ impl Transport {
     }
 
     /// The same in the words of whoever has more to send: how many bytes were taken, and whether
-    /// the socket takes no more until an edge says so. Less than all means that it is full.
+    /// the socket takes no more until an edge says so, and [`Transport::flush`] too. Less than all
+    /// means that it is full.
     ///
     /// # Errors
     ///
     /// The connection is lost.
     pub fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<(usize, bool)> {
+        if let Self::Tls(secure) = self {
+            return secure.send(slices);
+        }
         match self.write_vectored(slices) {
-            Io::Bytes(count) => {
+            Io::Bytes(count) | Io::All(count) => {
                 let total = slices.iter().map(|slice| slice.len()).sum();
                 Ok((count, count < total))
             }
             Io::Blocked => Ok((0, true)),
             Io::Closed => Err(io::ErrorKind::WriteZero.into()),
             Io::Failed(error) => Err(error),
+        }
+    }
+
+    /// Sends what was taken and is still here, when an edge has said that there is room; false if
+    /// that was not enough, and there is nothing more to be had before the next edge.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Tls(secure) => secure.flush(),
+            Self::Plain(_) | Self::Unix(_) => Ok(true),
         }
     }
 
@@ -172,6 +220,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => registry.register(stream, token, both),
             Self::Unix(stream) => registry.register(stream, token, both),
+            Self::Tls(secure) => secure.under_mut().register(registry, token),
         }
     }
 
@@ -184,6 +233,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => registry.deregister(stream),
             Self::Unix(stream) => registry.deregister(stream),
+            Self::Tls(secure) => secure.under_mut().deregister(registry),
         }
     }
 
@@ -193,7 +243,10 @@ impl Transport {
     ///
     /// `NotConnected` if the peer is gone already.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        self.socket().shutdown(Shutdown::Write)
+        match self {
+            Self::Tls(secure) => secure.shutdown_write(),
+            Self::Plain(_) | Self::Unix(_) => self.socket().shutdown(Shutdown::Write),
+        }
     }
 
     /// Closes without order: what is unsent is thrown away and the peer gets a reset.
@@ -225,6 +278,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => stream.local_addr(),
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(secure) => secure.under().local_addr(),
         }
     }
 
@@ -238,6 +292,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => stream.peer_addr(),
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(secure) => secure.under().peer_addr(),
         }
     }
 
@@ -247,6 +302,7 @@ impl Transport {
         match self {
             Self::Plain(_) => imp::round_trip(&self.socket()),
             Self::Unix(_) => None,
+            Self::Tls(secure) => secure.under().round_trip(),
         }
     }
 
@@ -259,6 +315,7 @@ impl Transport {
         match self {
             Self::Plain(stream) => SockRef::from(stream),
             Self::Unix(stream) => SockRef::from(stream),
+            Self::Tls(secure) => secure.under().socket(),
         }
     }
 }

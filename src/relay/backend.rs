@@ -14,6 +14,8 @@ const DOWN: Span = Span::from_secs(2);
 pub struct Backend {
     /// Where it is.
     pub address: Address,
+    /// Whether it is spoken to by TLS.
+    pub secure: bool,
     /// Connections that nobody uses, the one that was used last at the end, each with the moment
     /// from which on it is unused.
     idle: VecDeque<(Key, Instant)>,
@@ -25,8 +27,8 @@ pub struct Backend {
 
 impl Backend {
     /// A web server that nobody has tried yet.
-    pub const fn new(address: Address) -> Self {
-        Self { address, idle: VecDeque::new(), open: 0, down_until: Instant::ZERO }
+    pub const fn new(address: Address, secure: bool) -> Self {
+        Self { address, secure, idle: VecDeque::new(), open: 0, down_until: Instant::ZERO }
     }
 
     /// Whether it is passed over now, if there is another.
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_newest_is_used_and_the_oldest_goes() {
-        let mut backend = Backend::new("127.0.0.1:1".parse().unwrap());
+        let mut backend = Backend::new("127.0.0.1:1".parse().unwrap(), false);
         let key = |slot| Key { slot, generation: 1 };
         let at = |secs| Instant::ZERO + Span::from_secs(secs);
         (0..5).for_each(|n| backend.keep(key(n), at(u64::from(n))));
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_forgiven_after_a_while_or_by_an_answer() {
-        let mut backend = Backend::new("127.0.0.1:1".parse().unwrap());
+        let mut backend = Backend::new("127.0.0.1:1".parse().unwrap(), false);
         let now = Instant::ZERO + DOWN;
         backend.fail(now);
         assert!(backend.is_down(now) && !backend.is_down(now + DOWN));

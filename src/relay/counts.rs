@@ -25,6 +25,8 @@ pub struct Counts {
     pub retried: u64,
     /// Connections that were upgraded.
     pub tunnels: u64,
+    /// Connections that were passed on encrypted, as they came.
+    pub passed: u64,
     /// Connections to web servers that were begun.
     pub dialed: u64,
     /// Requests that went over a connection that was kept.
@@ -37,7 +39,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every counter with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 15] {
+    pub const fn named(&self) -> [(&'static str, u64); 16] {
         [
             ("relay_requests", self.requests),
             ("relay_answered", self.answered),
@@ -50,6 +52,7 @@ impl Counts {
             ("relay_stale", self.stale),
             ("relay_retried", self.retried),
             ("relay_tunnels", self.tunnels),
+            ("relay_passed", self.passed),
             ("relay_dialed", self.dialed),
             ("relay_reused", self.reused),
             ("relay_bytes_up", self.bytes_up),
@@ -70,6 +73,7 @@ impl Counts {
         self.stale += other.stale;
         self.retried += other.retried;
         self.tunnels += other.tunnels;
+        self.passed += other.passed;
         self.dialed += other.dialed;
         self.reused += other.reused;
         self.bytes_up += other.bytes_up;

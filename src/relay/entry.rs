@@ -92,6 +92,11 @@ impl Entry {
         Self { peer, method: head.method.as_str().into(), host, target }
     }
 
+    /// The same for a connection that is passed on to whoever has that name.
+    pub fn passed(name: String, peer: SocketAddr) -> Self {
+        Self { peer, method: "TLS".into(), host: name, target: "-".into() }
+    }
+
     /// Writes the line.
     pub fn tell(&self, form: AccessLog, outcome: &Outcome<'_>) {
         if let Some(line) = self.line(form, outcome) {

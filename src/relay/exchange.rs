@@ -41,6 +41,8 @@ pub struct Exchange {
     pub client: ConnKey,
     /// How far it is.
     pub stage: Stage,
+    /// Whether it is no request but a connection that is passed on as it came.
+    pub pass: bool,
     /// What goes to the web server: its head, and then its body.
     pub up: Outgoing,
     /// Bytes of that head.

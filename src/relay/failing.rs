@@ -60,7 +60,7 @@ impl Relay {
         if let Some(server) = exchange.server {
             self.backends[server].fail(now);
         }
-        let all_tried = exchange.tried.count_ones() as usize >= self.backends.len();
+        let all_tried = exchange.tried == u64::MAX;
         if all_tried {
             return self.fail(key, status, what);
         }
@@ -97,6 +97,11 @@ impl Relay {
         let server = exchange.server.map(|index| &self.backends[index].address);
         let server = server.map_or_else(|| "-".to_owned(), ToString::to_string);
         log::warn!("request {}: {status}: {what} (web server {server})", exchange.id);
+        if exchange.pass {
+            // There is nobody who could read a page.
+            self.events.push_back(Event::Cut { client: exchange.client, reset: true });
+            return self.end(key, "failed");
+        }
         let terms = exchange.terms(unix_seconds);
         let bytes = page::answer(status, &exchange.id, terms);
         let (client, close) = (exchange.client, terms.close);

@@ -59,7 +59,10 @@ pub fn is_ours(name: &str) -> bool {
         9 => is_same(name, "forwarded") || is_same(name, "x-real-ip"),
         12 => is_same(name, "x-request-id"),
         15 => is_same(name, "x-forwarded-for"),
-        16 => is_same(name, "x-forwarded-host") || is_same(name, "x-forwarded-port"),
+        16 => {
+            let ours = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-user"];
+            ours.iter().any(|ours| is_same(name, ours))
+        }
         17 => is_same(name, "x-forwarded-proto"),
         18 => is_same(name, "x-forwarded-server") || is_same(name, "x-forwarded-prefix"),
         _ => false,

@@ -9,8 +9,10 @@
 //! Where clients know other URLs than the web server, [`mapping`] says which, [`paging`] and
 //! [`links`] bring them into answers and pages.
 //!
-//! Nothing that came is passed on as it came: heads are parsed once and written anew, bodies are
-//! decoded and framed anew. So what the web server sees is what we believe that we sent.
+//! Connections that ask by TLS for a name of somebody else are passed on whole: [`pass`].
+//!
+//! Nothing else that came is passed on as it came: heads are parsed once and written anew, bodies
+//! are decoded and framed anew. So what the web server sees is what we believe that we sent.
 
 pub mod answer;
 pub mod backend;
@@ -26,6 +28,7 @@ pub mod outgoing;
 pub mod output;
 pub mod page;
 pub mod paging;
+pub mod pass;
 pub mod pool;
 pub mod receiving;
 pub mod request;

@@ -7,8 +7,8 @@ use crate::link::address::Address;
 /// One thing for the shell to do with a connection to a web server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Begin to connect.
-    Dial(Key, Address),
+    /// Begin to connect, by TLS if so: it is connected once that is set up.
+    Dial(Key, Address, bool),
     /// The connection has something to send.
     Send(Key),
     /// The connection is read again: do so without waiting for an edge.

@@ -123,7 +123,7 @@ impl Relay {
         self.counts.dialed += 1;
         let backend = &mut self.backends[index];
         backend.open += 1;
-        self.outputs.push_back(Output::Dial(upstream, backend.address.clone()));
+        self.outputs.push_back(Output::Dial(upstream, backend.address.clone(), backend.secure));
     }
 
     /// Lets a request go over a connection that nobody uses.
@@ -149,7 +149,10 @@ impl Relay {
         }
         let Some(key) = connection.exchange else { return };
         if let Some(exchange) = self.exchanges.get_mut(key) {
-            exchange.stage = Stage::Asking;
+            exchange.stage = if exchange.pass { Stage::Tunnel } else { Stage::Asking };
+            if exchange.pass {
+                self.events.push_back(Event::Input(exchange.client));
+            }
         }
         self.touch(key);
         self.name(upstream);
@@ -245,7 +248,7 @@ impl Relay {
     pub(crate) fn close_upstream(&mut self, upstream: Key) {
         self.remove_upstream(upstream);
         if !self.waiting.is_empty()
-            && !matches!(self.choose(0), Choice::Full)
+            && !matches!(self.choose(self.hidden), Choice::Full)
             && let Some(key) = self.waiting.pop_front()
         {
             self.acquire(key);

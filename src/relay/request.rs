@@ -1,7 +1,10 @@
 //! The head of a request, written anew for a web server.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::base::limits::TARGET_BYTES_MAX;
 use crate::http::request::{Framing, Head, Version};
@@ -14,6 +17,9 @@ use crate::relay::site::{HostRule, Site};
 
 /// What a relayed request is called after us.
 const PSEUDONYM: &str = "ahm";
+/// What of a name is encoded: all that is not visible ASCII, so that web servers which take fields
+/// for Latin-1 read no other name.
+const UNSEEN: AsciiSet = CONTROLS.add(b'%').add(b' ');
 /// What a request in HTTP/1.0 without Host is said to be for.
 pub const NOWHERE: &str = "localhost";
 
@@ -24,10 +30,14 @@ const _: () = assert!(TARGET_BYTES_MAX <= crate::base::limits::HEAD_BYTES_MAX);
 pub struct Origin<'a> {
     /// Who sent it.
     pub peer: SocketAddr,
+    /// How it was sent: `http` or `https`.
+    pub scheme: &'static str,
     /// Its id.
     pub id: &'a RequestId,
     /// What it is called by the web server, where that differs.
     pub mapped: Option<&'a Mapped>,
+    /// Who has sent it, where that was proved.
+    pub user: Option<&'a str>,
 }
 
 /// Appends the head of a request. Returns which of the site's upgrades it asks for.
@@ -42,7 +52,7 @@ pub fn put_head(
 ) -> Result<Option<usize>, Refusal> {
     let named = Named::read(head.fields())
         .ok_or(Refusal::BadRequest("Connection names too many fields"))?;
-    let Origin { peer, id, mapped } = origin;
+    let Origin { id, mapped, peer, user, .. } = origin;
     let trusted = is_trusted(site, peer.ip());
     let upgrade = upgrade_of(head, &named, site);
     put_line(out, head, mapped.map_or(head.target.path, |mapped| &mapped.path));
@@ -64,12 +74,17 @@ pub fn put_head(
         };
         let travels = passes && !is_hop_by_hop(field.name) && !named.has(field.name);
         // Those that are ours are written below.
-        let kept = !is_ours(field.name) || (trusted && !is_written(field.name));
+        let believed = trusted && !is_written(field.name);
+        let kept = !is_ours(field.name) || (believed && !(user.is_some() && is_user(field.name)));
         if travels && kept {
             put(out, field.name, field.value);
         }
     }
-    put_origin(out, head, peer, trusted);
+    put_origin(out, head, origin, trusted);
+    if let Some(user) = user {
+        let name: Cow<'_, str> = utf8_percent_encode(user, &UNSEEN).into();
+        put(out, "X-Forwarded-User", name.as_bytes());
+    }
     id.put(out);
     let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
     let _ = write!(out, "Via: {version} {PSEUDONYM}\r\n");
@@ -91,6 +106,11 @@ pub fn host_for<'a>(head: &Head<'a>, mapped: Option<&'a Mapped>, site: &'a Site)
 /// Whether the peer's own word on where a request came from is believed.
 pub fn is_trusted(site: &Site, peer: IpAddr) -> bool {
     site.trust.iter().any(|network| network.has(peer))
+}
+
+/// Whether a field names who has sent the request.
+fn is_user(name: &str) -> bool {
+    is_same(name, "x-forwarded-user")
 }
 
 /// Whether one of our fields is always written by us, also for a peer that is trusted.
@@ -128,7 +148,8 @@ fn upgrade_of(head: &Head<'_>, named: &Named<'_>, site: &Site) -> Option<usize> 
 }
 
 /// Who asks, for what, and by which scheme; what a trusted peer says of those before it stays.
-fn put_origin(out: &mut Vec<u8>, head: &Head<'_>, peer: SocketAddr, trusted: bool) {
+fn put_origin(out: &mut Vec<u8>, head: &Head<'_>, origin: Origin<'_>, trusted: bool) {
+    let Origin { peer, scheme, .. } = origin;
     let said = |name: &'static str| {
         head.fields().filter(move |field| trusted && is_same(field.name, name))
     };
@@ -150,13 +171,13 @@ fn put_origin(out: &mut Vec<u8>, head: &Head<'_>, peer: SocketAddr, trusted: boo
     if let Some(host) = head.host {
         let _ = write!(out, ";host=\"{host}\"");
     }
-    out.extend_from_slice(b";proto=http\r\n");
+    let _ = write!(out, ";proto={scheme}\r\n");
     match (said("x-forwarded-host").next(), head.host) {
         (Some(field), _) => put(out, "X-Forwarded-Host", field.value),
         (None, Some(host)) => put(out, "X-Forwarded-Host", host.as_bytes()),
         (None, None) => {}
     }
-    let scheme = said("x-forwarded-proto").next().map_or(&b"http"[..], |field| field.value);
+    let scheme = said("x-forwarded-proto").next().map_or(scheme.as_bytes(), |field| field.value);
     put(out, "X-Forwarded-Proto", scheme);
 }
 

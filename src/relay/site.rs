@@ -7,7 +7,8 @@ use crate::link::address::Address;
 use crate::relay::mapping::Rule;
 use crate::relay::network::Network;
 
-/// Web servers of a site at most: which of them a request has tried is kept in 64 bits.
+/// Web servers of a site at most, those included that connections are passed on to: which of them a
+/// request has tried is kept in 64 bits.
 pub const SERVERS_MAX: usize = 64;
 
 /// What the web server sees as `Host`.
@@ -51,6 +52,10 @@ impl AccessLog {
 pub struct Site {
     /// The web servers; with none nothing is relayed.
     pub servers: Vec<Address>,
+    /// Whether they are spoken to by TLS; whoever dials knows how.
+    pub secure: bool,
+    /// Where connections go that are passed on as they came.
+    pub passes: Vec<Address>,
     /// What they see as `Host`.
     pub host: HostRule,
     /// A connection to a web server is there within this span, or the next one is tried.
@@ -85,6 +90,8 @@ impl Default for Site {
     fn default() -> Self {
         Self {
             servers: Vec::new(),
+            secure: false,
+            passes: Vec::new(),
             host: HostRule::Keep,
             connect_timeout: Span::from_secs(3),
             answer_timeout: Span::from_secs(60),

@@ -12,7 +12,7 @@ use crate::http::status::Refusal;
 use crate::mem::slab::Slots;
 use crate::relay::backend::Backend;
 use crate::relay::counts::Counts;
-use crate::relay::entry::{Entry, Outcome, RequestId};
+use crate::relay::entry::{Entry, Outcome};
 use crate::relay::exchange::{BEHIND_LOW, BEHIND_MAX, Exchange, Stage};
 use crate::relay::links::Journey;
 use crate::relay::mapping::{Mapped, rule_for};
@@ -20,7 +20,7 @@ use crate::relay::outgoing::Outgoing;
 use crate::relay::output::{Event, Output};
 use crate::relay::pool::Upstream;
 use crate::relay::request::{NOWHERE, Origin, host_for, is_trusted, put_head};
-use crate::relay::site::{AccessLog, Site};
+use crate::relay::site::{AccessLog, SERVERS_MAX, Site};
 use crate::relay::transcode::Transcoder;
 
 /// Buffers that are kept for the next requests, and how large they may be.
@@ -34,10 +34,14 @@ pub struct Arrival<'a> {
     pub client: ConnKey,
     /// Where that comes from.
     pub peer: SocketAddr,
+    /// Whether TLS protects that connection.
+    pub secure: bool,
     /// Its head.
     pub head: &'a Head<'a>,
     /// Whether the connection closes behind the answer whatever the head says.
     pub close: bool,
+    /// Who has sent it, where that was proved.
+    pub user: Option<&'a str>,
 }
 
 /// All relayed requests of a shard. `handle_*` says what happened; then whoever drives it drains
@@ -48,10 +52,12 @@ pub struct Relay {
     pub(crate) site: Arc<Site>,
     pub(crate) now: Instant,
     pub(crate) unix_micros_at_zero: u64,
-    random: Random,
+    pub(crate) random: Random,
     pub(crate) exchanges: Slots<Exchange>,
     pub(crate) upstreams: Slots<Upstream>,
     pub(crate) backends: Vec<Backend>,
+    /// Those among them that no request goes to, a bit each.
+    pub(crate) hidden: u64,
     /// The web server whose turn it is.
     pub(crate) turn: usize,
     /// Requests that wait for a connection, who has waited longest first.
@@ -71,7 +77,8 @@ impl Relay {
         let mut generation = || random.below(u64::from(crate::base::id::Mid::GENERATION_END));
         let generations = [generation() as u32, generation() as u32];
         Self {
-            backends: site.servers.iter().cloned().map(Backend::new).collect(),
+            backends: backends(&site),
+            hidden: !((1u128 << site.servers.len().min(SERVERS_MAX)) - 1) as u64,
             turn: random.below(site.servers.len().max(1) as u64) as usize,
             site,
             now,
@@ -94,20 +101,22 @@ impl Relay {
     /// Why it is refused before any web server hears of it.
     pub fn handle_request(&mut self, arrival: Arrival<'_>, now: Instant) -> Result<Key, Refusal> {
         self.now = now;
-        let Arrival { client, peer, head, close } = arrival;
+        let Arrival { client, peer, secure, head, close, user } = arrival;
         let site = Arc::clone(&self.site);
         let request = Transcoder::of_request(head.framing, site.body_bytes_max)?;
         let theirs = head.field("x-request-id").filter(|_| is_trusted(&site, peer.ip()));
-        let id = RequestId::of(self.random.next(), theirs);
+        let id = self.next_id(theirs);
         let mut bytes = self.spares.pop().unwrap_or_default();
-        let (journey, mapped) = set_out(&site, head);
-        let origin = Origin { peer, id: &id, mapped: mapped.as_ref() };
+        let scheme = if secure { "https" } else { "http" };
+        let (journey, mapped) = set_out(&site, head, scheme);
+        let origin = Origin { peer, scheme, id: &id, mapped: mapped.as_ref(), user };
         let upgrade = put_head(&mut bytes, head, origin, &site)?;
         self.counts.requests += 1;
         let method = head.method;
         let exchange = Exchange {
             client,
             stage: Stage::Gathering,
+            pass: false,
             head_len: bytes.len(),
             up: Outgoing::new(bytes),
             request,
@@ -115,7 +124,7 @@ impl Relay {
             id,
             version: head.version,
             upgrade,
-            tried: 0,
+            tried: self.hidden,
             server: None,
             head_only: method == Method::Head,
             repeatable: matches!(
@@ -359,8 +368,19 @@ impl Relay {
     }
 }
 
+/// The web servers, and behind them those that connections are passed on to.
+fn backends(site: &Site) -> Vec<Backend> {
+    let servers = site.servers.iter().map(|address| Backend::new(address.clone(), site.secure));
+    let passes = site.passes.iter().map(|address| Backend::new(address.clone(), false));
+    servers.chain(passes).collect()
+}
+
 /// How the URLs of a request are mapped, and what the web server knows it as.
-fn set_out(site: &Site, head: &Head<'_>) -> (Option<Box<Journey>>, Option<Mapped>) {
+fn set_out(
+    site: &Site,
+    head: &Head<'_>,
+    scheme: &'static str,
+) -> (Option<Box<Journey>>, Option<Mapped>) {
     if site.map.is_empty() {
         return (None, None);
     }
@@ -370,7 +390,7 @@ fn set_out(site: &Site, head: &Head<'_>) -> (Option<Box<Journey>>, Option<Mapped
     let journey = Journey {
         rules: Arc::clone(&site.map),
         used,
-        scheme: "http",
+        scheme,
         client_host: head.host.unwrap_or(NOWHERE).to_string(),
         inner_host,
     };

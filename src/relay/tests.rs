@@ -38,7 +38,8 @@ impl Rig {
     fn begin(&mut self, request: &str) -> Result<Key, Refusal> {
         let (head, len) = parse_head(request.as_bytes(), &Limits::default()).unwrap().unwrap();
         let peer = "192.0.2.7:4000".parse().unwrap();
-        let arrival = Arrival { client: CLIENT, peer, head: &head, close: false };
+        let (secure, close, user) = (false, false, None);
+        let arrival = Arrival { client: CLIENT, peer, secure, head: &head, close, user };
         let key = self.relay.handle_request(arrival, self.now)?;
         if len < request.len() {
             self.feed(key, &request.as_bytes()[len..]);
@@ -61,7 +62,7 @@ impl Rig {
     /// The connection that was dialed last.
     fn dialed(&self) -> (Key, u16) {
         let dials = self.outputs.iter().rev().find_map(|output| match output {
-            Output::Dial(key, crate::link::address::Address::Tcp(to)) => Some((*key, to.port())),
+            Output::Dial(key, crate::link::address::Address::Tcp(to), _) => Some((*key, to.port())),
             _ => None,
         });
         dials.expect("something was dialed")

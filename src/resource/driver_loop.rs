@@ -256,9 +256,11 @@ impl<S: Station> Engine<S> {
         for _ in 0..READS_PER_TURN {
             let Some(wire) = self.wires.get_mut(&key) else { return };
             wire.queued = false;
-            match wire.transport.read(&mut self.buffer) {
-                Io::Bytes(count) => {
-                    let all = count < self.buffer.len() && !wire.ends;
+            let outcome = wire.transport.read(&mut self.buffer);
+            let drained = outcome.is_all();
+            match outcome {
+                Io::Bytes(count) | Io::All(count) => {
+                    let all = drained && !wire.ends;
                     if wire.state != State::Lingering {
                         self.station.handle_received(key, &self.buffer[..count], self.now);
                     }

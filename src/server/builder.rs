@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::auth::office::Office;
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
@@ -18,22 +19,26 @@ use crate::proto::resource::{Resource, TopicOptions};
 use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
+use crate::reactor::entry::Entry;
+use crate::reactor::front::Front;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::rlimit;
+use crate::relay::site::Site;
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
 use crate::resource::publisher::Publisher;
 use crate::server::config::{Config, Listen, ResourceConfig, ResourceKind};
 use crate::server::handle::Handle;
+use crate::server::renewal::Renewal;
 pub use crate::server::running::Server;
 use crate::server::running::{ENDED, Running, RunningOne};
 use crate::shard::affinity;
 use crate::shard::leaving::Occupied;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::{Receiver, Sender, mailbox};
-use crate::shard::turn::{EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
+use crate::shard::turn::{Common, EVENTS_MAX, MAIL, MAIL_PLACES, Parts, Shard};
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 4_096;
@@ -149,7 +154,6 @@ impl Builder {
         getrandom::fill(&mut seed).map_err(no_entropy)?;
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
-        let gates: Vec<Gate> = self.config.listen.iter().map(gate).collect();
         let patience = settings.first_patience();
         let (public, private) = bind_listeners(&self.config, shards, patience)?;
         let sockets = self.config.bind_sockets(shards)?;
@@ -161,41 +165,47 @@ impl Builder {
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
         let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
         let reception = self.config.registry.receive(&senders)?;
-        let (occupied, homes) = (Occupied::new(shards), Homes::new(seed, shards));
+        let renewal = Arc::new(Renewal::new(&self.config, senders.clone()));
+        let (fronts, beyond) = (renewal.fronts()?, self.config.relay.beyond()?);
+        let homes = Homes::new(seed, shards);
+        let office = self.config.auth.office()?;
         // All that only root may open is open; what follows is the user's own.
         self.config.give_up_rights()?;
         let files = self.config.relay.serve_root()?;
-        let site = self.config.relay.site(&settings, files.as_ref());
-        let limits = Arc::new(Limits::new(settings.limits.clone()));
+        let passes = self.config.tls.targets();
+        let site = self.config.relay.site(&settings, files.as_ref(), passes)?;
+        let (desk, asking) = self.config.auth.desk(&self.config.relay, clock, &senders)?;
         let mut server = Server {
             public_addrs: public.addrs,
+            schemes: self.config.listen.iter().map(Listen::scheme).collect(),
             private_addrs: private.addrs,
             private_sockets: self.config.private_sockets.clone(),
-            handle: Handle::new(homes, senders.clone(), registry.as_ref(), reception.as_ref()),
+            _watch: renewal.watch()?,
+            handle: Handle::new(homes, renewal, registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
             registry,
             reception,
             _files: files,
+            _desk: desk,
             poller,
             running: running.clone(),
             threads: Vec::new(),
         };
         // They are in the shards' mailboxes before any client is.
         self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
-        let listeners = listeners_by_shard(public.by_shard, private.by_shard, &gates);
-        let parts = parts.into_iter().zip(listeners.zip(sockets));
-        let setup = first_setup(&settings, self.directory, shards, seed, &clock);
-        for (index, ((poller, mail), (listeners, sockets))) in (0..).zip(parts) {
+        let listened = &self.config.listen;
+        let tcp = listeners_by_shard(public.by_shard, private.by_shard, listened, &fronts);
+        let listeners = tcp.zip(sockets).map(|(tcp, sockets)| tcp.chain(sockets).collect());
+        let (occupied, peers) = (Occupied::new(shards), senders);
+        let common = Common { clock, peers, beyond, patience, occupied, asking };
+        let limits = Arc::new(Limits::new(settings.limits.clone()));
+        let setup = setup_of_first(settings, Arc::new(self.directory), shards, seed, &clock);
+        for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
             let mut hub = Hub::new(Setup { shard: ShardId(index), ..setup.clone() });
             hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
             hub.limit_by(Arc::clone(&limits));
-            if let Some(site) = &site {
-                hub.relay_to(Arc::clone(site), Instant::ZERO);
-            }
-            let peers = senders.clone();
-            let occupied = occupied.clone();
-            let parts =
-                Parts { hub, clock, poller, mail, peers, listeners, sockets, patience, occupied };
+            equip(&mut hub, site.as_ref(), office.as_ref());
+            let parts = Parts { hub, poller, mail, listeners, common: common.clone() };
             let shard = Shard::new(parts)?;
             server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
         }
@@ -214,22 +224,26 @@ impl Builder {
     }
 }
 
-/// What the hub of the first shard is made of.
-fn first_setup(
-    settings: &Arc<Settings>,
-    directory: Directory,
+/// What the first shard's hub is made of.
+fn setup_of_first(
+    settings: Arc<Settings>,
+    directory: Arc<Directory>,
     shards: u8,
     seed: [u8; 32],
     clock: &Clock,
 ) -> Setup {
-    Setup {
-        settings: Arc::clone(settings),
-        directory: Arc::new(directory),
-        shard: ShardId(0),
-        shards,
-        seed,
-        unix_micros_at_zero: clock.unix_micros_at_start(),
-        now: Instant::ZERO,
+    let (shard, now) = (ShardId(0), Instant::ZERO);
+    let unix_micros_at_zero = clock.unix_micros_at_start();
+    Setup { settings, directory, shard, shards, seed, unix_micros_at_zero, now }
+}
+
+/// Gives a hub what only some have.
+fn equip(hub: &mut Hub, site: Option<&Arc<Site>>, office: Option<&Arc<Office>>) {
+    if let Some(site) = site {
+        hub.relay_to(Arc::clone(site), Instant::ZERO);
+    }
+    if let Some(office) = office {
+        hub.authenticate(Arc::clone(office), Instant::ZERO);
     }
 }
 
@@ -262,19 +276,26 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
 /// What a public listener means for those who come through it.
 fn gate(listen: &Listen) -> Gate {
     let flush = listen.flush.map(Into::into);
-    Gate { door: Door::Public, flush, introduced: listen.proxy }
+    let secure = listen.tls.is_some();
+    Gate { door: Door::Public, flush, introduced: listen.proxy, secure }
 }
 
-/// What each shard listens on, with the gate that it is.
+/// A listener, the gate that it is, and how TLS protects what comes through it.
+pub(crate) type Opened = (Entry, Gate, Option<Arc<Front>>);
+
+/// What each shard listens on.
 fn listeners_by_shard(
     public: Vec<Vec<Listener>>,
     private: Vec<Vec<Listener>>,
-    gates: &[Gate],
-) -> impl Iterator<Item = Vec<(Listener, Gate)>> {
+    laid_down: &[Listen],
+    fronts: &[Option<Arc<Front>>],
+) -> impl Iterator<Item = impl Iterator<Item = Opened>> {
     public.into_iter().zip(private).map(|(public, private)| {
-        let public = public.into_iter().zip(gates.iter().copied());
-        let private = private.into_iter().map(|listener| (listener, Door::Private.into()));
-        public.chain(private).collect()
+        let laid_down = laid_down.iter().map(gate).zip(fronts.iter().cloned());
+        let public = public.into_iter().zip(laid_down);
+        let public = public.map(|(one, (gate, front))| (Entry::Tcp(one), gate, front));
+        let private = private.into_iter().map(|one| (Entry::Tcp(one), Door::Private.into(), None));
+        public.chain(private)
     })
 }
 

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
+pub use crate::server::auth::AuthConfig;
 pub use crate::server::config_listen::Listen;
 pub use crate::server::registry::RegistryConfig;
 pub use crate::server::relay::RelayConfig;
+pub use crate::server::tls::TlsConfig;
 
 /// Everything that an operator decides.
 ///
@@ -55,8 +57,12 @@ pub struct Config {
     pub drain: Span,
     /// The registry in which resources are found, and how they are.
     pub registry: RegistryConfig,
+    /// How TLS protects the listeners that say so.
+    pub tls: TlsConfig,
     /// The web servers that get what is no command.
     pub relay: RelayConfig,
+    /// How clients prove who they are.
+    pub auth: AuthConfig,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
@@ -84,7 +90,9 @@ impl Default for Config {
             pin: false,
             drain: Span::from_secs(5),
             registry: RegistryConfig::default(),
+            tls: TlsConfig::default(),
             relay: RelayConfig::default(),
+            auth: AuthConfig::default(),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::auth::certificate::Naming;
 use crate::base::time::Span;
 use crate::link::address::{Address, AddressError};
 use crate::server::config::{Level, Listen, LogFormat, ResourceKind, Token};
@@ -60,6 +61,8 @@ pub enum Place<T: 'static> {
     Format(fn(&mut T) -> &mut LogFormat),
     /// The form of the access log.
     Access(fn(&mut T) -> &mut AccessLog),
+    /// What of a certificate names its user.
+    Naming(fn(&mut T) -> &mut Naming),
     /// What a resource does.
     Kind(fn(&mut T) -> &mut ResourceKind),
 }
@@ -119,6 +122,7 @@ impl<T> Key<T> {
             Place::Level(of) => *of(into) = word(value, &Level::ALL, Level::word)?,
             Place::Format(of) => *of(into) = word(value, &LogFormat::ALL, LogFormat::word)?,
             Place::Access(of) => *of(into) = word(value, &AccessLog::ALL, AccessLog::word)?,
+            Place::Naming(of) => *of(into) = word(value, &Naming::ALL, Naming::word)?,
             Place::Kind(of) => *of(into) = word(value, &ResourceKind::ALL, ResourceKind::word)?,
         }
         Ok(())
@@ -146,6 +150,7 @@ impl<T> Key<T> {
             Place::Level(of) => quoted(of(from).word()),
             Place::Format(of) => quoted(of(from).word()),
             Place::Access(of) => quoted(of(from).word()),
+            Place::Naming(of) => quoted(of(from).word()),
             Place::Kind(of) => quoted(of(from).word()),
         }
     }
@@ -165,6 +170,7 @@ impl<T> Key<T> {
             Place::Level(_) => Level::ALL.map(Level::word).join(", "),
             Place::Format(_) => LogFormat::ALL.map(LogFormat::word).join(", "),
             Place::Access(_) => AccessLog::ALL.map(AccessLog::word).join(", "),
+            Place::Naming(_) => Naming::ALL.map(Naming::word).join(", "),
             Place::Kind(_) => ResourceKind::ALL.map(ResourceKind::word).join(", "),
             _ => String::new(),
         }

@@ -9,9 +9,11 @@ use crate::server::config_check::{
     check_account, check_name, check_origin, check_prefix, check_scs,
 };
 use crate::server::config_key::{Key, Place};
+use crate::server::config_keys_auth::AUTH;
 use crate::server::config_keys_private::{LIMITS, PRIVATE};
 use crate::server::config_keys_registry::REGISTRY;
 use crate::server::config_keys_relay::RELAY;
+use crate::server::config_keys_tls::TLS;
 
 /// A resource while its keys are read.
 #[derive(Clone, Debug)]
@@ -39,7 +41,8 @@ pub(crate) const GIB: usize = 1 << 30;
 /// assert_eq!(keys().next().unwrap().path, "listen");
 /// ```
 pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
-    let parts: [&[Key<Config>]; 7] = [&TOP, &PRIVATE, &LOG, &PROTOCOL, &LIMITS, &RELAY, &REGISTRY];
+    let parts: [&[Key<Config>]; 9] =
+        [&TOP, &PRIVATE, &LOG, &PROTOCOL, &LIMITS, &TLS, &AUTH, &RELAY, &REGISTRY];
     parts.into_iter().flatten()
 }
 
@@ -48,7 +51,7 @@ static TOP: [Key<Config>; 7] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
-        meaning: "Where clients connect: 0.0.0.0:80, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
+        meaning: "Where clients connect: 0.0.0.0:443:tls, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
     },
     Key {
         path: "shards",

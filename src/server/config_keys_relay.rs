@@ -5,16 +5,25 @@ use crate::server::config::Config;
 use crate::server::config_check::check_path;
 use crate::server::config_key::{Key, Place};
 use crate::server::config_keys::{DAY, GIB, HOUR, MINUTE, MS};
-use crate::server::relay::{
-    check_host_rule, check_network, check_rule, check_server, check_upgrade,
-};
+use crate::server::relay::{check_host_rule, check_network, check_rule, check_upgrade};
+use crate::server::relay_server::{check_server, check_server_name};
 
 /// The keys of `[relay]`.
-pub(crate) static RELAY: [Key<Config>; 15] = [
+pub(crate) static RELAY: [Key<Config>; 17] = [
     Key {
         path: "relay.to",
         place: Place::Texts(|c| &mut c.relay.to, check_server),
-        meaning: "Web servers that get what is no command: http://IP:PORT, unix:/PATH",
+        meaning: "Web servers that get what is no command: http[s]://HOST:PORT, unix:/PATH",
+    },
+    Key {
+        path: "relay.server_name",
+        place: Place::Text(|c| &mut c.relay.server_name, check_server_name),
+        meaning: "The name in the certificates of https web servers; empty: as in relay.to",
+    },
+    Key {
+        path: "relay.authorities",
+        place: Place::Text(|c| &mut c.relay.authorities, check_path),
+        meaning: "File (PEM) with who certifies https web servers; empty: the system's",
     },
     Key {
         path: "relay.host",

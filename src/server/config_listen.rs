@@ -7,19 +7,29 @@ use std::str::FromStr;
 use crate::base::time::Span;
 use crate::server::config_value::{Value, show_span};
 
-/// The option of a listener that a load balancer stands before.
-const PROXY: &str = ":proxy";
+/// What a listener does with the certificates of its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    Ignored,
+    /// One is asked for; who has none is let in all the same.
+    Optional,
+    /// Nobody is let in without one.
+    Required,
+}
 
 /// Where clients connect.
 ///
 /// ```
 /// use ahm::base::time::Span;
-/// use ahm::server::config_listen::Listen;
+/// use ahm::server::config_listen::{ClientCertificates, Listen};
 /// let plain: Listen = "127.0.0.1:8080".parse().unwrap();
-/// assert_eq!((plain.address.port(), plain.flush), (8080, None));
+/// assert_eq!((plain.address.port(), plain.flush, plain.tls), (8080, None, None));
 /// let bulk: Listen = "[::1]:8082:flush=20ms".parse().unwrap();
 /// assert_eq!((bulk.address.port(), bulk.flush), (8082, Some(Span::from_millis(20))));
-/// assert_eq!(bulk.to_string(), "[::1]:8082:flush=20ms");
+/// let secure: Listen = "[::1]:443:flush=0s:tls=optional".parse().unwrap();
+/// assert_eq!(secure.tls, Some(ClientCertificates::Optional));
+/// assert_eq!(secure.to_string(), "[::1]:443:flush=0s:tls=optional");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -31,12 +41,14 @@ pub struct Listen {
     /// Whether a load balancer stands before it that says by the PROXY protocol who the client is,
     /// at the beginning of each connection.
     pub proxy: bool,
+    /// Whether TLS protects its connections, and what becomes of clients' certificates then.
+    pub tls: Option<ClientCertificates>,
 }
 
 impl From<SocketAddr> for Listen {
     /// A listener with nothing of its own.
     fn from(address: SocketAddr) -> Self {
-        Self { address, flush: None, proxy: false }
+        Self { address, flush: None, proxy: false, tls: None }
     }
 }
 
@@ -44,22 +56,57 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (rest, proxy) = match text.strip_suffix(PROXY) {
-            Some(rest) => (rest, true),
-            None => (text, false),
+        // The address has colons too: options are taken off the end as long as they look like some.
+        let mut rest = text;
+        let mut options = Vec::new();
+        while let Some((before, option)) = rest.rsplit_once(':')
+            && option.starts_with(|first: char| first.is_ascii_alphabetic())
+            && rest.parse::<SocketAddr>().is_err()
+        {
+            options.push(option);
+            rest = before;
+        }
+        let mut listen = Self::from(parse_address(rest)?);
+        for option in options.into_iter().rev() {
+            listen.set(option).map_err(|what| format!("{text:?}: {what}"))?;
+        }
+        Ok(listen)
+    }
+}
+
+impl Listen {
+    /// What URLs begin with that lead here.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    fn set(&mut self, option: &str) -> Result<(), String> {
+        let name = option.split('=').next().unwrap_or_default();
+        let twice = match name {
+            "flush" => self.flush.is_some(),
+            "proxy" => self.proxy,
+            "tls" => self.tls.is_some(),
+            _ => false,
         };
-        let (address, option) = match rest.find('=').and_then(|at| rest[..at].rfind(':')) {
-            Some(colon) => (&rest[..colon], Some(&rest[colon + 1..])),
-            None => (rest, None),
-        };
-        let address = parse_address(address)?;
-        let Some(option) = option else { return Ok(Self { proxy, ..address.into() }) };
-        let Some(span) = option.strip_prefix("flush=") else {
-            return Err(format!("{text:?}: a listener knows flush=SPAN and proxy, nothing else"));
-        };
-        let span = Value::Loose(span.into()).span(Span::ZERO, Span::from_secs(60));
-        let flush = span.map_err(|what| format!("{text:?}: flush: {what}"))?;
-        Ok(Self { address, flush: Some(flush), proxy })
+        if twice {
+            return Err(format!("{name} is there twice"));
+        }
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("flush", span) => {
+                let span = Value::Loose(span.into()).span(Span::ZERO, Span::from_secs(60));
+                self.flush = Some(span.map_err(|what| format!("flush: {what}"))?);
+            }
+            ("proxy", "") => self.proxy = true,
+            ("tls", "") => self.tls = Some(ClientCertificates::Ignored),
+            ("tls", "optional") => self.tls = Some(ClientCertificates::Optional),
+            ("tls", "required") => self.tls = Some(ClientCertificates::Required),
+            _ => {
+                return Err("a listener knows flush=SPAN, proxy, tls, tls=optional and \
+                    tls=required (of client certificates), nothing else"
+                    .into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -69,7 +116,13 @@ impl fmt::Display for Listen {
         if let Some(flush) = self.flush {
             write!(f, ":flush={}", show_span(flush))?;
         }
-        f.write_str(if self.proxy { PROXY } else { "" })
+        f.write_str(if self.proxy { ":proxy" } else { "" })?;
+        f.write_str(match self.tls {
+            None => "",
+            Some(ClientCertificates::Ignored) => ":tls",
+            Some(ClientCertificates::Optional) => ":tls=optional",
+            Some(ClientCertificates::Required) => ":tls=required",
+        })
     }
 }
 
@@ -89,24 +142,36 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for text in
-            ["127.0.0.1:0", "[::1]:80:flush=0s", "0.0.0.0:80:flush=250ms:proxy", "[::]:1:proxy"]
-        {
+        for text in [
+            "127.0.0.1:0",
+            "[::1]:80:flush=0s",
+            "0.0.0.0:80:flush=250ms:proxy",
+            "[::]:1:proxy",
+            "[::]:443:tls",
+            "[::1]:443:flush=1s:proxy:tls=required",
+            "[fe80::1%3]:443:tls=optional",
+        ] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn what_is_no_listener_is_told_why() {
+        let any_order: Listen = "[::]:1:tls=required:proxy:flush=1s".parse().unwrap();
+        assert_eq!(any_order.to_string(), "[::]:1:flush=1s:proxy:tls=required");
         let cases = [
             ("localhost:80", "\"localhost:80\" is not an address with a port"),
             ("127.0.0.1:flush=1s", "\"127.0.0.1\" is not an address with a port"),
-            ("127.0.0.1:80:flush", "\"127.0.0.1:80:flush\" is not an address with a port"),
+            ("127.0.0.1:80:flush", "\"127.0.0.1:80:flush\": flush: \"\" is not a length"),
             ("127.0.0.1:80:flsh=1s", "\"127.0.0.1:80:flsh=1s\": a listener knows flush=SPAN"),
-            ("127.0.0.1:80:proxy:flush=1s", "\"127.0.0.1:80:proxy\" is not an address"),
+            ("127.0.0.1:80:tls=yes", "\"127.0.0.1:80:tls=yes\": a listener knows flush=SPAN"),
+            ("127.0.0.1:80:proxy=1", "\"127.0.0.1:80:proxy=1\": a listener knows flush=SPAN"),
             ("127.0.0.1:80:flush=20", "\"127.0.0.1:80:flush=20\": flush: \"20\" is not a length"),
             ("127.0.0.1:80:flush=2m", "\"127.0.0.1:80:flush=2m\": flush: 2m is not between"),
-            ("127.0.0.1:80:flush=1s:flush=2s", "\"127.0.0.1:80:flush=1s:flush=2s\": flush: \"1s:"),
+            (
+                "127.0.0.1:80:flush=1s:flush=2s",
+                "\"127.0.0.1:80:flush=1s:flush=2s\": flush is there",
+            ),
         ];
         for (text, wanted) in cases {
             let said = text.parse::<Listen>().unwrap_err();

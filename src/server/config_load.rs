@@ -158,6 +158,9 @@ impl Loader {
         if let Err((path, what)) = self.config.relay.check() {
             self.problem(self.origin(&[path]), format!("{path}: {what}"));
         }
+        if let Err((path, what)) = self.config.auth.check(&self.config.relay) {
+            self.problem(self.origin(&[path]), format!("{path}: {what}"));
+        }
         if self.problems.is_empty() { Ok(self.config) } else { Err(Problems(self.problems)) }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use crate::base::name::TopicName;
 use crate::base::time::Span;
@@ -12,6 +13,7 @@ use crate::reactor::transport::Transport;
 use crate::resource::driver::{self, Driver};
 use crate::resource::publisher::Publisher;
 use crate::server::reception::{Ender, Reception};
+use crate::server::renewal::Renewal;
 use crate::shard::guest::Guest;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
@@ -52,6 +54,8 @@ impl std::error::Error for Busy {}
 pub struct Handle {
     pub(crate) homes: Homes,
     pub(crate) shards: Vec<Sender<Mail>>,
+    /// Reads certificates again.
+    pub(crate) renewal: Arc<Renewal>,
     /// The registry that ends with the server.
     pub(crate) registry: Option<driver::Handle<Registry>>,
     /// What lets resource servers in.
@@ -62,12 +66,23 @@ impl Handle {
     /// A way into these shards.
     pub(crate) fn new(
         homes: Homes,
-        shards: Vec<Sender<Mail>>,
+        renewal: Arc<Renewal>,
         registry: Option<&Driver<Registry>>,
         reception: Option<&Reception>,
     ) -> Self {
         let (registry, reception) = (registry.map(Driver::handle), reception.map(Reception::ender));
-        Self { homes, shards, registry, reception }
+        let shards = renewal.shards.clone();
+        Self { homes, shards, renewal, registry, reception }
+    }
+
+    /// Reads the files of certificates again, as SIGHUP does: new connections get what they hold
+    /// now, and nobody who is connected notices.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be used, and why; everything stays as it was.
+    pub fn reload(&self) -> io::Result<()> {
+        self.renewal.renew()
     }
 
     /// Begins a drain and returns: public listeners close, every document is told to go elsewhere

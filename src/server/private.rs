@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use crate::auth::passes::Passes;
 use crate::link::address::Address;
-use crate::proto::connection::{Door, Gate};
+use crate::proto::connection::Door;
+use crate::reactor::entry::Entry;
 use crate::reactor::privileges::{self, Account};
 use crate::reactor::unix::UnixListener;
+use crate::server::builder::Opened;
 use crate::server::config::Config;
 use crate::server::config_check::read_mode;
 
@@ -44,7 +46,7 @@ impl Config {
     }
 
     /// Listens on the sockets in the file system, on all shards.
-    pub(crate) fn bind_sockets(&self, shards: u8) -> io::Result<Vec<Vec<(UnixListener, Gate)>>> {
+    pub(crate) fn bind_sockets(&self, shards: u8) -> io::Result<Vec<Vec<Opened>>> {
         let mode = read_mode(&self.private_mode).unwrap_or(0o600);
         // What everybody may open is no better guarded than a loopback address.
         let door = if mode & OTHERS == 0 { Door::Local } else { Door::Private };
@@ -63,9 +65,9 @@ impl Config {
             let first = UnixListener::bind_as(path, Some(mode)).map_err(named)?;
             let Some((last, others)) = by_shard.split_last_mut() else { break };
             for listeners in others {
-                listeners.push((first.try_clone().map_err(named)?, Gate::from(door)));
+                listeners.push((Entry::Unix(first.try_clone().map_err(named)?), door.into(), None));
             }
-            last.push((first, Gate::from(door)));
+            last.push((Entry::Unix(first), door.into(), None));
         }
         Ok(by_shard)
     }

@@ -199,7 +199,7 @@ impl Room {
         loop {
             let Some(caller) = self.callers.get_mut(&token) else { return };
             match caller.transport.read(&mut buffer) {
-                Io::Bytes(count) => {
+                Io::Bytes(count) | Io::All(count) => {
                     caller.received.extend_from_slice(&buffer[..count]);
                     match hear(&caller.received, &self.key) {
                         Heard::TooLittle => {}
@@ -253,7 +253,7 @@ impl Room {
 fn name(transport: &Transport) -> String {
     match transport {
         Transport::Unix(_) => "a process of this machine".into(),
-        Transport::Plain(_) => {
+        Transport::Plain(_) | Transport::Tls(_) => {
             transport.peer_addr().map_or_else(|_| "somebody".into(), |peer| peer.to_string())
         }
     }

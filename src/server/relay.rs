@@ -9,16 +9,16 @@ use crate::files::server::FileServer;
 use crate::http::target::Authority;
 use crate::link::address::Address;
 use crate::proto::settings::Settings;
+use crate::reactor::beyond::Beyond;
 use crate::relay::mapping::Rule;
 use crate::relay::network::Network;
 use crate::relay::site::{HostRule, SERVERS_MAX, Site};
+use crate::server::relay_server::{HTTPS, find_server, host_of};
 
 pub use crate::relay::site::AccessLog;
 
 /// The word for the client's own `Host`.
 const KEEP: &str = "keep";
-/// What an address of a web server begins with, unless it is a Unix socket.
-const SCHEME: &str = "http://";
 
 /// What becomes of requests that are no commands.
 ///
@@ -29,8 +29,13 @@ const SCHEME: &str = "http://";
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// The web servers: `http://IP:PORT`, `unix:/PATH`. None: nothing is relayed.
+    /// The web servers: `http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH`. None: nothing is
+    /// relayed. A name is looked up once, at the start.
     pub to: Vec<String>,
+    /// The name that those spoken to by TLS must prove; empty for the one in `to`.
+    pub server_name: String,
+    /// Who certifies them, a file of PEM; empty for whom this system believes.
+    pub authorities: String,
     /// What they see as `Host`: `keep`, or always this.
     pub host: String,
     /// A connection to a web server is there within this span, or the next one is tried.
@@ -66,6 +71,8 @@ impl Default for RelayConfig {
         let site = Site::default();
         Self {
             to: Vec::new(),
+            server_name: String::new(),
+            authorities: String::new(),
             host: KEEP.into(),
             connect_timeout: site.connect_timeout,
             answer_timeout: site.answer_timeout,
@@ -103,23 +110,80 @@ impl RelayConfig {
         FileServer::start(Path::new(&self.root)).map(Some).map_err(named)
     }
 
-    /// The site for the shards; `None` where nothing is relayed. What is no address was refused
-    /// when the configuration was checked.
+    /// How web servers are spoken to by TLS, if they are.
+    ///
+    /// # Errors
+    ///
+    /// When the authorities cannot be read.
+    pub(crate) fn beyond(&self) -> io::Result<Option<Arc<Beyond>>> {
+        if !self.is_secure() {
+            return Ok(None);
+        }
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("relay.authorities: {error}"));
+        let authorities = Path::new(&self.authorities);
+        let authorities = (!self.authorities.is_empty()).then_some(authorities);
+        Beyond::new(self.proven_name(), authorities).map(Arc::new).map(Some).map_err(named)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.to.iter().any(|text| text.starts_with(HTTPS))
+    }
+
+    /// What web servers that are spoken to by TLS must prove to be.
+    fn proven_name(&self) -> &str {
+        let of_first = || self.to.first().map_or("", |text| host_of(text));
+        if self.server_name.is_empty() { of_first() } else { &self.server_name }
+    }
+
+    /// The addresses of the web servers.
+    ///
+    /// # Errors
+    ///
+    /// When the name of one is not known.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
+        let mut servers = Vec::new();
+        for text in &self.to {
+            let found = find_server(text).map_err(|what| {
+                io::Error::new(io::ErrorKind::NotFound, format!("relay.to: {what}"))
+            })?;
+            servers.extend(found);
+        }
+        Ok(servers)
+    }
+
+    /// What all web servers see as `Host`; `None`: what the client sent.
+    pub(crate) fn host_for_all(&self) -> Option<&str> {
+        Some(self.host.as_str()).filter(|host| *host != KEEP)
+    }
+
+    /// The site for the shards; `None` where nothing is relayed.
+    ///
+    /// # Errors
+    ///
+    /// When the name of a web server is not known.
     pub(crate) fn site(
         &self,
         protocol: &Settings,
         files: Option<&FileServer>,
-    ) -> Option<Arc<Site>> {
-        let named = self.to.iter().filter_map(|text| server(text).ok());
-        let own = files.map(|files| Address::Unix(files.path().into()));
-        let servers: Vec<_> = named.chain(own).collect();
-        if servers.is_empty() {
-            return None;
+        passes: Vec<Address>,
+    ) -> io::Result<Option<Arc<Site>>> {
+        let mut servers = self.addresses()?;
+        servers.extend(files.map(|files| Address::Unix(files.path().into())));
+        servers.dedup();
+        if servers.is_empty() && passes.is_empty() {
+            return Ok(None);
+        }
+        if servers.len() + passes.len() > SERVERS_MAX {
+            let what = format!("relay.to, tls.pass: more than {SERVERS_MAX} addresses");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let host =
             if self.host == KEEP { HostRule::Keep } else { HostRule::Set(self.host.clone()) };
-        Some(Arc::new(Site {
+        Ok(Some(Arc::new(Site {
             servers,
+            secure: self.is_secure(),
+            passes,
             host,
             connect_timeout: self.connect_timeout,
             answer_timeout: self.answer_timeout,
@@ -134,7 +198,7 @@ impl RelayConfig {
             log: self.log,
             map: self.map.iter().filter_map(|text| text.parse().ok()).collect(),
             map_pages: self.map_pages,
-        }))
+        })))
     }
 
     /// What the values do not say each for itself.
@@ -150,41 +214,22 @@ impl RelayConfig {
             let count = self.to.len();
             return Err(("relay.to", format!("{count} web servers, at most {SERVERS_MAX}")));
         }
+        let secure = self.to.iter().filter(|text| text.starts_with(HTTPS)).count();
+        if secure > 0 && secure < self.to.len() {
+            return Err(("relay.to", "web servers are spoken to by https:// all, or none".into()));
+        }
+        let host = self.proven_name();
+        let differ = self.to.iter().any(|text| host_of(text) != host);
+        if secure > 0 && self.server_name.is_empty() && differ {
+            let what = "the hosts differ: say by relay.server_name what their certificates name";
+            return Err(("relay.to", what.into()));
+        }
         let twice = self.to.iter().enumerate().find(|(at, one)| self.to[..*at].contains(one));
         match twice {
             Some((_, one)) => Err(("relay.to", format!("{one:?} is there twice"))),
             None => Ok(()),
         }
     }
-}
-
-/// Reads the address of a web server.
-fn server(text: &str) -> Result<Address, String> {
-    let wrong = || {
-        format!(
-            "{text:?} is no web server: give http://IP:PORT or unix:/PATH (an address, no name)"
-        )
-    };
-    if text.starts_with("https://") {
-        return Err(format!(
-            "{text:?}: web servers are spoken to without encryption: give http://"
-        ));
-    }
-    let address = match text.strip_prefix(SCHEME) {
-        Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
-        None if text.starts_with("unix:") => text,
-        None => return Err(wrong()),
-    };
-    match address.parse() {
-        Ok(Address::Tcp(tcp)) if tcp.port() == 0 => Err(format!("{text:?}: port 0 is no port")),
-        Ok(address) => Ok(address),
-        Err(_) => Err(wrong()),
-    }
-}
-
-/// Whether a text is the address of a web server.
-pub(crate) fn check_server(text: &str) -> Result<(), String> {
-    server(text).map(drop)
 }
 
 /// Whether a text says what web servers see as `Host`.
@@ -221,25 +266,6 @@ pub(crate) fn check_upgrade(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn web_servers_are_given_by_address() {
-        for good in ["http://127.0.0.1:80", "http://[::1]:3000/", "unix:/run/web"] {
-            assert_eq!(check_server(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "127.0.0.1:80",
-            "http://web:80",
-            "https://127.0.0.1:443",
-            "http://127.0.0.1",
-            "http://127.0.0.1:0",
-            "http://127.0.0.1:80/path",
-            "unix:web",
-            "",
-        ] {
-            assert!(check_server(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn what_goes_through_unseen_cannot_be_chosen() {

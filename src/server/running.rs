@@ -17,8 +17,10 @@ use crate::proto::stats::Stats;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::{Signal, Signals};
 use crate::resource::driver::Driver;
+use crate::server::desk::Desk;
 use crate::server::handle::Handle;
 use crate::server::reception::Reception;
+use crate::server::renewal::Watch;
 use crate::shard::mail::Mail;
 
 /// Readiness of this token: a shard's thread has ended.
@@ -67,6 +69,7 @@ impl Drop for RunningOne {
 #[derive(Debug)]
 pub struct Server {
     pub(crate) public_addrs: Vec<SocketAddr>,
+    pub(crate) schemes: Vec<&'static str>,
     pub(crate) private_addrs: Vec<SocketAddr>,
     pub(crate) private_sockets: Vec<PathBuf>,
     pub(crate) handle: Handle,
@@ -76,6 +79,10 @@ pub struct Server {
     pub(crate) reception: Option<Reception>,
     /// Serves the files of a directory; ends with the server.
     pub(crate) _files: Option<FileServer>,
+    /// Looks for certificates that have changed; ends with the server.
+    pub(crate) _watch: Option<Watch>,
+    /// Finds out who clients are where that takes time; ends with the server.
+    pub(crate) _desk: Option<Desk>,
     /// How long a drain takes at most.
     pub(crate) drain: Span,
     /// Waits for signals and for the end of the threads.
@@ -88,6 +95,26 @@ impl Server {
     /// The addresses that clients connect to.
     pub fn public_addrs(&self) -> &[SocketAddr] {
         &self.public_addrs
+    }
+
+    /// The same as URLs.
+    ///
+    /// ```
+    /// use ahm::server::{builder::Builder, config::Config, registry::RegistryConfig};
+    /// let config = Config {
+    ///     listen: vec!["127.0.0.1:0".parse().unwrap()],
+    ///     private_listen: vec![],
+    ///     registry: RegistryConfig::off(),
+    ///     ..Config::default()
+    /// };
+    /// let server = Builder::new(config).start()?;
+    /// let url = format!("http://{}", server.public_addrs()[0]);
+    /// assert_eq!(server.public_urls().collect::<Vec<_>>(), [url]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn public_urls(&self) -> impl Iterator<Item = String> {
+        let all = self.schemes.iter().zip(&self.public_addrs);
+        all.map(|(scheme, address)| format!("{scheme}://{address}"))
     }
 
     /// The addresses that publishers connect to.
@@ -116,7 +143,7 @@ impl Server {
     }
 
     /// Waits until the server has stopped. SIGTERM drains it first, SIGINT stops it at once, and so
-    /// does any second signal of these.
+    /// does any second signal of these; SIGHUP is [`Handle::reload`].
     ///
     /// # Errors
     ///
@@ -138,7 +165,11 @@ impl Server {
             self.poller.poll(None)?;
             for signal in signals.pending() {
                 match signal {
-                    Signal::Hangup => {}
+                    Signal::Hangup => {
+                        if let Err(error) = self.handle.reload() {
+                            log::error!("everything stays as it is: {error}");
+                        }
+                    }
                     Signal::Terminate if !draining && self.drain > Span::ZERO => {
                         log::info!("draining, for {} at most", self.drain);
                         draining = true;

@@ -11,7 +11,7 @@ use crate::proto::output::{Output, Traveller, Written};
 use crate::reactor::transport::Transport;
 use crate::shard::mail::Mail;
 use crate::shard::turn::Shard;
-use crate::shard::wires::token_of;
+use crate::shard::wires::{Owner, token_of};
 
 impl Shard {
     /// Step 5 of a turn: drains the core's outputs to the end. Only readers that are to be told of
@@ -50,6 +50,7 @@ impl Shard {
                     let round_trip = wire.and_then(|wire| wire.transport.round_trip());
                     self.hub.handle_round_trip(topic, round_trip, self.now);
                 }
+                Output::Ask(question) => self.ask(question),
                 Output::Link(output) => self.link(output),
                 Output::Relay(output) => self.relay(output),
             }
@@ -102,10 +103,10 @@ impl Shard {
         let first = self.first_patience;
         let Some(wire) = self.wires.get(conn) else { return };
         let patience = Span::from_millis(u64::from(millis));
-        if wire.inherits && patience == first {
+        if wire.owner == Owner::Client && patience == first {
             return;
         }
-        wire.inherits = false;
+        wire.owner = Owner::Reader;
         // Finds half-open connections while bytes are on the way; heartbeats see to it that they
         // are.
         if let Err(error) = wire.transport.set_user_timeout(patience) {
@@ -117,7 +118,9 @@ impl Shard {
     pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door, fresh: bool) {
         let wire = self.wires.insert(conn, transport, door.is_private());
         // What has come from another shard may have carried a document there.
-        wire.inherits &= fresh;
+        if !fresh && wire.owner == Owner::Client {
+            wire.owner = Owner::Reader;
+        }
         if let Err(error) = wire.transport.register(self.poller.registry(), token_of(conn)) {
             log::warn!("register: {error}");
             self.hub.handle_failed(conn, self.now);

@@ -142,10 +142,12 @@ impl Shard {
     fn read_link(&mut self, link: Key, budget: &mut Budget) {
         for _ in 0..READS_PER_TURN {
             let Some(line) = self.lines.lines.get_mut(&link) else { return };
-            match line.transport.read(&mut self.buffer) {
-                Io::Bytes(count) => {
+            let outcome = line.transport.read(&mut self.buffer);
+            let drained = outcome.is_all();
+            match outcome {
+                Io::Bytes(count) | Io::All(count) => {
                     // What comes later brings an edge.
-                    let all = count < self.buffer.len() && !line.ends;
+                    let all = drained && !line.ends;
                     self.hub.handle_link_received(link, &self.buffer[..count], self.now);
                     if all {
                         return;

@@ -1,8 +1,12 @@
 //! What a shard finds in its mailbox.
 
+use std::sync::Arc;
+
+use crate::auth::office::{Finding, Office};
 use crate::base::time::Span;
 use crate::proto::output::Traveller;
 use crate::proto::parcel::Parcel;
+use crate::reactor::front::Front;
 use crate::reactor::transport::Transport;
 use crate::shard::guest::Guest;
 
@@ -13,8 +17,14 @@ pub enum Mail {
     Parcel(Parcel),
     /// A connection that belongs here.
     Arrival(Box<(Transport, Traveller)>),
+    /// What was found out about a client.
+    Finding(Box<Finding>),
+    /// Clients prove who they are by other rules from now on.
+    Office(Arc<Office>),
     /// A resource server has dialled this one.
     Guest(Box<Guest>),
+    /// How TLS protects the connections of the listeners from now on, in their order.
+    Certificates(Arc<[Option<Arc<Front>>]>),
     /// The server stops within this span, and clients go elsewhere until then.
     Drain(Span),
     /// The server stops.

@@ -3,7 +3,9 @@
 //! [`turn`] is the loop, in seven steps; [`drive`] does what the core asks for; [`mail`] is what
 //! shards and other threads send each other through a [`mailbox`].
 
+mod accepting;
 pub mod affinity;
+pub mod asking;
 pub mod budget;
 pub mod drive;
 pub mod guest;
@@ -12,6 +14,7 @@ mod linking;
 pub mod mail;
 pub mod mailbox;
 pub mod reading;
+pub mod shaking;
 pub mod turn;
 pub mod turns;
 mod upstreams;

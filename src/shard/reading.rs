@@ -19,9 +19,11 @@ impl Shard {
                 return;
             }
             let Some(wire) = self.wires.get(conn) else { return };
-            match wire.transport.read(&mut self.buffer) {
-                Io::Bytes(count) => {
-                    let all = count < self.buffer.len() && wire.input == Input::Bytes;
+            let outcome = wire.transport.read(&mut self.buffer);
+            let drained = outcome.is_all();
+            match outcome {
+                Io::Bytes(count) | Io::All(count) => {
+                    let all = drained && wire.input == Input::Bytes;
                     if all {
                         wire.input = Input::None;
                     }
@@ -64,7 +66,7 @@ impl Shard {
         let Some(wire) = self.wires.get(conn) else { return };
         if wire.input != Input::None && !wire.queued {
             wire.queued = true;
-            self.to_read.push(conn, wire.publisher);
+            self.to_read.push(conn, wire.is_publisher());
         }
     }
 }

@@ -2,22 +2,25 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use mio::Token;
 
+use crate::auth::certificate::Secured;
 use crate::base::id::{ConnKey, Key};
 use crate::base::limits::WRITES_AT_ONCE;
 use crate::base::time::{Instant, Span};
-use crate::proto::connection::{Door, Gate};
+use crate::proto::connection::Gate;
 use crate::proto::hub::Hub;
 use crate::proto::output::Traveller;
 use crate::proto::stats::Stats;
+use crate::reactor::beyond::Beyond;
 use crate::reactor::clock::Clock;
 use crate::reactor::entry::Entry;
-use crate::reactor::listener::Listener;
+use crate::reactor::front::Front;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
-use crate::reactor::unix::UnixListener;
+use crate::shard::asking::Asking;
 use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
 use crate::shard::linking::{Lines, link_of};
@@ -37,7 +40,7 @@ pub const MAIL_PLACES: usize = 8_192;
 /// Time for taking mail in one turn.
 const MAIL_SPAN: Span = Span::from_micros(500);
 /// Time for accepting connections in one turn, and the same for those that other shards sent.
-const ACCEPT_SPAN: Span = Span::from_micros(500);
+pub(crate) const ACCEPT_SPAN: Span = Span::from_micros(500);
 /// Time for reading connections in one turn.
 const READ_SPAN: Span = Span::from_micros(500);
 /// Time for firing timers in one turn.
@@ -52,8 +55,6 @@ const READ_BYTES: usize = 64 * 1024;
 const WRITE_SPAN: Span = Span::from_millis(1);
 /// How long a mailbox that was full is left alone.
 const RETRY: Span = Span::from_millis(1);
-/// How long a listener that could not accept is left alone.
-const ACCEPT_RETRY: Span = Span::from_millis(5);
 /// Mail that may wait for full mailboxes before the shard takes in no more work.
 const OUTBOX_MAX: usize = 4_096;
 
@@ -74,6 +75,12 @@ pub struct Shard {
     /// Those of them that are being written; empty between two rounds.
     pub(crate) writing: Vec<ConnKey>,
     pub(crate) to_read: ReadQueue,
+    /// Connections on which TLS is being set up, and something has moved.
+    pub(crate) to_shake: VecDeque<ConnKey>,
+    /// What all connections share whose clients have shown no certificate.
+    pub(crate) unnamed: Arc<Secured>,
+    /// How web servers are spoken to by TLS, if they are.
+    pub(crate) beyond: Option<Arc<Beyond>>,
     /// Connections that other shards have sent here.
     arrivals: VecDeque<Box<(Transport, Traveller)>>,
     /// Sockets that are closed at the end of a turn.
@@ -85,9 +92,11 @@ pub struct Shard {
     pub(crate) buffer: Vec<u8>,
     pub(crate) leaving: Leaving,
     /// When a listener that failed to accept is tried again.
-    accept_at: Option<Instant>,
+    pub(crate) accept_at: Option<Instant>,
     /// What TCP's patience is with the connections that the public listeners accept.
     pub(crate) first_patience: Span,
+    /// Who answers what takes time; `None`: nobody.
+    pub(crate) asking: Option<Asking>,
     turns: Turns,
 }
 
@@ -96,6 +105,8 @@ pub(crate) struct Entrance {
     /// `None` once it is closed; the place stays, because a token names it.
     pub(crate) listener: Option<Entry>,
     pub(crate) gate: Gate,
+    /// How TLS protects its connections, if it does.
+    pub(crate) front: Option<Arc<Front>>,
     /// Whether connections may wait that no edge will tell of.
     pub(crate) waiting: bool,
     /// Whether it is closed as soon as no connection waits.
@@ -108,27 +119,36 @@ impl Entrance {
     }
 }
 
+/// What all shards of a server have alike.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The clock.
+    pub clock: Clock,
+    /// The mailboxes of all shards.
+    pub peers: Vec<Sender<Mail>>,
+    /// How web servers are spoken to by TLS, if they are.
+    pub beyond: Option<Arc<Beyond>>,
+    /// What TCP's patience is with the connections that the public listeners accept.
+    pub patience: Span,
+    /// How many shards still have documents.
+    pub occupied: Occupied,
+    /// Who answers what takes time; `None`: nobody.
+    pub asking: Option<Asking>,
+}
+
 /// What a shard is made of.
 #[derive(Debug)]
 pub struct Parts {
     /// The core.
     pub hub: Hub,
-    /// The clock, common to all shards.
-    pub clock: Clock,
     /// The poller, with a waker registered as [`MAIL`].
     pub poller: Poller,
     /// The shard's own mail.
     pub mail: Receiver<Mail>,
-    /// The mailboxes of all shards, its own included.
-    pub peers: Vec<Sender<Mail>>,
-    /// What it listens on.
-    pub listeners: Vec<(Listener, Gate)>,
-    /// The same in the file system.
-    pub sockets: Vec<(UnixListener, Gate)>,
-    /// What TCP's patience is with the connections that the public listeners accept.
-    pub patience: Span,
-    /// Common to all shards.
-    pub occupied: Occupied,
+    /// What it listens on, and how TLS protects what comes that way.
+    pub listeners: Vec<(Entry, Gate, Option<Arc<Front>>)>,
+    /// What it has in common with the others.
+    pub common: Common,
 }
 
 impl Shard {
@@ -138,36 +158,39 @@ impl Shard {
     ///
     /// When a listener cannot be registered.
     pub fn new(parts: Parts) -> io::Result<Self> {
+        let common = parts.common;
         let mut doors = Vec::new();
-        let listeners = parts.listeners.into_iter().map(|(one, gate)| (Entry::Tcp(one), gate));
-        let sockets = parts.sockets.into_iter().map(|(one, gate)| (Entry::Unix(one), gate));
-        for (index, (mut listener, gate)) in listeners.chain(sockets).enumerate() {
+        for (index, (mut listener, gate, front)) in parts.listeners.into_iter().enumerate() {
             listener.register(parts.poller.registry(), Token(MAIL.0 - 1 - index))?;
             let listener = Some(listener);
-            doors.push(Entrance { listener, gate, waiting: true, closing: false });
+            doors.push(Entrance { listener, gate, front, waiting: true, closing: false });
         }
         Ok(Self {
-            first_patience: parts.patience,
+            first_patience: common.patience,
             hub: parts.hub,
             poller: parts.poller,
             wires: Wires::default(),
             lines: Lines::default(),
             upstreams: Upstreams::default(),
             links_ready: Vec::new(),
-            outbox: parts.peers.iter().map(|_| VecDeque::new()).collect(),
-            peers: parts.peers,
+            outbox: common.peers.iter().map(|_| VecDeque::new()).collect(),
+            peers: common.peers,
             to_write: VecDeque::new(),
             writing: Vec::with_capacity(WRITES_AT_ONCE),
             to_read: ReadQueue::default(),
+            to_shake: VecDeque::new(),
+            unnamed: Arc::default(),
+            beyond: common.beyond,
             arrivals: VecDeque::new(),
             closed: VecDeque::new(),
-            now: parts.clock.now(),
-            clock: parts.clock,
+            now: common.clock.now(),
+            clock: common.clock,
             mail: parts.mail,
             doors,
             buffer: vec![0; READ_BYTES],
-            leaving: Leaving::new(parts.occupied),
+            leaving: Leaving::new(common.occupied),
             accept_at: None,
+            asking: common.asking,
             turns: Turns::default(),
         })
     }
@@ -195,7 +218,7 @@ impl Shard {
             self.turns.note(self.clock.now().since(began));
             self.hub.note_turns(self.turns.long, self.turns.longest.as_micros());
             if self.is_over() {
-                return Ok(Stats { relay: self.hub.relay_counts(), ..self.hub.stats().clone() });
+                return Ok(self.hub.all_stats());
             }
         }
     }
@@ -204,6 +227,7 @@ impl Shard {
     fn wait(&mut self) -> io::Result<()> {
         let busy = !self.to_write.is_empty()
             || !self.to_read.is_empty()
+            || !self.to_shake.is_empty()
             || self.lines.has_work()
             || self.upstreams.has_work()
             || !self.closed.is_empty()
@@ -236,7 +260,10 @@ impl Shard {
                 Mail::Parcel(parcel) => self.hub.handle_parcel(parcel, self.now),
                 // It has a request in it: not to be done before what is published gets on.
                 Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
+                Mail::Finding(finding) => self.hub.handle_finding(*finding, self.now),
+                Mail::Office(office) => self.hub.authenticate(office, self.now),
                 Mail::Guest(guest) => self.take_guest(*guest),
+                Mail::Certificates(fronts) => self.renew_fronts(&fronts),
                 Mail::Drain(within) => self.begin_drain(within),
                 Mail::Stop => self.begin_stop(),
             }
@@ -261,6 +288,7 @@ impl Shard {
         for index in 0..self.doors.len() {
             self.accept(index);
         }
+        self.shake_some();
         for entrance in self.doors.iter_mut().filter(|entrance| entrance.closing) {
             if !entrance.waiting {
                 (entrance.listener, entrance.closing) = (None, false);
@@ -283,7 +311,8 @@ impl Shard {
 
     /// Notes what is ready, for whoever reads it.
     fn take_edges(&mut self) {
-        let Self { poller, doors, wires, to_read, hub, now, links_ready, upstreams, .. } = self;
+        let Self { poller, doors, wires, to_read, to_shake, .. } = self;
+        let Self { hub, now, links_ready, upstreams, .. } = self;
         for ready in poller.events() {
             if let Some(link) = link_of(ready.token) {
                 links_ready.push((link, ready));
@@ -302,14 +331,31 @@ impl Shard {
             }
             let conn = conn_of(ready.token);
             let Some(wire) = wires.get(conn) else { continue };
+            if wire.shaking {
+                if ready.closed {
+                    wire.input = Input::End;
+                }
+                if !std::mem::replace(&mut wire.queued, true) {
+                    to_shake.push_back(conn);
+                }
+                continue;
+            }
             if ready.writable {
-                hub.handle_writable(conn, *now);
+                match wire.transport.flush() {
+                    Ok(true) => hub.handle_writable(conn, *now),
+                    Ok(false) => {}
+                    Err(error) => {
+                        log::debug!("write: {error}");
+                        hub.handle_failed(conn, *now);
+                        continue;
+                    }
+                }
             }
             if ready.readable {
                 wire.input = wire.input.max(if ready.closed { Input::End } else { Input::Bytes });
                 if !wire.queued {
                     wire.queued = true;
-                    to_read.push(conn, wire.publisher);
+                    to_read.push(conn, wire.is_publisher());
                 }
             }
         }
@@ -336,52 +382,11 @@ impl Shard {
         Budget::new(self.clock.now(), span)
     }
 
-    fn accept(&mut self, index: usize) {
-        let mut budget = self.budget(ACCEPT_SPAN);
-        while !budget.is_spent(|| self.clock.now()) {
-            let Some(entrance) = self.doors.get_mut(index) else { return };
-            let Some(listener) = entrance.listener.as_mut().filter(|_| entrance.waiting) else {
-                return;
-            };
-            match listener.accept() {
-                Ok(Some((transport, peer))) => {
-                    let gate = entrance.gate;
-                    match self.hub.handle_accepted(peer, gate, self.now) {
-                        Some(conn) => {
-                            self.keep(conn, transport, gate.door, true);
-                            self.try_to_read(conn);
-                        }
-                        None => turn_away(transport, gate.door),
-                    }
-                }
-                Ok(None) => entrance.waiting = false,
-                Err(error) => {
-                    // No edge will tell when descriptors or memory are there again.
-                    log::warn!("accept: {error}");
-                    entrance.waiting = false;
-                    self.accept_at = Some(self.now + ACCEPT_RETRY);
-                    return;
-                }
-            }
-        }
-    }
-
     /// 7. Sockets of connections that are over: closing one is a system call like any other.
     fn close_some(&mut self) {
         let mut budget = self.budget(CLOSE_SPAN);
         while !self.closed.is_empty() && !budget.is_spent(|| self.clock.now()) {
             self.closed.pop_front();
         }
-    }
-}
-
-/// Says why in one write, as far as that can be heard: nothing is kept of a connection that is one
-/// too many, and what its client has sent already may reset it first.
-fn turn_away(mut transport: Transport, door: Door) {
-    const WORDS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\n\
-        Content-Length: 45\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
-        429 Too Many Requests: too many connections.\n";
-    if door == Door::Public {
-        let _ = transport.send(&[io::IoSlice::new(WORDS)]);
     }
 }

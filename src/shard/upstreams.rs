@@ -1,7 +1,7 @@
 //! Connections to web servers: the same poller, a table of their own.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use mio::Token;
 
@@ -9,6 +9,7 @@ use crate::base::id::Key;
 use crate::link::address::Address;
 use crate::reactor::dialer;
 use crate::reactor::poller::Ready;
+use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::{Io, Transport};
 use crate::relay::output::Output;
 use crate::resource::driver_door;
@@ -28,6 +29,8 @@ struct Line {
     generation: u32,
     /// Whether its connect is still under way.
     dialing: bool,
+    /// Whether TLS is being set up on it.
+    shaking: bool,
     /// Whether it waits among those to be read.
     queued: bool,
     /// Whether bytes may wait that no edge will tell of.
@@ -43,6 +46,20 @@ pub(crate) struct Upstreams {
     to_read: VecDeque<Key>,
     /// Edges that were not looked at yet.
     pub(crate) ready: Vec<(Key, Ready)>,
+}
+
+impl Line {
+    /// Whether the connect is done, TLS included.
+    fn dialled(&mut self, writable: bool) -> io::Result<bool> {
+        if !self.shaking {
+            if !writable || !dialer::finish(&self.transport)? {
+                return Ok(false);
+            }
+            self.shaking = matches!(self.transport, Transport::Tls(_));
+        }
+        let Transport::Tls(secure) = &mut self.transport else { return Ok(true) };
+        secure.shake().map(|shaken| matches!(shaken, Shaken::Done(_)))
+    }
 }
 
 impl Upstreams {
@@ -65,6 +82,7 @@ impl Upstreams {
             transport,
             generation: key.generation,
             dialing: true,
+            shaking: false,
             queued: false,
             waiting: false,
             ends: false,
@@ -87,7 +105,7 @@ impl Shard {
     /// Does what the hub wants with its connections to web servers.
     pub(crate) fn relay(&mut self, output: Output) {
         match output {
-            Output::Dial(key, address) => self.dial_upstream(key, &address),
+            Output::Dial(key, address, secure) => self.dial_upstream(key, &address, secure),
             Output::Send(key) => self.send_upstream(key),
             Output::Receive(key) => self.queue_upstream(key),
             Output::Finish(key) => {
@@ -101,17 +119,25 @@ impl Shard {
         }
     }
 
-    fn dial_upstream(&mut self, key: Key, address: &Address) {
-        let registry = self.poller.registry();
-        let token = Token(token_of(key).0 | UPSTREAM_BIT);
-        let registered = driver_door::dial_as(address, registry, token);
-        match registered {
+    fn dial_upstream(&mut self, key: Key, address: &Address, secure: bool) {
+        match self.dial_registered(key, address, secure) {
             Ok(transport) => self.upstreams.insert(key, transport),
             Err(error) => {
                 log::debug!("dial {address}: {error}");
                 self.hub.handle_upstream_lost(key, false, self.now);
             }
         }
+    }
+
+    fn dial_registered(&self, key: Key, address: &Address, secure: bool) -> io::Result<Transport> {
+        let mut transport = driver_door::dial(address)?;
+        if secure {
+            let beyond = self.beyond.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            transport = beyond.protect(transport)?;
+        }
+        let token = Token(token_of(key).0 | UPSTREAM_BIT);
+        transport.register(self.poller.registry(), token)?;
+        Ok(transport)
     }
 
     /// Looks at the edges of these connections, then reads them, within bounds.
@@ -136,14 +162,15 @@ impl Shard {
     fn upstream_ready(&mut self, key: Key, ready: Ready) {
         let Some(line) = self.upstreams.get(key) else { return };
         if line.dialing {
-            if !ready.writable {
-                return;
-            }
-            match dialer::finish(&line.transport) {
+            line.ends |= ready.closed;
+            match line.dialled(ready.writable) {
                 Ok(false) => return,
                 Ok(true) => {
                     line.dialing = false;
+                    // What came with the end of a handshake is here already.
+                    line.waiting |= std::mem::take(&mut line.shaking);
                     self.hub.handle_upstream_connected(key, self.now);
+                    self.queue_upstream(key);
                 }
                 Err(error) => {
                     log::debug!("dial: {error}");
@@ -151,7 +178,11 @@ impl Shard {
                 }
             }
         } else if ready.writable {
-            self.hub.handle_upstream_writable(key, self.now);
+            match line.transport.flush() {
+                Ok(true) => self.hub.handle_upstream_writable(key, self.now),
+                Ok(false) => {}
+                Err(error) => log::debug!("write: {error}"),
+            }
         }
         if ready.readable
             && let Some(line) = self.upstreams.get(key)
@@ -168,10 +199,12 @@ impl Shard {
                 return;
             }
             let Some(line) = self.upstreams.get(key) else { return };
-            match line.transport.read(&mut self.buffer) {
-                Io::Bytes(count) => {
+            let outcome = line.transport.read(&mut self.buffer);
+            let drained = outcome.is_all();
+            match outcome {
+                Io::Bytes(count) | Io::All(count) => {
                     // What comes later brings an edge.
-                    let all = count < self.buffer.len() && !line.ends;
+                    let all = drained && !line.ends;
                     line.waiting = !all;
                     self.hub.handle_upstream_received(key, &self.buffer[..count], self.now);
                     if all {

@@ -24,12 +24,23 @@ pub struct Wire {
     generation: u32,
     /// What a read may find.
     pub input: Input,
-    /// Whether it waits among those to be read.
+    /// Whether it waits among those to be read, or to shake hands.
     pub queued: bool,
-    /// Whether it came through the private listener.
-    pub publisher: bool,
-    /// Whether TCP's patience is still what the public listener gave it.
-    pub inherits: bool,
+    /// Whether TLS is still being set up on it.
+    pub shaking: bool,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// Whose a connection is, and with it who has set TCP's patience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A publisher's: it came through the private listener.
+    Publisher,
+    /// A client's; TCP's patience is what the public listener gave it.
+    Client,
+    /// A client's whose document has set TCP's patience.
+    Reader,
 }
 
 /// The sockets of a shard, at the slots of their connections.
@@ -38,17 +49,25 @@ pub struct Wires {
     wires: Vec<Option<Wire>>,
 }
 
+impl Wire {
+    /// Whether it came through the private listener.
+    pub fn is_publisher(&self) -> bool {
+        self.owner == Owner::Publisher
+    }
+}
+
 impl Wires {
     /// Keeps the socket of `conn`.
     pub fn insert(&mut self, conn: ConnKey, transport: Transport, publisher: bool) -> &mut Wire {
-        let inherits = !publisher;
+        let owner = if publisher { Owner::Publisher } else { Owner::Client };
         let slot = conn.slot as usize;
         if slot >= self.wires.len() {
             self.wires.resize_with(slot + 1, || None);
         }
         let generation = conn.generation;
         let (input, queued) = (Input::None, false);
-        let wire = Wire { transport, generation, input, queued, publisher, inherits };
+        let shaking = matches!(transport, Transport::Tls(_));
+        let wire = Wire { transport, generation, input, queued, shaking, owner };
         self.wires[slot].insert(wire)
     }
 

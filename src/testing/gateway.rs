@@ -152,7 +152,8 @@ impl Gateway {
             Output::Measure(_, topic) => {
                 self.hubs[shard].handle_round_trip(topic, Some(ROUND_TRIP), self.now);
             }
-            Output::Receive(_) | Output::Stream(..) | Output::Finish(_) | Output::Relay(_) => {}
+            Output::Receive(_) | Output::Stream(..) | Output::Finish(_) => {}
+            Output::Ask(_) | Output::Relay(_) => {}
         }
         None
     }

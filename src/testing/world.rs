@@ -329,7 +329,8 @@ impl World {
         while let Some(output) = self.hubs[shard].poll_output() {
             match output {
                 Output::Send(conn) => self.named[shard].push_back(conn),
-                Output::Receive(_) | Output::Measure(..) | Output::Link(_) | Output::Relay(_) => {}
+                Output::Receive(_) | Output::Measure(..) => {}
+                Output::Ask(_) | Output::Link(_) | Output::Relay(_) => {}
                 Output::Stream(conn, patience) => {
                     if let Some(&id) = self.index.get(&(shard, conn)) {
                         self.wires[id].patience = Span::from_millis(u64::from(patience));

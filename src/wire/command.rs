@@ -30,6 +30,13 @@ pub enum Command<'q> {
     Login {
         /// Say at once whether this user may open it.
         resource: Option<Cow<'q, str>>,
+        /// The script or program that says who the client is.
+        auth: Option<Cow<'q, str>>,
+    },
+    /// Go on with what is proved anew.
+    Renew {
+        /// As for `Login`.
+        auth: Option<Cow<'q, str>>,
     },
     /// Open a document: `mux.html` or `refresh.html`.
     Document(DocumentRequest),
@@ -106,6 +113,8 @@ pub struct DocumentRequest {
     pub dup: bool,
     /// The number of the duplicate that this duplicate succeeds; the others go on.
     pub succeeds: Option<u32>,
+    /// The script or program that says who the client of a new session is.
+    pub auth: Option<String>,
 }
 
 /// A command with what says whose it is.
@@ -134,6 +143,18 @@ impl fmt::Debug for Request<'_> {
             .field("key", &self.key.as_ref().map(|_| "(secret)"))
             .field("id", &self.id)
             .finish()
+    }
+}
+
+impl Request<'_> {
+    /// The script or program by which the client wants to prove who it is, where that matters: in a
+    /// session that there is already, only for `renew`.
+    pub fn way(&self) -> Option<&str> {
+        match &self.command {
+            Command::Login { auth, .. } | Command::Renew { auth } => auth.as_deref(),
+            Command::Document(document) if self.mid.is_none() => document.auth.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -173,6 +194,7 @@ pub fn parse<'q>(name: &str, query: &'q str) -> Result<Request<'q>, CommandError
             cid: params.required("cid", CID, Cid::parse)?,
             life: params.optional("l", "a number below 2^32", small)?,
         },
+        "renew" => Command::Renew { auth: way(&params)? },
         "logout" => Command::Logout,
         "history" => history(&params)?,
         "ping" => ping(&params)?,
@@ -209,8 +231,9 @@ const MILLIS: &str = "a number of milliseconds";
 /// The parameters that a command knows, beside those of every command; `None`: no such command.
 fn parameters(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
-        "login" => &["resource"],
-        "mux.html" => &["last", "h", "flush", "pad", "length", "dup"],
+        "login" => &["resource", "auth"],
+        "renew" => &["auth"],
+        "mux.html" => &["last", "h", "flush", "pad", "length", "dup", "auth"],
         "refresh.html" => &["last", "h", "flush", "pad", "length", "dup", "d"],
         "send" => &["cid", "n", "data"],
         "close" => &["cid", "l"],
@@ -227,7 +250,16 @@ fn login<'q>(params: &Params<'q>) -> Result<Command<'q>, CommandError> {
     if let Some(resource) = &resource {
         check_resource(resource).map_err(|error| CommandError::bad(error.to_string()))?;
     }
-    Ok(Command::Login { resource })
+    Ok(Command::Login { resource, auth: way(params)? })
+}
+
+/// Which script or program says who the client is.
+fn way<'q>(params: &Params<'q>) -> Result<Option<Cow<'q, str>>, CommandError> {
+    let auth = params.text("auth")?;
+    if auth.as_ref().is_some_and(|auth| server_id(auth).is_none()) {
+        return Err(CommandError::value("auth", "1 to 32 of A-Z a-z 0-9 _ -"));
+    }
+    Ok(auth)
 }
 
 fn document(
@@ -258,6 +290,7 @@ fn document(
         length_large: length.is_some(),
         dup,
         succeeds: succeeds.filter(|_| dup),
+        auth: if refresh { None } else { way(params)?.map(Cow::into_owned) },
     })
 }
 

@@ -1,0 +1,254 @@
+//! TLS as the configuration has it: certificates and their names, whom clients may be certified by,
+//! who is passed on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
+
+use crate::base::time::Span;
+use crate::link::address::Address;
+use crate::reactor::beyond::roots;
+use crate::reactor::front::{Front, is_name_of};
+use crate::server::config_listen::{ClientCertificates, Listen};
+use crate::server::tls_names::{Names, read_names};
+
+/// What the operator lays down for all listeners with TLS.
+///
+/// ```
+/// use ahm::server::tls::TlsConfig;
+/// assert!(TlsConfig::default().certificates.is_empty());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Files of each certificate: `CHAIN.pem KEY.pem` and maybe `OCSP.der`, the answer of its
+    /// authority that is sent along (RFC 6961). A client gets the first whose names fit, else the
+    /// first.
+    pub certificates: Vec<String>,
+    /// Authorities that may certify clients, a file of PEM; empty for none.
+    pub client_authorities: String,
+    /// What those authorities have revoked, a file of PEM; empty for none.
+    pub client_revoked: String,
+    /// `NAME=ADDRESS`: who asks for that name is passed on there, encrypted.
+    pub pass: Vec<String>,
+    /// The oldest version: `1.2` or `1.3`.
+    pub oldest: String,
+    /// How often the files are looked at, to be read again when they have changed; zero: never.
+    pub watch: Span,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            certificates: Vec::new(),
+            client_authorities: String::new(),
+            client_revoked: String::new(),
+            pass: Vec::new(),
+            oldest: "1.2".into(),
+            watch: Span::from_secs(5),
+        }
+    }
+}
+
+impl TlsConfig {
+    /// What the listeners do, in their order; nothing for those without TLS.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be read or used, and why.
+    pub fn fronts(&self, listen: &[Listen]) -> io::Result<Arc<[Option<Arc<Front>>]>> {
+        if listen.iter().all(|one| one.tls.is_none()) {
+            return Ok(listen.iter().map(|_| None).collect());
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let names = Arc::new(self.names(&provider)?);
+        let tickets = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
+        let passes = self.pass.iter().filter_map(|text| parse_pass(text).ok());
+        let passes: Vec<_> = passes.map(|(name, _)| name).zip(0..).collect();
+        let front = |certificates: ClientCertificates| -> io::Result<Arc<Front>> {
+            let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(self.versions())
+                .map_err(io::Error::other)?;
+            let builder = match self.verifier(certificates, &provider)? {
+                Some(verifier) => builder.with_client_cert_verifier(verifier),
+                None => builder.with_no_client_auth(),
+            };
+            let resolver = Arc::clone(&names) as Arc<dyn ResolvesServerCert>;
+            let mut config = builder.with_cert_resolver(resolver);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            config.ticketer = Arc::clone(&tickets);
+            // What a client needs for its next connection is in its ticket, and nowhere here.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            Ok(Arc::new(Front::new(Arc::new(config), passes.clone())))
+        };
+        listen.iter().map(|one| one.tls.map(front).transpose()).collect()
+    }
+
+    /// Where connections are passed on to, in the order of their numbers.
+    pub fn targets(&self) -> Vec<Address> {
+        let passes = self.pass.iter().filter_map(|text| parse_pass(text).ok());
+        passes.map(|(_, address)| address).collect()
+    }
+
+    /// All files, with the moment of their last change.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Option<SystemTime>)> {
+        let of_certificates = self.certificates.iter().flat_map(|text| text.split_whitespace());
+        let others = [self.client_authorities.as_str(), self.client_revoked.as_str()];
+        let all = of_certificates.chain(others.into_iter().filter(|path| !path.is_empty()));
+        all.map(|path| {
+            let changed = std::fs::metadata(path).and_then(|about| about.modified());
+            (path.into(), changed.ok())
+        })
+        .collect()
+    }
+
+    fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        static NEW: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+        match self.oldest.as_str() {
+            "1.3" => &NEW,
+            _ => rustls::ALL_VERSIONS,
+        }
+    }
+
+    fn names(&self, provider: &CryptoProvider) -> io::Result<ByName> {
+        let keys = self.certificates.iter().map(|text| read_certificate(text, provider));
+        let keys = keys.collect::<io::Result<Vec<_>>>()?;
+        if keys.is_empty() {
+            return Err(wrong("tls.certificates: a listener with TLS needs a certificate"));
+        }
+        Ok(ByName { keys })
+    }
+
+    fn verifier(
+        &self,
+        certificates: ClientCertificates,
+        provider: &Arc<CryptoProvider>,
+    ) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
+        if certificates == ClientCertificates::Ignored {
+            return Ok(None);
+        }
+        if self.client_authorities.is_empty() {
+            return Err(wrong(
+                "tls.client_authorities: listeners that ask for certificates need authorities",
+            ));
+        }
+        let roots = roots(Path::new(&self.client_authorities))
+            .map_err(|error| named("tls.client_authorities", &error))?;
+        let mut builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        if !self.client_revoked.is_empty() {
+            builder = builder.with_crls(read_revoked(&self.client_revoked)?);
+        }
+        if certificates == ClientCertificates::Optional {
+            builder = builder.allow_unauthenticated();
+        }
+        let verifier = builder.build().map_err(|error| wrong(&error.to_string()))?;
+        Ok(Some(verifier))
+    }
+}
+
+/// Certificates, found by the names in them.
+#[derive(Debug)]
+struct ByName {
+    keys: Vec<(Names, Arc<CertifiedKey>)>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |(names, _): &&(Names, Arc<CertifiedKey>)| {
+            hello
+                .server_name()
+                .is_some_and(|wanted| names.dns.iter().any(|pattern| is_name_of(pattern, wanted)))
+        };
+        let found = self.keys.iter().find(fits).or_else(|| self.keys.first());
+        found.map(|(_, key)| Arc::clone(key))
+    }
+}
+
+fn read_certificate(
+    text: &str,
+    provider: &CryptoProvider,
+) -> io::Result<(Names, Arc<CertifiedKey>)> {
+    let (chain_path, key_path, ocsp_path) =
+        parse_files(text).map_err(|what| wrong(&format!("tls.certificates: {what}")))?;
+    let in_file = |path: &str, what: String| wrong(&format!("tls.certificates: {path}: {what}"));
+    let chain = CertificateDer::pem_file_iter(chain_path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| in_file(chain_path, error.to_string()))?;
+    let first = chain.first().ok_or_else(|| in_file(chain_path, "no certificate in it".into()))?;
+    let names = read_names(first).map_err(|what| in_file(chain_path, what))?;
+    names.warn_of_age(chain_path);
+    let key = PrivateKeyDer::from_pem_file(key_path)
+        .map_err(|error| in_file(key_path, error.to_string()))?;
+    let mut certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        in_file(key_path, format!("it is no key of the certificate in {chain_path}: {error}"))
+    })?;
+    if let Some(path) = ocsp_path {
+        let answer = std::fs::read(path).map_err(|error| in_file(path, error.to_string()))?;
+        certified.ocsp = Some(answer);
+    }
+    Ok((names, Arc::new(certified)))
+}
+
+fn read_revoked(path: &str) -> io::Result<Vec<CertificateRevocationListDer<'static>>> {
+    CertificateRevocationListDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(&format!("tls.client_revoked: {path}: {error}")))
+}
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+fn named(key: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{key}: {error}"))
+}
+
+fn parse_files(text: &str) -> Result<(&str, &str, Option<&str>), String> {
+    let mut words = text.split_whitespace();
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(chain), Some(key), ocsp, None) => Ok((chain, key, ocsp)),
+        _ => Err(format!("{text:?} is not \"CHAIN.pem KEY.pem\", with OCSP.der behind or without")),
+    }
+}
+
+fn parse_pass(text: &str) -> Result<(String, Address), String> {
+    let wrong = || format!("{text:?} is not NAME=IP:PORT or NAME=unix:/PATH");
+    let (name, address) = text.split_once('=').ok_or_else(wrong)?;
+    let bare = name.strip_prefix("*.").unwrap_or(name);
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if bare.is_empty() || !bare.bytes().all(legal) {
+        return Err(wrong());
+    }
+    let address: Address = address.parse().map_err(|_| wrong())?;
+    match address {
+        Address::Tcp(tcp) if tcp.port() == 0 => Err(wrong()),
+        address => Ok((name.to_string(), address)),
+    }
+}
+
+/// Whether a text names the files of a certificate.
+pub(crate) fn check_certificate(text: &str) -> Result<(), String> {
+    parse_files(text).map(drop)
+}
+
+/// Whether a text says who is passed on where.
+pub(crate) fn check_pass(text: &str) -> Result<(), String> {
+    parse_pass(text).map(drop)
+}
+
+/// Whether a text is a version of TLS that can be the oldest.
+pub(crate) fn check_oldest(text: &str) -> Result<(), String> {
+    let known = ["1.2", "1.3"].contains(&text);
+    known.then_some(()).ok_or_else(|| format!("{text:?} is neither 1.2 nor 1.3"))
+}

@@ -1,0 +1,8 @@
+//! TLS: the bytes of it, and servers that speak it with curl and OpenSSL.
+
+#![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
+
+mod authority;
+mod peers;
+mod records;
+mod serving;
