@@ -168,7 +168,7 @@ fn mistakes_name_their_line_and_what_was_meant() {
         ),
         (
             "listen = [\"127.0.0.1:1:flushh=1s\"]",
-            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN and",
+            "ahm.toml:1: listen: \"127.0.0.1:1:flushh=1s\": a listener knows flush=SPAN, raw and",
         ),
         ("[private]\nlisten = [\"[::1]:1:flush=1s\"]", "ahm.toml:2: private.listen: \"[::1]:1:f"),
         ("[protocol]\nflush = 20", "ahm.toml:2: protocol.flush: 20 is not a length of time"),

@@ -27,8 +27,9 @@ Then, in other terminals:
   ahm subscribe http://127.0.0.1:8080 board/lobby
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
-Prints `listening http://ADDRESS`, `private http://ADDRESS`, for the registry that it runs
-`registry ADDRESS`, and where resource servers dial in `guests ADDRESS`, when it is ready.
+Prints `listening http://ADDRESS` (`tcp://` for raw TCP), `private http://ADDRESS`, for the registry
+that it runs `registry ADDRESS`, and where resource servers dial in `guests ADDRESS`, when it is
+ready.
 `--set registry.listen=off` is for no registry, and `ahm registry --help` tells more of it;
 `--set registry.guests=127.0.0.1:8083` lets resource servers dial in that cannot be dialled.
 SIGTERM drains the server: clients go elsewhere while their streams go on, and it stops when none is
@@ -71,12 +72,12 @@ pub fn run(args: &Args) -> ExitCode {
 /// The lines that tell where the server is.
 pub fn addresses(server: &Server) -> String {
     let mut out = String::new();
-    for (name, addresses) in
-        [("listening", server.public_addrs()), ("private", server.private_addrs())]
-    {
-        for address in addresses {
-            let _ = writeln!(out, "{name} http://{address}");
-        }
+    for (address, listen) in server.public_addrs().iter().zip(server.listeners()) {
+        let scheme = if listen.raw { "tcp" } else { "http" };
+        let _ = writeln!(out, "listening {scheme}://{address}");
+    }
+    for address in server.private_addrs() {
+        let _ = writeln!(out, "private http://{address}");
     }
     out += &registry_lines(server.registry_addrs());
     for address in server.guest_addrs() {

@@ -130,7 +130,7 @@ impl Hub {
             }
             Command::Login { resource } => {
                 let refusal = self.refuse_while_leaving();
-                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref()));
+                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref(), reply));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
@@ -162,6 +162,7 @@ impl Hub {
             Err(answer) => return self.give(reply, answer),
         };
         self.hear(session);
+        self.bind_lines(reply, session);
         let answer = match &request.command {
             Command::Open(open) => {
                 return self.open_channel(session, open, Some(reply), forwarded.address);
@@ -246,7 +247,7 @@ impl Hub {
         }
     }
 
-    fn login(&mut self, resource: Option<&str>) -> Answer {
+    fn login(&mut self, resource: Option<&str>, reply: ReplyTo) -> Answer {
         if let Some(resource) = resource
             && self.directory.resource(resource).is_none()
         {
@@ -257,6 +258,7 @@ impl Hub {
             Err(code) => return Answer::error(code, "no room for another session"),
         };
         self.arm_session(session);
+        self.bind_lines(reply, session);
         let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
             return Answer::error(ErrorCode::Busy, "try again");
         };

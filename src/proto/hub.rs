@@ -17,7 +17,7 @@ use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
-use crate::proto::connection::{Connection, Door, Gate, Phase};
+use crate::proto::connection::{Connection, Gate, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
 use crate::proto::follow::Lane;
@@ -207,7 +207,7 @@ impl Hub {
         if self.stopping {
             return None;
         }
-        let gate = Gate { flush: traveller.flush, ..Door::Public.into() };
+        let gate = Gate { flush: traveller.flush, ..traveller.door.into() };
         let mut connection = Connection::new(traveller.peer, gate);
         connection.session = traveller.session;
         connection.secured = traveller.secured;
@@ -222,6 +222,7 @@ impl Hub {
         let mut connection = self.conns.remove(conn)?;
         Some(Traveller {
             peer: connection.address(),
+            door: connection.door,
             session: connection.session,
             flush: connection.flush,
             secured: connection.secured,

@@ -4,7 +4,8 @@
 //! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
 //! a document is to be written, [`pull`] gathers it for a document, [`transmit`] writes it. A
 //! command's way: [`intake`] finds the request, [`routes`] says where it goes, [`commands`] carries
-//! it out, [`exchange`] gives out the answer in its turn. Where there are web servers, whatever is
+//! it out, [`exchange`] gives out the answer in its turn; one that comes as a line goes through
+//! [`lines`] instead of the first two. Where there are web servers, whatever is
 //! no command goes there by [`relaying`].
 
 pub mod answer;
@@ -25,6 +26,7 @@ pub mod inbox;
 pub mod intake;
 mod invariants;
 pub mod leaving;
+pub mod lines;
 pub mod linked;
 pub mod log;
 pub mod metrics;

@@ -26,6 +26,8 @@ mod flushing;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod sends;
 #[cfg(test)]
 mod stalled;

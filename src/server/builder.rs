@@ -165,6 +165,7 @@ impl Builder {
         let site = self.config.relay.site(&settings, files.as_ref());
         let mut server = Server {
             public_addrs: public.addrs,
+            listen: self.config.listen.clone(),
             private_addrs: private.addrs,
             handle: Handle::new(homes, senders.clone(), registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
@@ -241,7 +242,8 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
 /// What a public listener means for those who come through it.
 fn gate(listen: &Listen) -> Gate {
     let flush = listen.flush.map(Into::into);
-    Gate { door: Door::Public, flush, introduced: listen.proxy }
+    let door = if listen.raw { Door::Raw } else { Door::Public };
+    Gate { door, flush, introduced: listen.proxy }
 }
 
 /// What each shard listens on, with the gate that it is.

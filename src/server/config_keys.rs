@@ -36,7 +36,7 @@ pub static KEYS: [Key<Config>; 64] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
-        meaning: "Where clients connect: 0.0.0.0:80, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
+        meaning: "Where clients connect: 0.0.0.0:80, [::]:81:flush=9ms, [::]:82:raw, [::]:83:proxy",
     },
     Key {
         path: "shards",

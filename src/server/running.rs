@@ -16,6 +16,7 @@ use crate::proto::stats::Stats;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::{Signal, Signals};
 use crate::resource::driver::Driver;
+use crate::server::config_listen::Listen;
 use crate::server::handle::Handle;
 use crate::server::reception::Reception;
 use crate::shard::mail::Mail;
@@ -66,6 +67,8 @@ impl Drop for RunningOne {
 #[derive(Debug)]
 pub struct Server {
     pub(crate) public_addrs: Vec<SocketAddr>,
+    /// What the configuration says of those.
+    pub(crate) listen: Vec<Listen>,
     pub(crate) private_addrs: Vec<SocketAddr>,
     pub(crate) handle: Handle,
     /// Ends with the server; dropping it waits for that.
@@ -86,6 +89,11 @@ impl Server {
     /// The addresses that clients connect to.
     pub fn public_addrs(&self) -> &[SocketAddr] {
         &self.public_addrs
+    }
+
+    /// What was configured for each of those addresses, in the same order.
+    pub fn listeners(&self) -> &[Listen] {
+        &self.listen
     }
 
     /// The addresses that publishers connect to.

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod error;
 pub mod fields;
+pub mod line;
 pub mod open;
 pub mod position;
 pub mod protocol;

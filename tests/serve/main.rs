@@ -5,6 +5,7 @@
 mod documents;
 mod drain;
 mod flush;
+mod raw;
 mod requests;
 mod slow;
 mod support;
