@@ -108,6 +108,46 @@ const PIECES: &[&str] = &[
     "\t",
 ];
 
+/// How lines begin.
+const NAMES: &[&str] = &[
+    "mux.html?",
+    "refresh.html?",
+    "login?",
+    "open?",
+    "send?",
+    "close?",
+    "logout?",
+    "ping?",
+    "batch?",
+    "history?",
+    "client.js?",
+    "nosuch?",
+];
+
+/// What lines go on with.
+const PAIRS: &[&str] = &[
+    "open=board/lobby",
+    "open=echo/x;cid=2",
+    "resource=board",
+    "subject=lobby",
+    "resource=echo",
+    "cid=2",
+    "n=1",
+    "n=2",
+    "data=abc",
+    "data=%00%zz",
+    "id=a",
+    "id=%0A",
+    "last=",
+    "since=0:0",
+    "dup=1",
+    "mid=0",
+    "h=1",
+    "flush=1",
+    "pad=9",
+    "t=x y",
+];
+
 struct World {
     hub: Hub,
     now: Instant,
@@ -179,6 +219,30 @@ impl World {
         }
         bytes
     }
+
+    /// Lines, most of which begin with a command's name.
+    fn random_lines(&self, random: &mut Random) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..random.below(6) {
+            if random.below(10) == 0 {
+                bytes.extend(self.random_bytes(random));
+                continue;
+            }
+            let name = NAMES[random.below(NAMES.len() as u64) as usize];
+            bytes.extend_from_slice(name.as_bytes());
+            let session = format!("mid={}&k={}", self.mid, self.key);
+            for _ in 0..random.below(5) {
+                let pair = match random.below(3) {
+                    0 => session.as_str(),
+                    _ => PAIRS[random.below(PAIRS.len() as u64) as usize],
+                };
+                bytes.extend_from_slice(pair.as_bytes());
+                bytes.push(b'&');
+            }
+            bytes.extend_from_slice(if random.below(8) == 0 { b"" } else { b"\n" });
+        }
+        bytes
+    }
 }
 
 fn value<'t>(text: &'t str, start: &str) -> &'t str {
@@ -200,10 +264,14 @@ fn no_bytes_harm_the_core_or_a_bystander() {
         world.mid = value(&other, " mid=").to_string();
         world.key = value(&other, " k=").to_string();
         for _ in 0..200 {
-            let door = if random.below(4) == 0 { Door::Private } else { Door::Public };
+            let doors = [Door::Private, Door::Raw, Door::Public, Door::Public];
+            let door = doors[random.below(4) as usize];
             let conn = world.connect(door);
             for _ in 0..random.below(4) {
-                let bytes = world.random_bytes(&mut random);
+                let bytes = match door {
+                    Door::Raw => world.random_lines(&mut random),
+                    Door::Public | Door::Private | Door::Local => world.random_bytes(&mut random),
+                };
                 let mut rest = &bytes[..];
                 while !rest.is_empty() {
                     let count = 1 + random.below(rest.len() as u64) as usize;
@@ -218,6 +286,7 @@ fn no_bytes_harm_the_core_or_a_bystander() {
             world.now += Span::from_millis(random.below(2_000));
             world.hub.handle_timeout(world.now);
             world.drain(conn);
+            world.hub.check_invariants().unwrap();
         }
         let commands = world.connect(Door::Public);
         let target = format!("/ahm/send?{own}&cid={cid}&n=1&data=seed{seed}");

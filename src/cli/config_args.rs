@@ -12,9 +12,10 @@ pub struct ConfigArgs {
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where clients connect, as in 0.0.0.0:80; in 0.0.0.0:81:flush=20ms messages may wait that
-    /// long for more, and 10.0.0.5:82:proxy is behind a load balancer that speaks the PROXY
-    /// protocol; repeat it for several addresses
-    #[arg(long, value_name = "ADDRESS:PORT[:flush=SPAN][:proxy]")]
+    /// long for more, 0.0.0.0:9000:raw is raw TCP, commands and frames as lines without HTTP, and
+    /// 10.0.0.5:82:proxy is behind a load balancer that speaks the PROXY protocol; repeat it for
+    /// several addresses
+    #[arg(long, value_name = "ADDRESS:PORT[:flush=SPAN][:raw][:proxy]")]
     pub listen: Vec<String>,
     /// Where publishers connect, an address or the file of a Unix socket; repeat it for several
     #[arg(long, value_name = "ADDRESS:PORT|/PATH")]

@@ -28,9 +28,9 @@ Then, in other terminals:
   ahm subscribe http://127.0.0.1:8080 board/lobby
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
-Prints `listening http://ADDRESS` (https:// with TLS), `private http://ADDRESS` or
-`private unix:/PATH`, for the registry that it runs `registry ADDRESS`, and where resource servers
-dial in `guests ADDRESS`, when it is ready.
+Prints `listening http://ADDRESS` (https:// with TLS, tcp:// and tls:// for raw TCP),
+`private http://ADDRESS` or `private unix:/PATH`, for the registry that it runs `registry ADDRESS`,
+and where resource servers dial in `guests ADDRESS`, when it is ready.
 `--set registry.listen=off` is for no registry, and `ahm registry --help` tells more of it;
 `--set registry.guests=127.0.0.1:8083` lets resource servers dial in that cannot be dialled.
 SIGTERM drains the server: clients go elsewhere while their streams go on, and it stops when none is

@@ -23,6 +23,7 @@ Examples:
   ahm subscribe http://127.0.0.1:8080 fx/EURUSD --json | jq .payload
   ahm subscribe http://127.0.0.1:8080 fx/EURUSD --since 9f3a71:1041 --count 100
   ahm subscribe http://example.org/live/ahm/ fx/EURUSD --raw
+  ahm subscribe tcp://127.0.0.1:9000 fx/EURUSD             a listener with :raw, without HTTP
   ahm subscribe http://a:8080 fx/EURUSD --dup http://b:8080    both at once, the first copy counts
   ahm subscribe http://a:8080 fx/EURUSD --or http://b:8080     b where a cannot be reached
 
@@ -44,7 +45,8 @@ messages). Ctrl-C ends the session at the server.";
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The server: http://HOST:PORT, with the prefix of its commands where that is not /ahm/
+    /// The server: http://HOST:PORT, with the prefix of its commands where that is not /ahm/, or
+    /// tcp://HOST:PORT for a listener of raw TCP
     #[arg(value_name = "URL")]
     pub url: String,
     /// What to subscribe to
@@ -132,7 +134,8 @@ fn check(args: &Args) -> Result<(Vec<Server>, Vec<OpenRequest>), String> {
     if urls.len() > ROUTES_MAX {
         return Err(format!("at most {ROUTES_MAX} servers"));
     }
-    let parse = |url: &String| Server::parse(url, "/ahm/").map_err(|e| format!("{url}: {e}"));
+    let parse =
+        |url: &String| Server::parse_stream(url, "/ahm/").map_err(|e| format!("{url}: {e}"));
     let servers = urls.iter().map(parse).collect::<Result<_, _>>()?;
     if args.since.is_some() && args.topics.len() > 1 {
         return Err("--since is for one topic: epochs differ between topics".into());

@@ -8,16 +8,14 @@ use mio::{Registry, Token};
 use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
 use crate::client::event::{CallId, Request};
+use crate::client::flight::{Done, Flight};
 use crate::client::pipe::{Pipe, Read, put_request};
+use crate::client::reader::Got;
 use crate::http::exchange::Part;
 use crate::reactor::url::Server;
 
-/// Commands on the wire at a time.
-const CALLS_MAX: usize = 32;
 /// Bytes of an answer to a command.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
-/// A command must be answered within this span after the last answer.
-const ANSWER_TIMEOUT: Span = Span::from_secs(10);
 
 /// The answer to a command.
 #[derive(Debug)]
@@ -32,14 +30,12 @@ pub(crate) struct Answered<'a> {
 #[derive(Debug)]
 pub(crate) struct Line {
     pipe: Pipe,
-    in_flight: VecDeque<CallId>,
+    flight: Flight,
     /// The answer that is being read.
     status: u16,
     retry_after: Option<Span>,
     persistent: bool,
     body: Vec<u8>,
-    /// The last command that found the line empty, or the last answer.
-    since: Instant,
 }
 
 impl Line {
@@ -49,34 +45,33 @@ impl Line {
     /// From the operating system.
     pub(crate) fn dial(
         address: SocketAddr,
-        registry: &Registry,
-        token: Token,
+        server: &Server,
+        wait: (&Registry, Token),
         now: Instant,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            pipe: Pipe::dial(address, registry, token, ANSWER_BYTES_MAX)?,
-            in_flight: VecDeque::new(),
+            pipe: Pipe::dial(address, server, wait, ANSWER_BYTES_MAX)?,
+            flight: Flight::new(now),
             status: 0,
             retry_after: None,
             persistent: true,
             body: Vec::new(),
-            since: now,
         })
     }
 
     /// Whether an answer is waited for.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.in_flight.is_empty()
+        self.flight.is_waiting()
     }
 
     /// When the next answer must have come.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        self.is_waiting().then(|| self.since + ANSWER_TIMEOUT)
+        self.flight.timeout()
     }
 
     /// The commands that have no answer.
-    pub(crate) fn unanswered(self) -> VecDeque<CallId> {
-        self.in_flight
+    pub(crate) fn unanswered(mut self) -> Vec<CallId> {
+        self.flight.give_up()
     }
 
     /// Puts commands on the wire, as many as may be there at a time; says whether the connection
@@ -87,14 +82,11 @@ impl Line {
         server: &Server,
         now: Instant,
     ) -> bool {
-        while self.in_flight.len() < CALLS_MAX
+        while !self.flight.is_full()
             && let Some((call, request)) = waiting.pop_front()
         {
-            if self.in_flight.is_empty() {
-                self.since = now;
-            }
-            put_request(self.pipe.out(), server, &request);
-            self.in_flight.push_back(call);
+            let answers = put_request(self.pipe.out(), server, &request);
+            self.flight.push(call, answers, now);
         }
         self.pipe.flush().is_ok()
     }
@@ -114,21 +106,24 @@ impl Line {
         if !readable {
             return Read::Blocked;
         }
-        let Self { pipe, in_flight, status, retry_after, persistent, body, since } = self;
+        let Self { pipe, flight, status, retry_after, persistent, body } = self;
         let mut misled = false;
-        let read = pipe.read(buffer, |part| match part {
-            Part::Head { status: code, retry_after: wait, persistent: kept } => {
+        let read = pipe.read(buffer, |got| match got {
+            Got::Part(Part::Head { status: code, retry_after: wait, persistent: kept }) => {
                 (*status, *retry_after, *persistent) = (code, wait, kept);
                 body.clear();
             }
-            Part::Body(bytes) => body.extend_from_slice(bytes),
-            Part::End => {
-                *since = now;
+            Got::Part(Part::Body(bytes)) => body.extend_from_slice(bytes),
+            Got::Part(Part::End) => {
                 misled |= *status == ErrorCode::WrongServer.status();
-                if let Some(call) = in_flight.pop_front() {
-                    each(Answered { call, status: *status, retry_after: *retry_after, body });
+                if let Some(Done { call, batch }) = flight.answered(body, now) {
+                    let status = if batch.is_some() { 200 } else { *status };
+                    let body = batch.as_ref().unwrap_or(body);
+                    each(Answered { call, status, retry_after: *retry_after, body });
                 }
             }
+            // There is no document on it.
+            Got::Beside { .. } => {}
         });
         // Kept no longer than the answer that says so.
         if !*persistent && pipe.is_idle() {

@@ -12,9 +12,9 @@ use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::event::{CallId, Event, Output, Request, RouteId, StreamId, StreamState};
 use crate::client::line::Line;
-use crate::client::pipe::{Pipe, Read, put_request};
+use crate::client::pipe::Read;
 use crate::client::settings::Settings;
-use crate::http::exchange::Part;
+use crate::client::stream::Stream;
 use crate::reactor::clock::Clock;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::Signals;
@@ -80,7 +80,7 @@ pub struct Link {
     ways: Vec<Way>,
     clock: Clock,
     poller: Poller,
-    streams: BTreeMap<StreamId, (RouteId, Pipe)>,
+    streams: BTreeMap<StreamId, Stream>,
     /// Connections that may have more to read without an edge.
     again: Vec<Token>,
     ready: Vec<(Token, bool, bool)>,
@@ -201,7 +201,8 @@ impl Link {
         self.drain(now);
         let busy =
             |way: &Way| !way.waiting.is_empty() || way.line.as_ref().is_some_and(Line::is_waiting);
-        while self.ways.iter().any(busy) && self.now() < until {
+        let waits = |streams: &BTreeMap<_, Stream>| streams.values().any(Stream::is_waiting);
+        while (self.ways.iter().any(busy) || waits(&self.streams)) && self.now() < until {
             self.turn(Some(until.since(self.now())))?;
         }
         Ok(())
@@ -247,6 +248,11 @@ impl Link {
                 self.lose_line(way, now);
             }
         }
+        for stream in self.streams.values_mut() {
+            if stream.timeout().is_some_and(|at| at <= now) {
+                fail(&mut self.agent, stream.give_up(), now);
+            }
+        }
         if self.agent.poll_timeout().is_some_and(|at| at <= now) {
             self.agent.handle_timeout(now);
         }
@@ -269,7 +275,11 @@ impl Link {
                 Output::OpenStream { stream, route, request } => {
                     self.open_stream(stream, route, &request, now);
                 }
-                Output::CloseStream { stream } => drop(self.streams.remove(&stream)),
+                Output::CloseStream { stream } => {
+                    if let Some(mut stream) = self.streams.remove(&stream) {
+                        fail(&mut self.agent, stream.give_up(), now);
+                    }
+                }
                 Output::Call { call, route, request } => {
                     self.ways[usize::from(route.0)].waiting.push_back((call, request));
                 }
@@ -283,14 +293,12 @@ impl Link {
     fn open_stream(&mut self, stream: StreamId, route: RouteId, request: &Request, now: Instant) {
         let way = &mut self.ways[usize::from(route.0)];
         let token = Token(stream.0 as usize + STREAMS);
-        let pipe = way.address().and_then(|address| {
-            let pipe = Pipe::dial(address, self.poller.registry(), token, u64::MAX);
-            let mut pipe = pipe.map_err(|error| error.to_string())?;
-            put_request(pipe.out(), &way.server, request);
-            pipe.flush().map(|()| pipe)
-        });
-        match pipe {
-            Ok(pipe) => drop(self.streams.insert(stream, (route, pipe))),
+        let wait = (self.poller.registry(), token);
+        let dialed = way
+            .address()
+            .and_then(|address| Stream::dial((route, &way.server), address, wait, request, now));
+        match dialed {
+            Ok(dialed) => drop(self.streams.insert(stream, dialed)),
             Err(detail) => {
                 way.addresses.pop(); // the next attempt goes to the next address
                 self.agent.handle_end(stream, &detail, now);
@@ -298,42 +306,34 @@ impl Link {
         }
     }
 
-    fn stream_ready(&mut self, stream: StreamId, readable: bool, writable: bool, now: Instant) {
+    fn stream_ready(&mut self, id: StreamId, readable: bool, writable: bool, now: Instant) {
         // Out of the table while it is at work; what the agent closes meanwhile is dropped below.
-        let Some((route, mut pipe)) = self.streams.remove(&stream) else { return };
-        if writable && let Err(detail) = pipe.flush() {
-            self.ways[usize::from(route.0)].addresses.pop();
-            self.agent.handle_end(stream, &detail, now);
-            return;
+        let Some(mut stream) = self.streams.remove(&id) else { return };
+        if writable && let Err(detail) = stream.flush() {
+            self.ways[usize::from(stream.route.0)].addresses.pop();
+            return self.lose_stream(id, stream, &detail, now);
         }
         let mut read = Read::Blocked;
         if readable {
-            let agent = &mut self.agent;
-            let mut whole = false;
-            read = pipe.read(&mut self.buffer, |part| match part {
-                Part::Head { status, retry_after, .. } => {
-                    agent.handle_head(stream, status, retry_after, now);
-                }
-                Part::Body(bytes) => agent.handle_bytes(stream, bytes, now),
-                Part::End => whole = true,
-            });
-            if whole {
-                read = Read::Over("the document ended".into());
-            }
+            read = stream.read(id, &mut self.buffer, &mut self.agent, now);
         }
         match read {
-            Read::Over(detail) => {
-                self.agent.handle_end(stream, &detail, now);
-                return;
-            }
-            Read::More => self.again.push(Token(stream.0 as usize + STREAMS)),
+            Read::Over(detail) => return self.lose_stream(id, stream, &detail, now),
+            Read::More => self.again.push(Token(id.0 as usize + STREAMS)),
             Read::Blocked => {}
         }
-        self.streams.insert(stream, (route, pipe));
+        self.streams.insert(id, stream);
+    }
+
+    /// A document's connection is over, and with it the commands beside it.
+    fn lose_stream(&mut self, id: StreamId, mut stream: Stream, detail: &str, now: Instant) {
+        self.agent.handle_end(id, detail, now);
+        fail(&mut self.agent, stream.give_up(), now);
     }
 
     fn lines_timeout(&self) -> Option<Instant> {
-        self.ways.iter().filter_map(|way| way.line.as_ref()?.timeout()).min()
+        let lines = self.ways.iter().filter_map(|way| way.line.as_ref()?.timeout());
+        lines.chain(self.streams.values().filter_map(Stream::timeout)).min()
     }
 
     fn send_calls(&mut self, at: usize, now: Instant) {
@@ -341,10 +341,21 @@ impl Link {
         if way.waiting.is_empty() {
             return;
         }
+        // The newest: the one before it is about to be closed.
+        let route = RouteId(at as u8);
+        let mut streams = self.streams.iter_mut().rev();
+        if let Some((&id, stream)) = streams.find(|(_, stream)| stream.takes_calls(route)) {
+            if let Err(detail) = stream.send(&mut way.waiting, &way.server, now)
+                && let Some(stream) = self.streams.remove(&id)
+            {
+                self.lose_stream(id, stream, &detail, now);
+            }
+            return;
+        }
         if way.line.is_none() {
-            let (registry, token) = (self.poller.registry(), Token(LINES + at));
-            let dial = |address| Line::dial(address, registry, token, now).ok();
-            way.line = way.address().ok().and_then(dial);
+            let wait = (self.poller.registry(), Token(LINES + at));
+            let address = way.address().ok();
+            way.line = address.and_then(|address| Line::dial(address, &way.server, wait, now).ok());
         }
         let Way { server, addresses, line, waiting } = way;
         match line {
@@ -379,8 +390,11 @@ impl Link {
     /// The connection for commands is over; whoever has no answer is told so.
     fn lose_line(&mut self, at: usize, now: Instant) {
         let Some(line) = self.ways[at].line.take() else { return };
-        for call in line.unanswered() {
-            self.agent.handle_failure(call, now);
-        }
+        fail(&mut self.agent, line.unanswered(), now);
     }
+}
+
+/// Commands were lost with their connection.
+fn fail(agent: &mut Agent, calls: Vec<CallId>, now: Instant) {
+    calls.into_iter().for_each(|call| agent.handle_failure(call, now));
 }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use mio::{Registry, Token};
 
 use crate::client::event::Request;
-use crate::http::exchange::{Part, ResponseReader, put_body, put_head};
+use crate::client::raw::put_line;
+use crate::client::reader::{Got, Reader};
+use crate::http::exchange::{Part, put_body, put_head};
 use crate::reactor::dialer;
 use crate::reactor::transport::{Io, Transport};
 use crate::reactor::url::Server;
@@ -25,14 +27,18 @@ pub enum Read {
     Over(String),
 }
 
-/// Appends `request` to `server` as HTTP/1.1.
-pub fn put_request(out: &mut Vec<u8>, server: &Server, request: &Request) {
+/// Appends `request` to `server`, as HTTP/1.1 or as lines; returns how many answers it will have.
+pub fn put_request(out: &mut Vec<u8>, server: &Server, request: &Request) -> usize {
+    if server.is_raw() {
+        return put_line(out, request);
+    }
     let method = if request.body.is_some() { "POST" } else { "GET" };
     put_head(out, method, &format!("{}{}", server.path(), request.target), server.authority());
     if let Some(key) = &request.key {
         out.extend_from_slice(format!("AHM-Key: {key}\r\n").as_bytes());
     }
     put_body(out, request.body.as_deref());
+    1
 }
 
 /// One connection.
@@ -42,19 +48,19 @@ pub struct Pipe {
     connected: bool,
     out: Vec<u8>,
     written: usize,
-    reader: ResponseReader,
+    reader: Reader,
 }
 
 impl Pipe {
-    /// Begins to connect; `token` is told when something happens. Answers may have
-    /// `body_bytes_max` bytes of body.
+    /// Begins to connect to `server` at that address of it; the token is told when something
+    /// happens. Answers may have `body_bytes_max` bytes of body.
     ///
     /// # Errors
     /// From the operating system.
     pub fn dial(
         address: SocketAddr,
-        registry: &Registry,
-        token: Token,
+        server: &Server,
+        (registry, token): (&Registry, Token),
         body_bytes_max: u64,
     ) -> io::Result<Self> {
         let mut transport = dialer::dial(address)?;
@@ -64,7 +70,7 @@ impl Pipe {
             connected: false,
             out: Vec::new(),
             written: 0,
-            reader: ResponseReader::new(body_bytes_max),
+            reader: Reader::new(server.is_raw(), body_bytes_max),
         })
     }
 
@@ -81,6 +87,11 @@ impl Pipe {
     /// Whether the last answer was read to its end and no other has begun.
     pub fn is_idle(&self) -> bool {
         self.reader.is_idle()
+    }
+
+    /// Whether it carries a document without HTTP, beside which commands may go.
+    pub fn has_begun_raw(&self) -> bool {
+        self.reader.has_begun_raw()
     }
 
     /// Writes as much as goes.
@@ -108,7 +119,7 @@ impl Pipe {
     }
 
     /// Reads what there is, within bounds, and gives it piece by piece. `buffer` is scratch.
-    pub fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Part<'_>)) -> Read {
+    pub fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Got<'_>)) -> Read {
         for _ in 0..READS_MAX {
             match self.transport.read(buffer) {
                 Io::Bytes(count) | Io::All(count) => {
@@ -118,7 +129,7 @@ impl Pipe {
                 }
                 Io::Blocked => return Read::Blocked,
                 Io::Closed if self.reader.ends_with_connection() => {
-                    each(Part::End);
+                    each(Got::Part(Part::End));
                     return Read::Over("the answer ended".into());
                 }
                 Io::Closed => return Read::Over("the server closed the connection".into()),

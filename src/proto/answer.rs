@@ -1,6 +1,7 @@
-//! Answers to requests: what is said, and how it becomes HTTP.
+//! Answers to requests: what is said, and how it becomes HTTP, or a line.
 
 use crate::base::reason::ErrorCode;
+use crate::html::frame::PREAMBLE;
 use crate::http::date::http_date;
 use crate::http::request::Version;
 use crate::http::response::ResponseHead;
@@ -40,11 +41,20 @@ pub struct Answer {
     pub field: Option<(&'static str, String)>,
 }
 
+/// How a request came, and its answer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carriage {
+    /// In HTTP of this version.
+    Http(Version),
+    /// As a line, with the `id` of its command.
+    Line(Option<Box<str>>),
+}
+
 /// What of the request shapes its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// The request's version.
-    pub version: Version,
+    /// How it came.
+    pub carriage: Carriage,
     /// HEAD: fields without the body.
     pub head_only: bool,
     /// Whether the connection closes after the answer.
@@ -88,8 +98,12 @@ impl Answer {
         }
     }
 
-    /// Appends the whole HTTP answer to `out`.
+    /// Appends the whole answer to `out`.
     pub fn encode(&self, meta: &Meta, unix_seconds: u64, out: &mut Vec<u8>) {
+        let version = match &meta.carriage {
+            Carriage::Http(version) => *version,
+            Carriage::Line(id) => return self.encode_line(id.as_deref(), out),
+        };
         let (content_type, body): (&str, &[u8]) = match &self.content {
             Content::Preflight => ("", &[]),
             Content::Json(json) => ("application/json", json.as_bytes()),
@@ -101,7 +115,7 @@ impl Answer {
         };
         let date = http_date(unix_seconds);
         let date = std::str::from_utf8(&date).unwrap_or_default();
-        let mut head = ResponseHead::new(out, meta.version, self.status).field("Date", date);
+        let mut head = ResponseHead::new(out, version, self.status).field("Date", date);
         if self.status != 204 {
             head = head.number("Content-Length", body.len() as u64);
         }
@@ -128,7 +142,7 @@ impl Answer {
         if let Some((name, value)) = &self.field {
             head = head.field(name, value);
         }
-        match (meta.close, meta.version) {
+        match (meta.close, version) {
             (true, _) => head.field("Connection", "close").end(),
             (false, Version::Http10) => head.field("Connection", "keep-alive").end(),
             (false, Version::Http11) => head.end(),
@@ -136,6 +150,30 @@ impl Answer {
         if !meta.head_only {
             out.extend_from_slice(body);
         }
+    }
+}
+
+impl Answer {
+    /// Appends the answer as one JSON object on a line, behind the frames where it has some. What a
+    /// field of HTTP says beside the body stands in it.
+    fn encode_line(&self, id: Option<&str>, out: &mut Vec<u8>) {
+        let json = match &self.content {
+            Content::Json(json) => json.as_str(),
+            Content::Frames(frames) => {
+                out.extend_from_slice(frames.strip_prefix(PREAMBLE).unwrap_or(frames));
+                "{\"ok\":true}"
+            }
+            // No line is answered so.
+            _ => "{\"ok\":false,\"error\":\"bad-request\"}",
+        };
+        out.extend_from_slice(json.strip_suffix('}').unwrap_or(json).as_bytes());
+        if let Some(("Retry-After", seconds)) = &self.field {
+            out.extend_from_slice(format!(",\"retry_after\":{seconds}").as_bytes());
+        }
+        if let Some(id) = id {
+            out.extend_from_slice(format!(",\"id\":{}", quote(id)).as_bytes());
+        }
+        out.extend_from_slice(b"}\n");
     }
 }
 

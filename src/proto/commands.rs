@@ -190,6 +190,7 @@ impl Hub {
             return self.give(reply, answer);
         }
         self.hear(session);
+        self.bind_lines(reply, session);
         let answer = match &request.command {
             Command::Open(open) => {
                 let asking = self.asking_for(session, forwarded.address, &forwarded.secured);

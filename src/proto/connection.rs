@@ -20,6 +20,8 @@ use crate::proto::porter::Standing;
 pub enum Door {
     /// For clients.
     Public,
+    /// For clients whose commands are lines, and whose frames travel without HTTP.
+    Raw,
     /// For publishers and operators in the private network.
     Private,
     /// The same through a socket in the file system, whose mode says who may open it.
@@ -78,7 +80,8 @@ pub enum Phase {
     Head,
     /// Waits for the rest of a request's body. Next: `Head`, `Stream`, `Drain`.
     Body(Box<Body>),
-    /// Carries the document in this slot. Next: `Head` or `Drain` when the document has ended.
+    /// Carries the document in this slot; where commands are lines, they are carried out meanwhile.
+    /// Next: `Head` or `Drain` when the document has ended.
     Stream(u32),
     /// Waits for a web server's answer to a request, or carries it: the exchange of that key. Next:
     /// `Head` or `Drain` when the answer is whole.
@@ -102,7 +105,8 @@ pub struct Connection {
     pub exchanges: Option<Box<Exchanges>>,
     /// Where it comes from: a `SocketAddr` takes 12 bytes more.
     peer: (IpAddr, u16),
-    /// The first session that it named.
+    /// The first session that it named. Where commands are lines: the session of those that name
+    /// none, which is the first that was made or proved on it.
     pub session: Option<Mid>,
     /// When the present phase takes too long.
     pub deadline: Instant,
@@ -162,6 +166,24 @@ impl Connection {
     /// Where it comes from.
     pub fn address(&self) -> SocketAddr {
         self.peer.into()
+    }
+
+    /// Whether its commands are lines.
+    pub fn is_raw(&self) -> bool {
+        self.door == Door::Raw
+    }
+
+    /// Takes out the answers that wait for the socket; says whether nothing comes behind them.
+    pub fn take_answers(&mut self) -> (Vec<u8>, bool) {
+        let Some(exchanges) = &mut self.exchanges else { return (Vec::new(), false) };
+        let (bytes, closing) = (exchanges.take_unsent(), exchanges.is_closing());
+        self.exchanges.take_if(|exchanges| exchanges.is_idle());
+        (bytes, closing)
+    }
+
+    /// Whether answers wait for the socket.
+    pub fn has_answers(&self) -> bool {
+        self.exchanges.as_ref().is_some_and(|exchanges| !exchanges.unsent().is_empty())
     }
 
     /// Whether no answer is waited for and none unsent.

@@ -151,7 +151,7 @@ pub struct Unfinished {
     pub own: usize,
 }
 
-/// How the document's bytes are framed in HTTP.
+/// How the document's bytes are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// Chunked, and the head that nearly all have is still to be written.
@@ -160,6 +160,10 @@ pub enum Coding {
     Chunked,
     /// A very large `Content-Length`, ended by closing early.
     Large,
+    /// Not at all: lines on a connection without HTTP.
+    Raw,
+    /// The same, and the first is still to be written: commands behind its own wait for that.
+    RawFresh,
 }
 
 /// One physical stream of a session.

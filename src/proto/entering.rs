@@ -47,6 +47,7 @@ impl Hub {
             Ok(session) => session,
             Err(refusal) => return refusal,
         };
+        self.bind_lines(forwarded.reply, session);
         match self.session_members(session) {
             Some(members) => Answer::ok(&format!("{members}{}", told(proof))),
             None => Answer::error(ErrorCode::Busy, "try again"),

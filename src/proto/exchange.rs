@@ -135,6 +135,13 @@ impl Exchanges {
         &self.out[self.sent..]
     }
 
+    /// Takes out the bytes that wait for the socket.
+    pub fn take_unsent(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.out);
+        bytes.drain(..std::mem::take(&mut self.sent));
+        bytes
+    }
+
     /// The socket took `count` bytes.
     pub fn advance_sent(&mut self, count: usize) {
         self.sent += count;
@@ -222,9 +229,11 @@ fn join(gather: Gather, parts: Vec<Option<Answer>>) -> Answer {
 mod tests {
     use super::*;
     use crate::http::request::Version;
+    use crate::proto::answer::Carriage;
 
     fn meta(close: bool) -> Meta {
-        Meta { version: Version::Http11, head_only: false, close, origin: None }
+        let carriage = Carriage::Http(Version::Http11);
+        Meta { carriage, head_only: false, close, origin: None }
     }
 
     fn body(exchanges: &Exchanges) -> Vec<String> {

@@ -3,7 +3,7 @@
 use crate::http::date::http_date;
 use crate::http::request::Version;
 use crate::http::response::ResponseHead;
-use crate::proto::answer::Meta;
+use crate::proto::answer::{Carriage, Meta};
 use crate::proto::document::Coding;
 
 /// A `Content-Length` that no document reaches: for peers without chunks.
@@ -19,7 +19,7 @@ pub struct CommonHead {
 impl CommonHead {
     /// Whether it answers this request, if in chunks.
     pub fn fits(meta: &Meta) -> bool {
-        meta.version == Version::Http11 && meta.origin.is_none()
+        meta.carriage == Carriage::Http(Version::Http11) && meta.origin.is_none()
     }
 
     /// The head as it is in this second.
@@ -54,8 +54,8 @@ pub fn put_head(
         None => fields,
     };
     match coding {
-        Coding::Chunked | Coding::Fresh => fields.field("Transfer-Encoding", "chunked").end(),
         Coding::Large => fields.number("Content-Length", LARGE).persistent(false).end(),
+        _ => fields.field("Transfer-Encoding", "chunked").end(),
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn only_what_has_no_field_of_its_own_gets_the_common_head() {
         let meta = |version, origin: Option<&str>| Meta {
-            version,
+            carriage: Carriage::Http(version),
             head_only: false,
             close: false,
             origin: origin.map(Into::into),

@@ -18,7 +18,7 @@ use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
 use crate::proto::access::Access;
-use crate::proto::connection::{Connection, Door, Gate, Phase};
+use crate::proto::connection::{Connection, Gate, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
 use crate::proto::follow::Lane;
@@ -242,7 +242,7 @@ impl Hub {
     /// A connection has come from another shard.
     pub fn handle_arrived(&mut self, traveller: Traveller, now: Instant) -> Option<ConnKey> {
         self.now = now;
-        let gate = Gate { flush: traveller.flush, ..Door::Public.into() };
+        let gate = Gate { flush: traveller.flush, ..traveller.door.into() };
         let mut connection = Connection::new(traveller.peer, gate);
         if self.stopping {
             self.leave_address(&connection, &Phase::Head);
@@ -261,6 +261,7 @@ impl Hub {
         let mut connection = self.conns.remove(conn)?;
         Some(Traveller {
             peer: connection.address(),
+            door: connection.door,
             session: connection.session,
             flush: connection.flush,
             secured: connection.secured,

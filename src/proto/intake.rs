@@ -2,15 +2,16 @@
 
 use crate::base::id::ConnKey;
 use crate::base::limits;
-use crate::base::reason::CloseReason;
+use crate::base::reason::{CloseReason, ErrorCode};
 use crate::base::time::Span;
 use crate::http::body::BodyDecoder;
 use crate::http::proxy::{self, Introduction};
-use crate::http::request::{Framing, Head, Limits, Method, parse_head};
+use crate::http::request::{Framing, Head, Limits, Method, Version, parse_head};
 use crate::http::response::CONTINUE;
 use crate::http::status::Refusal;
-use crate::proto::answer::{Meta, refusal};
+use crate::proto::answer::{Answer, Carriage, refusal};
 use crate::proto::connection::{Body, Door, Phase};
+use crate::proto::document::Coding;
 use crate::proto::hub::Hub;
 use crate::proto::output::Output;
 use crate::wire::command::{Command, Request};
@@ -53,11 +54,13 @@ impl Hub {
             held.drain(..used);
             connection.input = held.into();
         }
-        let begins = (fresh || used > 0) && !connection.input.is_empty();
-        if begins
-            && matches!(connection.phase, Phase::Head | Phase::Introduction)
-            && !connection.paused
-        {
+        let begins = (fresh || used > 0) && !connection.input.is_empty() && !connection.paused;
+        let waits = match connection.phase {
+            Phase::Head | Phase::Introduction => true,
+            Phase::Stream(_) => connection.is_raw(),
+            _ => false,
+        };
+        if begins && waits {
             let span = self.settings.head_timeout;
             self.set_deadline(conn, span);
         }
@@ -90,12 +93,19 @@ impl Hub {
                 return used;
             }
             let full = connection.exchanges.as_ref().is_some_and(|exchanges| exchanges.is_full());
+            let fresh = match connection.phase {
+                // Answers never come before the first line of a document that was asked for before.
+                Phase::Stream(slot) => {
+                    self.documents.at(slot).is_some_and(|d| d.coding == Coding::RawFresh)
+                }
+                _ => false,
+            };
             let step = match connection.phase {
                 Phase::Drain(_, until) => {
                     self.set_deadline(conn, LINGER.min(until.since(self.now)));
                     return data.len();
                 }
-                Phase::Stream(_) => {
+                Phase::Stream(_) if !connection.is_raw() => {
                     if rest.len() > limits::HEAD_BYTES_MAX {
                         self.close(conn, CloseReason::BadRequest);
                     }
@@ -105,9 +115,10 @@ impl Hub {
                 Phase::Asking(_) => Step::Wait,
                 _ if connection.last_taken => return data.len(),
                 Phase::Introduction => self.take_introduction(conn, rest),
-                Phase::Head if full => Step::Wait,
-                Phase::Head => self.take_head(conn, rest),
                 Phase::Body(_) => self.take_body(conn, rest),
+                Phase::Head | Phase::Stream(_) if full || fresh => Step::Wait,
+                Phase::Head | Phase::Stream(_) if connection.is_raw() => self.take_line(conn, rest),
+                Phase::Head | Phase::Stream(_) => self.take_head(conn, rest),
             };
             match step {
                 Step::Used(count) => used += count,
@@ -209,7 +220,7 @@ impl Hub {
         Step::Used(taken)
     }
 
-    fn set_idle_deadline(&mut self, conn: ConnKey) {
+    pub(crate) fn set_idle_deadline(&mut self, conn: ConnKey) {
         let span = self.settings.idle_timeout;
         if self.conns.get(conn).is_some_and(|conn| !matches!(conn.phase, Phase::Stream(_))) {
             self.set_deadline(conn, span);
@@ -265,19 +276,13 @@ impl Hub {
     }
 
     pub(crate) fn refuse(&mut self, conn: ConnKey, why: Refusal, reason: CloseReason) {
-        let unix_seconds = self.unix_micros() / 1_000_000;
-        let Some(connection) = self.conns.get_mut(conn) else { return };
-        let version = crate::http::request::Version::Http11;
-        let meta = Meta { version, head_only: false, close: true, origin: None };
-        let exchanges = connection.exchanges();
-        let exchange = exchanges.open(meta);
-        exchanges.answer(exchange, None, refusal(why), unix_seconds);
-        connection.phase = Phase::Head;
-        connection.last_taken = true;
-        connection.input.take();
+        let Some(connection) = self.conns.get(conn) else { return };
         log::debug!("{}: {} ({})", connection.address(), why.detail(), reason.word());
-        self.set_deadline(conn, self.settings.idle_timeout);
-        self.name(conn);
+        let (carriage, answer) = match connection.is_raw() {
+            true => (Carriage::Line(None), Answer::error(ErrorCode::BadRequest, why.detail())),
+            false => (Carriage::Http(Version::Http11), refusal(why)),
+        };
+        self.say_last(conn, carriage, answer);
     }
 
     /// All is sent that will be: our side closes now, the connection when the peer closes too.
@@ -301,7 +306,7 @@ fn body_bytes_max(head: &Head<'_>, door: Door, settings: &crate::proto::settings
         Door::Private | Door::Local => {
             path.starts_with("/publish/") || path.starts_with("/control/")
         }
-        Door::Public => path.strip_prefix(settings.prefix.as_str()) == Some("send"),
+        Door::Public | Door::Raw => path.strip_prefix(settings.prefix.as_str()) == Some("send"),
     };
     let bytes = if single { settings.payload_bytes_max } else { settings.batch_bytes_max };
     bytes as u64
@@ -315,7 +320,7 @@ fn needs_body(head: &Head<'_>, door: Door) -> bool {
     let name = head.target.path.rsplit('/').next().unwrap_or_default();
     match door {
         Door::Private | Door::Local => head.target.path.starts_with("/publish"),
-        Door::Public => {
+        Door::Public | Door::Raw => {
             let in_target = head.target.query.split('&').any(|pair| pair.starts_with("data="));
             name == "batch" || (name == "send" && !in_target)
         }

@@ -36,6 +36,10 @@ impl Hub {
                         "connection {key:?} carries {slot}, which has {document:?}"
                     ));
                 }
+                let blocked = self.documents.at(slot).is_some_and(|document| document.blocked);
+                if connection.has_answers() && !connection.named && !blocked {
+                    return Err(format!("connection {key:?}: nobody sends its answers"));
+                }
             } else if connection.exchanges.as_ref().is_some_and(|e| !e.unsent().is_empty())
                 && !connection.named
                 && !connection.blocked

@@ -4,9 +4,9 @@
 //! [`run`]s, [`follow`] seals the turn's run and passes it to other shards, [`flushing`] says when
 //! a document is to be written, [`pull`] gathers it for a document, [`transmit`] writes it. A
 //! command's way: [`intake`] finds the request, [`routes`] says where it goes, [`commands`] carries
-//! it out, [`exchange`] gives out the answer in its turn. Where clients prove who they are, the
-//! porter finds that out before. Where there are web servers, whatever is no command goes there by
-//! [`relaying`].
+//! it out, [`exchange`] gives out the answer in its turn; one that comes as a line goes through
+//! [`lines`] instead of the first two. Where clients prove who they are, the porter finds that out
+//! before. Where there are web servers, whatever is no command goes there by [`relaying`].
 
 pub mod access;
 pub mod answer;
@@ -32,6 +32,7 @@ mod invariants;
 pub mod leaving;
 pub mod limiting;
 pub mod limits;
+pub mod lines;
 pub mod linked;
 pub mod log;
 pub mod measures;

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::base::hidden::HiddenBytes;
 use crate::base::id::{ConnKey, Key, ShardId};
 use crate::base::reason::CloseReason;
+use crate::proto::connection::Door;
 use crate::proto::parcel::Parcel;
 
 /// One thing for the shell to do. The core never touches readiness: it names a connection that has
@@ -49,6 +50,8 @@ pub struct Written {
 pub struct Traveller {
     /// Where the client's connection comes from.
     pub peer: std::net::SocketAddr,
+    /// Which listener it came through.
+    pub door: Door,
     /// The session it belongs to.
     pub session: Option<crate::base::id::Mid>,
     /// The flush span of the listener that it came through, if that has one of its own.

@@ -16,7 +16,7 @@ use crate::base::id::ConnKey;
 use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
 use crate::http::request::{Framing, Head, Method};
-use crate::proto::answer::{Answer, Meta};
+use crate::proto::answer::{Answer, Carriage, Meta};
 use crate::proto::connection::Phase;
 use crate::proto::hub::Hub;
 use crate::proto::intake::Step;
@@ -81,6 +81,20 @@ impl Hub {
             None => self.look(conn, head, &DIRECT, (resource, None)),
             Some(Ok(way)) => self.look(conn, head, &[way], (resource, None)),
             Some(Err(why)) => Some(Err(self.count_refusal(why))),
+        }
+    }
+
+    /// What a command that came as a line proves: it shows nothing but the certificate of its
+    /// connection.
+    pub(crate) fn standing_of_line(&mut self, conn: ConnKey) -> Standing {
+        let unix_seconds = self.unix_micros() / 1_000_000;
+        let secured = self.conns.get(conn).and_then(|connection| connection.secured.clone());
+        let Some(porter) = self.porter.as_ref().filter(|_| secured.is_some()) else {
+            return Ok(None);
+        };
+        match porter.office.look(&DIRECT, None, secured.as_deref(), unix_seconds) {
+            Look::Told(verdict) => self.count_verdict(verdict).map(Some),
+            Look::Nothing | Look::Password(_) | Look::Ask(_) => Ok(None),
         }
     }
 
@@ -215,7 +229,7 @@ impl Hub {
         };
         let has_body = head.framing != Framing::None;
         let meta = Meta {
-            version: head.version,
+            carriage: Carriage::Http(head.version),
             head_only: head.method == Method::Head,
             // Nobody wants the body, so nobody reads to its end.
             close: !head.persistent || self.stopping || has_body,

@@ -6,13 +6,14 @@ use crate::base::id::{Cid, ConnKey, Key};
 use crate::base::limits;
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
-use crate::proto::document::{Coding, Cursor};
+use crate::proto::connection::Connection;
+use crate::proto::document::{Coding, Cursor, Document};
 use crate::proto::hub::Hub;
 use crate::proto::log::Missed;
 use crate::proto::run::{Kind, Mark, Run, put_mark};
 use crate::proto::scratch::{Common, Scratch};
 use crate::proto::stats::Stats;
-use crate::proto::topic::Topic;
+use crate::proto::topic::{Topic, Topics};
 
 /// Bytes that one channel may add before the next has its turn.
 const QUANTUM: usize = 4 * 1024;
@@ -47,7 +48,7 @@ impl Hub {
         let Some(document) = self.documents.get_mut(key) else { return Gathered::Goes };
         // Whoever is always behind finds every chunk full, and needs the clock no less for it.
         let beats = document.heartbeat_due || document.stamp_at() <= self.now;
-        let answers = self.conns.get(conn).is_some_and(|connection| connection.exchanges.is_some());
+        let answers = self.conns.get(conn).is_some_and(Connection::has_answers);
         let alone = !answers && !beats && document.has_messages_alone();
         let only = if alone { document.ready.only() } else { None };
         let mut wanted = None;
@@ -99,32 +100,30 @@ impl Hub {
                 document.coding = Coding::Chunked;
                 self.common_head.at(unix_micros / 1_000_000)
             }
-            Coding::Chunked | Coding::Large => &[],
+            Coding::RawFresh => {
+                document.coding = Coding::Raw;
+                scratch.note_answered(conn);
+                &[]
+            }
+            Coding::Chunked | Coding::Large | Coding::Raw => &[],
         };
-        let exchanges = self.conns.get_mut(conn).and_then(|connection| connection.exchanges.take());
-        scratch.begin(exchanges.as_ref().map_or(&[], |exchanges| exchanges.unsent()), head);
+        let connection = self.conns.get_mut(conn);
+        let (answers, closing) = connection.map(Connection::take_answers).unwrap_or_default();
+        if !answers.is_empty() {
+            scratch.note_answered(conn);
+        }
+        scratch.begin(&answers, head);
+        if closing {
+            // Its client has sent what is no command: nothing comes behind the answer.
+            document.ended = true;
+            scratch.finish(key, conn, false, true);
+            return false;
+        }
         if !document.notes.is_empty() {
             self.stalled.note(std::mem::take(&mut document.noted), 0);
             scratch.bytes.extend_from_slice(&document.notes.take());
         }
-        while !scratch.is_full()
-            && let Some(index) = document.ready.next(document.turn)
-        {
-            let cursor = &mut document.cursors[index as usize];
-            let turn = match self.topics.slots.at(cursor.topic) {
-                Some(topic) => read(cursor, topic, scratch, &mut self.stats, now),
-                None => Turn::Done,
-            };
-            match turn {
-                Turn::More => {}
-                Turn::Done => document.ready.clear(index),
-                Turn::Ended | Turn::Overrun => {
-                    document.ready.clear(index);
-                    self.read_out.push((index, matches!(turn, Turn::Overrun)));
-                }
-            }
-            document.turn = index + 1;
-        }
+        read_ready(document, &self.topics, scratch, (&mut self.stats, &mut self.read_out), now);
         if beats {
             frame::heartbeat(&mut scratch.bytes, document.heartbeat.span(), unix_micros);
             document.heartbeat_due = false;
@@ -139,6 +138,34 @@ impl Hub {
         }
         scratch.finish(key, conn, document.coding == Coding::Chunked, document.ended);
         !document.ended && self.read_out.is_empty()
+    }
+}
+
+/// Adds what the document's cursors have to read, in turn, and notes those that are over.
+fn read_ready(
+    document: &mut Document,
+    topics: &Topics,
+    scratch: &mut Scratch,
+    (stats, read_out): (&mut Stats, &mut Vec<(u32, bool)>),
+    now: Instant,
+) {
+    while !scratch.is_full()
+        && let Some(index) = document.ready.next(document.turn)
+    {
+        let cursor = &mut document.cursors[index as usize];
+        let turn = match topics.slots.at(cursor.topic) {
+            Some(topic) => read(cursor, topic, scratch, stats, now),
+            None => Turn::Done,
+        };
+        match turn {
+            Turn::More => {}
+            Turn::Done => document.ready.clear(index),
+            Turn::Ended | Turn::Overrun => {
+                document.ready.clear(index);
+                read_out.push((index, matches!(turn, Turn::Overrun)));
+            }
+        }
+        document.turn = index + 1;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::base::id::ConnKey;
 use crate::base::reason::ErrorCode;
 use crate::http::request::{Head, Method};
 use crate::http::target::Authority;
-use crate::proto::answer::{Answer, Content, Meta};
+use crate::proto::answer::{Answer, Carriage, Content, Meta};
 use crate::proto::connection::Door;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Forwarded, Parcel, ReplyTo};
@@ -52,7 +52,7 @@ impl Hub {
         let allowed = origin.is_none_or(|origin| self.is_origin_allowed(origin, head));
         let foreign = origin.filter(|origin| allowed && !is_own_origin(origin, head));
         let meta = Meta {
-            version: head.version,
+            carriage: Carriage::Http(head.version),
             head_only: head.method == Method::Head,
             close: !head.persistent || self.stopping,
             origin: foreign.map(Into::into),

@@ -83,6 +83,8 @@ pub struct Scratch {
     writes: Vec<Write>,
     /// What the last write has in common with others.
     common: Option<(Common, Write)>,
+    /// Connections whose answers are gathered together with a document.
+    answered: Vec<ConnKey>,
     /// Own bytes before this are in `parts`, or belong to no write.
     noted: usize,
     /// Bytes of what stands before the chunk.
@@ -138,6 +140,16 @@ impl Scratch {
     /// near the processor.
     pub fn is_laden(&self) -> bool {
         self.bytes.len() >= limits::SCRATCH_BYTES
+    }
+
+    /// Answers of this connection, or its document's beginning, go out with the write.
+    pub fn note_answered(&mut self, conn: ConnKey) {
+        self.answered.push(conn);
+    }
+
+    /// The next of those connections.
+    pub fn next_answered(&mut self) -> Option<ConnKey> {
+        self.answered.pop()
     }
 
     /// Points at a range of a run.

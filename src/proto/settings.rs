@@ -108,6 +108,15 @@ pub struct Settings {
     pub return_spread: Span,
 }
 
+impl Settings {
+    /// Bytes of a line with a payload or positions at most: what HTTP lets stand in a body is
+    /// percent-encoded there.
+    pub fn line_bytes_max(&self) -> usize {
+        let encoded = self.payload_bytes_max.saturating_mul(3).max(self.batch_bytes_max);
+        limits::TARGET_BYTES_MAX.saturating_add(encoded)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -6,7 +6,7 @@ use crate::base::reason::{ChannelEnd, CloseReason, DocumentEnd};
 use crate::base::time::{Instant, Span};
 use crate::html::frame;
 use crate::http::request::Version;
-use crate::proto::answer::Meta;
+use crate::proto::answer::{Carriage, Meta};
 use crate::proto::connection::Phase;
 use crate::proto::document::{Coding, Cursor, Document};
 use crate::proto::head::{CommonHead, put_head};
@@ -78,13 +78,14 @@ impl Hub {
         meta: &Meta,
     ) {
         let now = self.now;
-        let large = request.length_large || meta.version == Version::Http10;
-        let coding = match CommonHead::fits(meta) {
-            _ if large => Coding::Large,
-            true => Coding::Fresh,
-            false => Coding::Chunked,
+        let coding = match &meta.carriage {
+            Carriage::Line(_) => Coding::RawFresh,
+            Carriage::Http(Version::Http10) => Coding::Large,
+            Carriage::Http(_) if request.length_large => Coding::Large,
+            Carriage::Http(_) if CommonHead::fits(meta) => Coding::Fresh,
+            Carriage::Http(_) => Coding::Chunked,
         };
-        if coding != Coding::Fresh {
+        if matches!(coding, Coding::Chunked | Coding::Large) {
             self.put_document_head(conn, coding, meta);
         }
         let heartbeat = self.agree_on_heartbeat(session_key, request.heartbeat);
@@ -129,9 +130,10 @@ impl Hub {
 
     /// The head of a document that has one of its own.
     fn put_document_head(&mut self, conn: ConnKey, coding: Coding, meta: &Meta) {
+        let Carriage::Http(version) = meta.carriage else { return };
         let mut head = Vec::with_capacity(512);
         let unix_seconds = self.unix_micros() / 1_000_000;
-        put_head(&mut head, coding, (meta.version, meta.origin.as_deref()), unix_seconds);
+        put_head(&mut head, coding, (version, meta.origin.as_deref()), unix_seconds);
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.exchanges().put(&head);
     }
@@ -167,7 +169,9 @@ impl Hub {
         encode_key(&session.key, &mut text);
         let notes = document.notes.get_mut();
         notes.reserve(FIRST_BYTES);
-        notes.extend_from_slice(frame::PREAMBLE);
+        if document.coding != Coding::RawFresh {
+            notes.extend_from_slice(frame::PREAMBLE);
+        }
         frame::identity(
             notes,
             &frame::Identity {
@@ -254,13 +258,17 @@ impl Hub {
     /// The last byte of a document is out: the connection is free again, or closes.
     pub(crate) fn stream_over(&mut self, conn: ConnKey, slot: u32) {
         let Some(document) = self.documents.at(slot) else { return };
+        let last = self.conns.get(conn).is_some_and(|conn| conn.is_raw() && conn.last_taken);
         let reason = match document.ending {
             Some(DocumentEnd::Stale) => CloseReason::Stale,
             Some(DocumentEnd::Logout) => CloseReason::Logout,
             Some(DocumentEnd::Shutdown) => CloseReason::Shutdown,
+            // A line came on it that was none.
+            None if last => CloseReason::BadRequest,
             Some(DocumentEnd::Refreshed) | None => CloseReason::Refreshed,
         };
-        let reusable = document.coding == Coding::Chunked && !self.stopping;
+        let kept = matches!(document.coding, Coding::Chunked | Coding::Raw);
+        let reusable = kept && !last && !self.stopping;
         self.stats.count_document(reason);
         self.drop_document(slot);
         let Some(connection) = self.conns.get_mut(conn) else { return };
@@ -268,6 +276,9 @@ impl Hub {
         if connection.eof || !reusable {
             self.finish(conn, reason);
             return;
+        }
+        if connection.has_answers() {
+            self.name(conn);
         }
         self.set_deadline(conn, self.settings.idle_timeout);
         self.resume_intake(conn);

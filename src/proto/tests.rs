@@ -33,6 +33,8 @@ mod hidden;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod sends;
 #[cfg(test)]
 mod stalled;

@@ -144,6 +144,10 @@ impl Hub {
         }
         let idle = connection.is_idle();
         match connection.phase {
+            // A line that was begun beside the document.
+            Phase::Stream(_) if !connection.input.is_empty() && !connection.paused => {
+                self.refuse(conn, Refusal::Timeout, CloseReason::RequestTimeout);
+            }
             Phase::Stream(_) | Phase::Relay(_) => {}
             Phase::Asking(_) => self.give_up_asking(conn),
             Phase::Introduction => self.close(conn, CloseReason::RequestTimeout),

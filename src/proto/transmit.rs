@@ -6,10 +6,11 @@ use std::io::IoSlice;
 use crate::base::id::{ConnKey, Key};
 use crate::base::reason::CloseReason;
 use crate::base::time::Instant;
-use crate::proto::connection::Phase;
+use crate::proto::connection::{Connection, Phase};
 use crate::proto::hub::Hub;
 use crate::proto::output::Written;
 use crate::proto::pull::Gathered;
+use crate::proto::scratch::Write;
 
 impl Hub {
     /// Calls `write` with what these connections have to send, for each at most once, in their
@@ -116,16 +117,22 @@ impl Hub {
             self.after_reading(last.document.slot);
         }
         for at in 0..self.scratch.writes().len() {
-            let (key, conn) = (self.scratch.writes()[at].document, self.scratch.writes()[at].conn);
+            let Write { document: key, conn, total, .. } = self.scratch.writes()[at];
             let Some(document) = self.documents.get_mut(key) else { continue };
             if document.ended && document.unfinished.is_none() {
                 self.stream_over(conn, key.slot);
                 continue;
             }
-            if document.has_output() && !document.blocked {
+            // Answers may have come while what was left over went out.
+            let answers = || self.conns.get(conn).is_some_and(Connection::has_answers);
+            if !document.blocked && (document.has_output() || (total == 0 && answers())) {
                 self.name_document(key.slot);
             }
             self.arm_document(key.slot);
+        }
+        // Commands may have had to wait for that.
+        while let Some(conn) = self.scratch.next_answered() {
+            self.resume_intake(conn);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where a server is: `http://HOST[:PORT][/PREFIX]`, or `unix:/PATH` of a socket.
+//! Where a server is: `http://HOST[:PORT][/PREFIX]`, `tcp://HOST:PORT`, or `unix:/PATH`.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Why an URL was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlError {
-    /// It does not begin with `http://`.
+    /// It does not begin with `http://`, nor, where that is taken, with `tcp://`.
     Scheme,
     /// The host is missing, or has characters that no host has.
     Host,
@@ -16,6 +16,10 @@ pub enum UrlError {
     Port,
     /// The file of a socket is not named from the root on.
     Socket,
+    /// A `tcp://` URL without a port.
+    NoPort,
+    /// A `tcp://` URL with a path.
+    RawPath,
     /// The path has a query, a fragment, or characters that must be percent-encoded.
     Path,
 }
@@ -23,10 +27,14 @@ pub enum UrlError {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "an URL begins with http:// (https is not spoken here yet)",
+            Self::Scheme => {
+                "an URL begins with http://, or for streams tcp:// (https is not spoken here yet)"
+            }
             Self::Host => "the host is missing or not one; an IPv6 address stands in [ ]",
             Self::Port => "the port is not 1 to 65535",
             Self::Socket => "after unix: stands a path from the root, as in unix:/run/ahm/private",
+            Self::NoPort => "tcp:// has no usual port: tcp://HOST:PORT is wanted",
+            Self::RawPath => "tcp:// has no path: tcp://HOST:PORT is wanted",
             Self::Path => "the path holds ?, #, spaces or other characters it cannot have",
         })
     }
@@ -43,6 +51,8 @@ impl std::error::Error for UrlError {}
 /// let server = Server::parse("http://example.org/live/ahm", "/ahm/").unwrap();
 /// assert_eq!((server.authority(), server.path()), ("example.org", "/live/ahm/"));
 /// assert!(Server::parse("example.org", "/").is_err());
+/// let server = Server::parse_stream("tcp://example.org:9000", "/ahm/").unwrap();
+/// assert!(server.is_raw());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -53,9 +63,28 @@ pub struct Server {
     path: String,
     /// The file of its socket, where it is in the file system.
     socket: Option<PathBuf>,
+    raw: bool,
 }
 
 impl Server {
+    /// Reads `url` as where streams come from: over HTTP, or with `tcp://` without it.
+    ///
+    /// # Errors
+    /// [`UrlError`].
+    pub fn parse_stream(url: &str, path: &str) -> Result<Self, UrlError> {
+        let scheme = url.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case("tcp://"));
+        let Some(rest) = scheme.and_then(|_| url.get(6..)) else { return Self::parse(url, path) };
+        let authority = match rest.find(['/', '?', '#']) {
+            Some(at) if &rest[at..] != "/" => return Err(UrlError::RawPath),
+            Some(at) => &rest[..at],
+            None => rest,
+        };
+        let (host, port) = split_authority(authority)?;
+        let port = port.ok_or(UrlError::NoPort)?;
+        let (authority, host) = (authority.to_owned(), host.to_owned());
+        Ok(Self { authority, host, port, path: path.to_owned(), socket: None, raw: true })
+    }
+
     /// Reads `url`; where it has no path, `path` is taken, which begins and ends with a slash.
     ///
     /// # Errors
@@ -71,6 +100,7 @@ impl Server {
             None => (rest, ""),
         };
         let (host, port) = split_authority(authority)?;
+        let port = port.unwrap_or(80);
         if own.bytes().any(|byte| !byte.is_ascii_graphic() || b"?#\"<>".contains(&byte)) {
             return Err(UrlError::Path);
         }
@@ -80,7 +110,7 @@ impl Server {
             _ => format!("{own}/"),
         };
         let (authority, host) = (authority.to_owned(), host.to_owned());
-        Ok(Self { authority, host, port, path, socket: None })
+        Ok(Self { authority, host, port, path, socket: None, raw: false })
     }
 
     /// A server at a socket in the file system, which has no other name.
@@ -88,14 +118,19 @@ impl Server {
         if !file.starts_with('/') || file.contains('\0') {
             return Err(UrlError::Socket);
         }
-        let host = "localhost".to_owned();
-        let socket = Some(file.into());
-        Ok(Self { authority: host.clone(), host, port: 80, path: path.to_owned(), socket })
+        let (authority, host) = ("localhost".to_owned(), "localhost".to_owned());
+        let (path, socket) = (path.to_owned(), Some(file.into()));
+        Ok(Self { authority, host, port: 80, path, socket, raw: false })
     }
 
     /// The file of its socket, where it has no address.
     pub fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
+    }
+
+    /// Whether it is spoken to in lines, without HTTP.
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// Host and port as they stand in the URL: the `Host` field.
@@ -128,12 +163,13 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.socket {
             Some(file) => write!(f, "unix:{}", file.display()),
+            None if self.raw => write!(f, "tcp://{}", self.authority),
             None => write!(f, "http://{}{}", self.authority, self.path),
         }
     }
 }
 
-fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
+fn split_authority(authority: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(UrlError::Host)?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
@@ -148,12 +184,12 @@ fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
         (host, port)
     };
     let port = match port {
-        "" => 80,
+        "" => None,
         _ => {
             let digits = port.strip_prefix(':').ok_or(UrlError::Host)?;
             let digits = Some(digits).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
             let port = digits.and_then(|text| text.parse().ok());
-            port.filter(|port| *port > 0).ok_or(UrlError::Port)?
+            Some(port.filter(|port| *port > 0).ok_or(UrlError::Port)?)
         }
     };
     Ok((host, port))
@@ -173,6 +209,16 @@ mod tests {
         ] {
             let server = Server::parse(url, "/ahm/").unwrap();
             assert_eq!((&server.host[..], server.port, server.path()), (host, port, path), "{url}");
+            assert_eq!(Server::parse_stream(url, "/ahm/"), Ok(server));
+        }
+        for (url, host, shown) in [
+            ("tcp://127.0.0.1:9000", "127.0.0.1", "tcp://127.0.0.1:9000"),
+            ("TCP://[::1]:9000/", "::1", "tcp://[::1]:9000"),
+        ] {
+            let server = Server::parse_stream(url, "/ahm/").unwrap();
+            assert!(server.is_raw());
+            assert_eq!((&server.host[..], server.port), (host, 9000));
+            assert_eq!(server.to_string(), shown);
         }
     }
 
@@ -205,8 +251,20 @@ mod tests {
             ("http://ä", UrlError::Host),
             ("unix:run/ahm", UrlError::Socket),
             ("unix:", UrlError::Socket),
+            ("tcp://a:1", UrlError::Scheme),
         ] {
             assert_eq!(Server::parse(url, "/"), Err(error), "{url}");
+        }
+        for (url, error) in [
+            ("tcp:/a:1", UrlError::Scheme),
+            ("tcp://a", UrlError::NoPort),
+            ("tcp://[::1]", UrlError::NoPort),
+            ("tcp://a:0", UrlError::Port),
+            ("tcp://:1", UrlError::Host),
+            ("tcp://a:1/ahm/", UrlError::RawPath),
+            ("tcp://a:1?x", UrlError::RawPath),
+        ] {
+            assert_eq!(Server::parse_stream(url, "/"), Err(error), "{url}");
         }
     }
 }

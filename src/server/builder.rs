@@ -260,8 +260,8 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
 /// What a public listener means for those who come through it.
 fn gate(listen: &Listen) -> Gate {
     let flush = listen.flush.map(Into::into);
-    let secure = listen.tls.is_some();
-    Gate { door: Door::Public, flush, introduced: listen.proxy, secure }
+    let door = if listen.raw { Door::Raw } else { Door::Public };
+    Gate { door, flush, introduced: listen.proxy, secure: listen.tls.is_some() }
 }
 
 /// A listener, the gate that it is, and how TLS protects what comes through it.

@@ -51,7 +51,7 @@ static TOP: [Key<Config>; 7] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
-        meaning: "Where clients connect: 0.0.0.0:443:tls, 0.0.0.0:81:flush=20ms, [::]:82:proxy",
+        meaning: "Where clients connect: 0.0.0.0:443:tls, [::]:81:flush=9ms, [::]:82:raw:proxy",
     },
     Key {
         path: "shards",

@@ -30,6 +30,7 @@ pub enum ClientCertificates {
 /// let secure: Listen = "[::1]:443:flush=0s:tls=optional".parse().unwrap();
 /// assert_eq!(secure.tls, Some(ClientCertificates::Optional));
 /// assert_eq!(secure.to_string(), "[::1]:443:flush=0s:tls=optional");
+/// assert!("127.0.0.1:9000:raw".parse::<Listen>().unwrap().raw);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -38,6 +39,8 @@ pub struct Listen {
     /// How long messages wait for more on documents that begin here and say nothing else; `None`:
     /// as long as `protocol.flush` says.
     pub flush: Option<Span>,
+    /// Whether commands are lines there and frames travel without HTTP: raw TCP.
+    pub raw: bool,
     /// Whether a load balancer stands before it that says by the PROXY protocol who the client is,
     /// at the beginning of each connection.
     pub proxy: bool,
@@ -48,13 +51,14 @@ pub struct Listen {
 impl From<SocketAddr> for Listen {
     /// A listener with nothing of its own.
     fn from(address: SocketAddr) -> Self {
-        Self { address, flush: None, proxy: false, tls: None }
+        Self { address, flush: None, raw: false, proxy: false, tls: None }
     }
 }
 
 impl FromStr for Listen {
     type Err = String;
 
+    /// Reads the address and whatever options follow it, in any order.
     fn from_str(text: &str) -> Result<Self, String> {
         // The address has colons too: options are taken off the end as long as they look like some.
         let mut rest = text;
@@ -77,13 +81,19 @@ impl FromStr for Listen {
 impl Listen {
     /// What URLs begin with that lead here.
     pub(crate) const fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        match (self.raw, self.tls.is_some()) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "tcp",
+            (true, true) => "tls",
+        }
     }
 
     fn set(&mut self, option: &str) -> Result<(), String> {
         let name = option.split('=').next().unwrap_or_default();
         let twice = match name {
             "flush" => self.flush.is_some(),
+            "raw" => self.raw,
             "proxy" => self.proxy,
             "tls" => self.tls.is_some(),
             _ => false,
@@ -96,12 +106,13 @@ impl Listen {
                 let span = Value::Loose(span.into()).span(Span::ZERO, Span::from_secs(60));
                 self.flush = Some(span.map_err(|what| format!("flush: {what}"))?);
             }
+            ("raw", "") => self.raw = true,
             ("proxy", "") => self.proxy = true,
             ("tls", "") => self.tls = Some(ClientCertificates::Ignored),
             ("tls", "optional") => self.tls = Some(ClientCertificates::Optional),
             ("tls", "required") => self.tls = Some(ClientCertificates::Required),
             _ => {
-                return Err("a listener knows flush=SPAN, proxy, tls, tls=optional and \
+                return Err("a listener knows flush=SPAN, raw, proxy, tls, tls=optional and \
                     tls=required (of client certificates), nothing else"
                     .into());
             }
@@ -116,7 +127,9 @@ impl fmt::Display for Listen {
         if let Some(flush) = self.flush {
             write!(f, ":flush={}", show_span(flush))?;
         }
-        f.write_str(if self.proxy { ":proxy" } else { "" })?;
+        for (given, option) in [(self.raw, ":raw"), (self.proxy, ":proxy")] {
+            f.write_str(if given { option } else { "" })?;
+        }
         f.write_str(match self.tls {
             None => "",
             Some(ClientCertificates::Ignored) => ":tls",
@@ -150,9 +163,13 @@ mod tests {
             "[::]:443:tls",
             "[::1]:443:flush=1s:proxy:tls=required",
             "[fe80::1%3]:443:tls=optional",
+            "127.0.0.1:9000:raw",
+            "[2001:db8::1]:9000:flush=1s:raw:proxy",
         ] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
+        let turned: Listen = "[::1]:1:proxy:raw:flush=1s".parse().unwrap();
+        assert_eq!(turned.to_string(), "[::1]:1:flush=1s:raw:proxy");
     }
 
     #[test]
@@ -161,11 +178,15 @@ mod tests {
         assert_eq!(any_order.to_string(), "[::]:1:flush=1s:proxy:tls=required");
         let cases = [
             ("localhost:80", "\"localhost:80\" is not an address with a port"),
+            ("127.0.0.1", "\"127.0.0.1\" is not an address with a port"),
+            ("::1", "\"::1\" is not an address with a port"),
+            ("[::1]", "\"[::1]\" is not an address with a port"),
             ("127.0.0.1:flush=1s", "\"127.0.0.1\" is not an address with a port"),
             ("127.0.0.1:80:flush", "\"127.0.0.1:80:flush\": flush: \"\" is not a length"),
             ("127.0.0.1:80:flsh=1s", "\"127.0.0.1:80:flsh=1s\": a listener knows flush=SPAN"),
             ("127.0.0.1:80:tls=yes", "\"127.0.0.1:80:tls=yes\": a listener knows flush=SPAN"),
-            ("127.0.0.1:80:proxy=1", "\"127.0.0.1:80:proxy=1\": a listener knows flush=SPAN"),
+            ("127.0.0.1:80:raw=1", "\"127.0.0.1:80:raw=1\": a listener knows flush=SPAN"),
+            ("127.0.0.1:80:raw:raw", "\"127.0.0.1:80:raw:raw\": raw is there twice"),
             ("127.0.0.1:80:flush=20", "\"127.0.0.1:80:flush=20\": flush: \"20\" is not a length"),
             ("127.0.0.1:80:flush=2m", "\"127.0.0.1:80:flush=2m\": flush: 2m is not between"),
             (

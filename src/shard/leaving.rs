@@ -81,7 +81,7 @@ impl Shard {
             self.leaving.drain_until = Some(until);
         }
         for entrance in &mut self.doors {
-            if entrance.gate.door == Door::Public && entrance.listener.is_some() {
+            if entrance.gate.door != Door::Private && entrance.listener.is_some() {
                 // Who has connected already is let in first: closing would reset it.
                 entrance.closing = true;
                 entrance.waiting = true;

@@ -28,6 +28,8 @@ enum State {
 pub struct Cable {
     /// The server.
     pub site: usize,
+    /// The listener there.
+    pub door: Door,
     /// The process that took the connection.
     pub life: u32,
     state: State,
@@ -41,10 +43,11 @@ pub struct Cable {
 }
 
 impl Cable {
-    /// An attempt to connect to `site`.
-    pub fn dial(site: usize, latency: Span, now: Instant) -> Self {
+    /// An attempt to connect to that listener of `site`.
+    pub fn dial((site, door): (usize, Door), latency: Span, now: Instant) -> Self {
         Self {
             site,
+            door,
             life: 0,
             state: State::Dialling(now + latency),
             latency,
@@ -70,7 +73,7 @@ impl Cable {
         if let State::Dialling(due) = self.state
             && due <= now
         {
-            self.state = match site.dial(Door::Public) {
+            self.state = match site.dial(self.door) {
                 Dialled::Wire(wire) => State::Wire(wire),
                 Dialled::Silence => State::Silent,
                 Dialled::Refused => State::Gone,

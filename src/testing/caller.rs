@@ -5,14 +5,12 @@ use std::collections::VecDeque;
 use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::client::event::CallId;
-use crate::http::exchange::{Part, ResponseReader};
+use crate::client::flight::{Done, Flight};
+use crate::client::reader::{Got, Reader};
+use crate::http::exchange::Part;
+use crate::proto::connection::Door;
 use crate::testing::cable::Cable;
 use crate::testing::site::Site;
-
-/// Commands on the wire at a time.
-const CALLS_MAX: usize = 32;
-/// A command must be answered within this span after the last answer.
-const ANSWER_TIMEOUT: Span = Span::from_secs(10);
 
 /// The status of a command that came to a server which does not have its session.
 const MISDIRECTED: u16 = 421;
@@ -30,29 +28,28 @@ pub enum Heard {
 #[derive(Debug)]
 struct Open {
     cable: Cable,
-    reader: ResponseReader,
-    in_flight: VecDeque<CallId>,
+    reader: Reader,
+    flight: Flight,
     current: (u16, Option<Span>, bool),
     body: Vec<u8>,
-    since: Instant,
 }
 
 /// One kept line.
 #[derive(Debug, Default)]
 pub struct Caller {
     open: Option<Open>,
-    waiting: VecDeque<(CallId, Vec<u8>)>,
+    waiting: VecDeque<(CallId, (Vec<u8>, usize))>,
 }
 
 impl Caller {
     /// A command is to be sent.
-    pub fn call(&mut self, call: CallId, request: Vec<u8>) {
+    pub fn call(&mut self, call: CallId, request: (Vec<u8>, usize)) {
         self.waiting.push_back((call, request));
     }
 
     /// Whether no answer is waited for.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.open.as_ref().is_none_or(|open| open.in_flight.is_empty())
+        self.waiting.is_empty() && self.open.as_ref().is_none_or(|open| !open.flight.is_waiting())
     }
 
     /// Whether a connection is wanted and there is none.
@@ -63,12 +60,11 @@ impl Caller {
     /// A connection is being made.
     pub fn connect(&mut self, cable: Cable, now: Instant) {
         self.open = Some(Open {
+            reader: Reader::new(cable.door == Door::Raw, 1 << 20),
             cable,
-            reader: ResponseReader::new(1 << 20),
-            in_flight: VecDeque::new(),
+            flight: Flight::new(now),
             current: (0, None, true),
             body: Vec::new(),
-            since: now,
         });
     }
 
@@ -80,14 +76,11 @@ impl Caller {
     /// Puts on the wire what may go.
     pub fn send(&mut self, now: Instant) {
         let Some(open) = &mut self.open else { return };
-        while open.in_flight.len() < CALLS_MAX
-            && let Some((call, request)) = self.waiting.pop_front()
+        while !open.flight.is_full()
+            && let Some((call, (request, answers))) = self.waiting.pop_front()
         {
-            if open.in_flight.is_empty() {
-                open.since = now;
-            }
             open.cable.send(request, now);
-            open.in_flight.push_back(call);
+            open.flight.push(call, answers, now);
         }
     }
 
@@ -102,10 +95,10 @@ impl Caller {
             over = open.read(&bytes, &mut heard, now);
         }
         over |= open.cable.ended(now).is_some();
-        over |= !open.in_flight.is_empty() && open.since + ANSWER_TIMEOUT <= now;
+        over |= open.flight.timeout().is_some_and(|at| at <= now);
         if over && let Some(mut open) = self.open.take() {
             open.cable.close(&mut sites[site], random);
-            heard.extend(open.in_flight.into_iter().map(Heard::Lost));
+            heard.extend(open.flight.give_up().into_iter().map(Heard::Lost));
         }
         heard
     }
@@ -123,19 +116,21 @@ impl Caller {
 impl Open {
     /// Reads answers; says whether the connection is over.
     fn read(&mut self, bytes: &[u8], heard: &mut Vec<Heard>, now: Instant) -> bool {
-        let Self { reader, in_flight, current, body, since, .. } = self;
+        let Self { reader, flight, current, body, .. } = self;
         let mut misled = false;
-        let read = reader.push(bytes, |part| match part {
-            Part::Head { status, retry_after, persistent } => {
+        let read = reader.push(bytes, |got| match got {
+            Got::Part(Part::Head { status, retry_after, persistent }) => {
                 *current = (status, retry_after, persistent);
                 body.clear();
             }
-            Part::Body(bytes) => body.extend_from_slice(bytes),
-            Part::End => {
-                *since = now;
+            Got::Part(Part::Body(bytes)) => body.extend_from_slice(bytes),
+            Got::Beside { .. } => panic!("there is no document on it"),
+            Got::Part(Part::End) => {
                 misled |= current.0 == MISDIRECTED;
-                if let Some(call) = in_flight.pop_front() {
-                    heard.push(Heard::Answer(call, current.0, current.1, std::mem::take(body)));
+                if let Some(Done { call, batch }) = flight.answered(body, now) {
+                    let status = if batch.is_some() { 200 } else { current.0 };
+                    let body = batch.unwrap_or_else(|| std::mem::take(body));
+                    heard.push(Heard::Answer(call, status, current.1, body));
                 }
             }
         });

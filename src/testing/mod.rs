@@ -7,6 +7,7 @@ pub mod actions;
 pub mod answers;
 pub mod cable;
 pub mod caller;
+pub mod carriage;
 pub mod channel;
 pub mod consumer;
 pub mod decode;

@@ -2,6 +2,7 @@
 
 use crate::base::random::Random;
 use crate::client::event::RouteId;
+use crate::proto::connection::Door;
 use crate::testing::ledger::Life;
 use crate::testing::plan::RoutePlan;
 use crate::testing::site::Site;
@@ -21,6 +22,14 @@ impl Network {
     /// The present process of a server.
     pub fn life(&self, site: usize) -> Life {
         (site, self.sites[site].world.life)
+    }
+
+    /// The listeners that a route leads to.
+    pub fn door(&self, route: RouteId) -> Door {
+        match self.routes[usize::from(route.0) % self.routes.len()].raw {
+            true => Door::Raw,
+            false => Door::Public,
+        }
     }
 
     /// The server that a new connection of `agent` over `route` comes to.

@@ -54,16 +54,18 @@ pub fn note(frame: Frame<'_>, names: &mut Names, news: &mut News) {
     }
 }
 
-/// A request as the agent's link writes it.
+/// A request as the agent's link writes it: as lines if `raw`, else in HTTP; and how many answers
+/// it will have.
 ///
 /// # Panics
 ///
 /// Never: the place is legal.
-pub fn bytes_of(request: &Request) -> Vec<u8> {
-    let server = Server::parse("http://localhost:80", "/ahm/").expect("a legal place");
+pub fn bytes_of(request: &Request, raw: bool) -> (Vec<u8>, usize) {
+    let url = if raw { "tcp://localhost:80" } else { "http://localhost:80" };
+    let server = Server::parse_stream(url, "/ahm/").expect("a legal place");
     let mut bytes = Vec::new();
-    put_request(&mut bytes, &server, request);
-    bytes
+    let answers = put_request(&mut bytes, &server, request);
+    (bytes, answers)
 }
 
 /// The channel that an event is about.

@@ -7,14 +7,17 @@ use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
 use crate::client::event::{ChannelKey, Event, Output, Request, RouteId, StreamId};
+use crate::client::flight::Flight;
+use crate::client::reader::Reader;
 use crate::html::scan::Scanner;
-use crate::http::exchange::{Part, ResponseReader};
+use crate::proto::connection::Door;
 use crate::testing::cable::Cable;
 use crate::testing::caller::{Caller, Heard};
+use crate::testing::carriage::Stream;
 use crate::testing::consumer::Word;
 use crate::testing::ledger::{Life, Shared};
 use crate::testing::network::Network;
-use crate::testing::news::{Names, News, bytes_of, channel_of, note};
+use crate::testing::news::{bytes_of, channel_of};
 use crate::testing::phrase;
 use crate::testing::plan::AgentPlan;
 use crate::testing::sabotage::Sabotage;
@@ -24,19 +27,6 @@ use crate::testing::trace::Trace;
 
 /// A process counts as visited for this long after the last document of it was lost.
 const VISIT: Span = Span::from_secs(20);
-
-/// A document on its way.
-#[derive(Debug)]
-struct Stream {
-    cable: Cable,
-    reader: ResponseReader,
-    tamper: Tamper,
-    /// Reads what the agent is given, to know what has come.
-    scanner: Scanner,
-    names: Names,
-    /// Its session.
-    mid: u64,
-}
 
 /// A request that a proxy sends again.
 #[derive(Debug)]
@@ -73,13 +63,13 @@ pub struct Pilot {
     pub(crate) words: BTreeMap<usize, Word>,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
-    streams: BTreeMap<StreamId, Stream>,
-    callers: BTreeMap<RouteId, Caller>,
+    pub(crate) streams: BTreeMap<StreamId, Stream>,
+    pub(crate) callers: BTreeMap<RouteId, Caller>,
     ghosts: Vec<Ghost>,
     /// Processes of which it had a document, and when it lost the last.
-    visits: BTreeMap<Life, Instant>,
+    pub(crate) visits: BTreeMap<Life, Instant>,
     pub(crate) shared: Shared,
-    sabotage: Option<Sabotage>,
+    pub(crate) sabotage: Option<Sabotage>,
     tampered: bool,
     gone: bool,
 }
@@ -149,97 +139,11 @@ impl Pilot {
         }
     }
 
-    fn turn_stream(&mut self, id: StreamId, net: &mut Network, now: Instant) {
-        // Out of the table while it is at work; the agent may close it meanwhile.
-        let Some(mut stream) = self.streams.remove(&id) else { return };
-        let site = stream.cable.site;
-        stream.cable.step(&mut net.sites[site], &mut self.random, now);
-        while let Some(bytes) = stream.cable.take(now) {
-            self.trace.note(now, || format!("s{} < {:?}", id.0, phrase::text(&bytes)));
-            let mut news = News::default();
-            let whole = self.feed(id, &mut stream, &bytes, &mut news, now);
-            stream.mid = news.mid.unwrap_or(stream.mid);
-            for (topic, at, which) in news.starts {
-                let life = (site, stream.cable.life);
-                self.shadow.start(&topic, at, (life, stream.mid), which);
-            }
-            let closed = self.drain(net, now);
-            for which in news.ends {
-                self.shadow.end(stream.mid, which);
-            }
-            for (topic, at, which) in news.copies {
-                self.shadow.copy(&topic, at, stream.mid, which);
-            }
-            if closed.contains(&id) {
-                return stream.cable.close(&mut net.sites[site], &mut self.random);
-            }
-            if let Some(why) = whole {
-                return self.end(id, stream, &why, net, now);
-            }
-        }
-        match stream.cable.ended(now) {
-            Some(why) => self.end(id, stream, why, net, now),
-            None => drop(self.streams.insert(id, stream)),
-        }
-    }
-
-    /// The connection of a document is over, and the agent is told.
-    fn end(&mut self, id: StreamId, mut s: Stream, why: &str, net: &mut Network, now: Instant) {
-        self.trace.note(now, || format!("s{} ends: {why}", id.0));
-        let site = s.cable.site;
-        s.cable.close(&mut net.sites[site], &mut self.random);
-        let clock = self.clock(now);
-        let body = s.tamper.is_refusal();
-        if !(body && self.sabotage == Some(Sabotage::SessionLossIgnored)) {
-            self.agent.handle_end(id, why, clock);
-        }
-        self.drain(net, now);
-    }
-
-    /// Gives bytes to the agent; says why the document is over, if it is.
-    fn feed(
-        &mut self,
-        id: StreamId,
-        stream: &mut Stream,
-        bytes: &[u8],
-        news: &mut News,
-        now: Instant,
-    ) -> Option<String> {
-        let clock = self.clock(now);
-        let Stream { reader, tamper, scanner, names, cable, .. } = stream;
-        let life = (cable.site, cable.life);
-        let (agent, visits) = (&mut self.agent, &mut self.visits);
-        let mut whole = false;
-        let result = reader.push(bytes, |part| match part {
-            Part::Head { status, retry_after, .. } => {
-                tamper.begin(status);
-                if status == 200 {
-                    visits.insert(life, now);
-                }
-                agent.handle_head(id, status, retry_after, clock);
-            }
-            Part::Body(body) => {
-                visits.insert(life, now);
-                let body = tamper.pass(body);
-                if !tamper.is_refusal() {
-                    // A fault in it is the agent's to find.
-                    let _ = scanner.push(&body, |frame| note(frame, names, news));
-                }
-                agent.handle_bytes(id, &body, clock);
-            }
-            Part::End => whole = true,
-        });
-        match result {
-            Err(why) => Some(why),
-            Ok(()) => whole.then(|| "the document ended".to_string()),
-        }
-    }
-
     fn turn_caller(&mut self, route: RouteId, net: &mut Network, now: Instant) {
         let Some(caller) = self.callers.get_mut(&route) else { return };
         if caller.wants_cable() {
             let site = net.pick(route, self.id, &mut self.random);
-            caller.connect(Cable::dial(site, self.lag, now), now);
+            caller.connect(Cable::dial((site, net.door(route)), self.lag, now), now);
         }
         caller.send(now);
         let clock = now + self.ahead;
@@ -250,11 +154,7 @@ impl Pilot {
                         .note(now, || format!("c{}: {status} {}", call.0, phrase::text(&body)));
                     self.agent.handle_answer(call, status, wait, &body, clock);
                 }
-                Heard::Lost(_) if self.sabotage == Some(Sabotage::FailureIgnored) => {}
-                Heard::Lost(call) => {
-                    self.trace.note(now, || format!("c{} is lost", call.0));
-                    self.agent.handle_failure(call, clock);
-                }
+                Heard::Lost(call) => self.lose_call(call, now),
             }
             self.drain(net, now);
         }
@@ -271,13 +171,16 @@ impl Pilot {
                     self.shadow.asks(&request);
                     let request = self.sabotage_request(request);
                     let site = net.pick(route, self.id, &mut self.random);
-                    let mut cable = Cable::dial(site, self.lag, now);
-                    cable.send(bytes_of(&request), now);
+                    let raw = net.door(route) == Door::Raw;
+                    let mut cable = Cable::dial((site, net.door(route)), self.lag, now);
+                    cable.send(bytes_of(&request, raw).0, now);
                     let (sabotage, done) = (self.sabotage, self.tampered);
                     let tamper = Tamper::new(sabotage.filter(|_| !done), &mut self.random);
                     let (names, scanner) = (HashMap::new(), Scanner::new(1 << 20));
-                    let reader = ResponseReader::new(u64::MAX);
-                    let opened = Stream { cable, reader, tamper, scanner, names, mid: 0 };
+                    let (reader, flight) = (Reader::new(raw, u64::MAX), Flight::new(now));
+                    let mid = 0;
+                    let opened =
+                        Stream { cable, route, reader, flight, tamper, scanner, names, mid };
                     self.streams.insert(stream, opened);
                 }
                 Output::CloseStream { stream } => {
@@ -285,17 +188,19 @@ impl Pilot {
                     if let Some(mut stream) = self.streams.remove(&stream) {
                         let site = stream.cable.site;
                         stream.cable.close(&mut net.sites[site], &mut self.random);
+                        let lost = stream.flight.give_up();
+                        lost.into_iter().for_each(|call| self.lose_call(call, now));
                     }
                 }
                 Output::Call { call, route, request } => {
                     self.shadow.asks(&request);
-                    let bytes = bytes_of(&request);
+                    let bytes = bytes_of(&request, net.door(route) == Door::Raw);
                     if self.twice > 0 {
                         self.twice -= 1;
                         self.doubled = true;
-                        self.haunt(route, &bytes, net, now);
+                        self.haunt(route, &bytes.0, net, now);
                     }
-                    self.callers.entry(route).or_default().call(call, bytes);
+                    self.call(route, call, bytes, now);
                 }
             }
         }
@@ -308,7 +213,7 @@ impl Pilot {
     fn haunt(&mut self, route: RouteId, bytes: &[u8], net: &Network, now: Instant) {
         let site = net.pick(route, self.id, &mut self.random);
         let late = Span::from_millis(self.random.below(2_500));
-        let mut cable = Cable::dial(site, late, now);
+        let mut cable = Cable::dial((site, net.door(route)), late, now);
         cable.send(bytes.to_vec(), now);
         self.ghosts.push(Ghost { cable, until: now + Span::from_secs(6) });
     }
@@ -357,7 +262,8 @@ impl Pilot {
 
     /// Whether none of its commands waits for an answer.
     pub fn is_quiet(&self) -> bool {
-        self.callers.values().all(Caller::is_idle)
+        let beside = self.streams.values().any(|stream| stream.flight.is_waiting());
+        self.callers.values().all(Caller::is_idle) && !beside
     }
 
     /// The program ends: with all its connections, however it was.

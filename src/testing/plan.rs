@@ -34,6 +34,8 @@ pub struct RoutePlan {
     pub sites: Vec<usize>,
     /// Whether an agent comes to the same one as long as that one is there.
     pub sticky: bool,
+    /// Whether it leads to their listeners without HTTP.
+    pub raw: bool,
 }
 
 /// Who numbers a topic's messages.
@@ -127,7 +129,11 @@ impl Plan {
         let long = random.below(3) == 0;
         let count = 1 + random.below(3) as usize;
         let sites: Vec<_> = (0..count).map(|index| site(index, long, &mut random)).collect();
-        let routes = routes(count, &mut random);
+        let mut routes = routes(count, &mut random);
+        for (index, route) in (0..).zip(&mut routes) {
+            // No draw of its own, so that all else in a seed's world is what it would be.
+            route.raw = (seed + index).is_multiple_of(3);
+        }
         let topics = TOPICS.map(|(name, numberer)| TopicPlan { name, numberer }).to_vec();
         let most = pick(&mut random, &[4, 4, 11]);
         let agents = 2 + random.below(most);
@@ -154,8 +160,11 @@ impl Plan {
     /// The world in a few words.
     pub fn summary(&self) -> String {
         let shards: Vec<_> = self.sites.iter().map(|site| site.shards).collect();
-        let routes: Vec<_> =
-            self.routes.iter().map(|route| (route.sites.clone(), route.sticky)).collect();
+        let routes: Vec<_> = self
+            .routes
+            .iter()
+            .map(|route| (route.sites.clone(), route.sticky, route.raw))
+            .collect();
         let duplicates: Vec<_> =
             self.agents.iter().map(|agent| agent.settings.duplicates).collect();
         let kind = if self.long { "long" } else { "mixed" };
@@ -207,14 +216,14 @@ fn site(index: usize, long: bool, random: &mut Random) -> SitePlan {
 
 fn routes(sites: usize, random: &mut Random) -> Vec<RoutePlan> {
     let sticky = random.below(2) == 0;
-    let all = RoutePlan { sites: (0..sites).collect(), sticky };
+    let all = RoutePlan { sites: (0..sites).collect(), sticky, raw: false };
     match random.below(4) {
         // One balancer, or one that is known by several names.
         0 => vec![all],
         1 => vec![all.clone(), all],
         // One way to each, and perhaps a second to the first.
         shape => {
-            let one = |site| RoutePlan { sites: vec![site], sticky: true };
+            let one = |site| RoutePlan { sites: vec![site], sticky: true, raw: false };
             let mut routes: Vec<_> = (0..sites).map(one).collect();
             if shape == 3 && sites < 3 {
                 routes.push(one(0));

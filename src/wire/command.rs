@@ -16,7 +16,7 @@ use crate::wire::open::topic_name;
 pub use crate::wire::open::{Mode, OpenRequest};
 pub use crate::wire::position::{Position, Positions};
 pub use crate::wire::query::encode_query;
-use crate::wire::query::{Params, bytes, pairs};
+use crate::wire::query::{Params, bytes, pairs, text};
 
 /// Bytes that `pad` may ask for; beyond: 400.
 pub const PAD_BYTES_MAX: u32 = 64 * 1024;
@@ -210,6 +210,19 @@ pub fn parse<'q>(name: &str, query: &'q str) -> Result<Request<'q>, CommandError
         key: params.optional("k", "a session key", |text| is_word(text).then(|| text.into()))?,
         id: id.map(Cow::into_owned),
     })
+}
+
+/// The `id` of a command that could not be read, if that can be made out.
+///
+/// ```
+/// use ahm::wire::command::id_of;
+/// assert_eq!(id_of("cid=x&id=a%201").as_deref(), Some("a 1"));
+/// assert_eq!((id_of("id=%"), id_of("cid=x")), (None, None));
+/// ```
+pub fn id_of(query: &str) -> Option<String> {
+    let (_, value) = pairs(query, '&').find(|(name, _)| *name == "id")?;
+    let id = text("id", value).ok()?;
+    (is_word(&id) && !id.chars().any(char::is_control)).then(|| id.into_owned())
 }
 
 /// The lines of a batch, each a name and a raw query string, for [`parse`]. Empty lines are passed

@@ -4,6 +4,7 @@ pub mod command;
 pub mod control;
 pub mod error;
 pub mod fields;
+pub mod line;
 pub mod open;
 pub mod position;
 pub mod protocol;

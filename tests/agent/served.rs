@@ -13,12 +13,25 @@ use ahm::resource::outcome::Fate;
 use ahm::resource::post::{self, Publisher};
 use ahm::server::builder::{self, Builder};
 use ahm::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
+use ahm::server::config_listen::Listen;
 use ahm::server::handle::Busy;
 use ahm::wire::command::{OpenRequest, Position};
 
-fn serve(public: SocketAddr) -> builder::Server {
+/// What is spoken to servers: HTTP, and lines without it.
+const SCHEMES: [&str; 2] = ["http", "tcp"];
+
+/// A listener for those who speak that.
+fn listen(scheme: &str, address: SocketAddr) -> Listen {
+    Listen { raw: scheme == "tcp", ..address.into() }
+}
+
+fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn serve(scheme: &str, public: SocketAddr) -> builder::Server {
     let config = Config {
-        listen: vec![public.into()],
+        listen: vec![listen(scheme, public)],
         private_listen: vec!["127.0.0.1:0".parse().unwrap()],
         registry: RegistryConfig::off(),
         shards: 2,
@@ -31,8 +44,8 @@ fn serve(public: SocketAddr) -> builder::Server {
     Builder::new(config).start().unwrap()
 }
 
-fn url(address: SocketAddr) -> Server {
-    Server::parse(&format!("http://{address}"), "/ahm/").unwrap()
+fn url(scheme: &str, address: SocketAddr) -> Server {
+    Server::parse_stream(&format!("{scheme}://{address}"), "/ahm/").unwrap()
 }
 
 fn publisher(server: &builder::Server) -> Publisher {
@@ -52,11 +65,15 @@ fn publish(publisher: &mut Publisher, from: u64, to: u64) {
 
 #[test]
 fn refreshes_and_a_restart_of_the_server_are_survived() {
-    let mut server = Some(serve("127.0.0.1:0".parse().unwrap()));
+    SCHEMES.into_iter().for_each(survive_refreshes_and_a_restart);
+}
+
+fn survive_refreshes_and_a_restart(scheme: &str) {
+    let mut server = Some(serve(scheme, any()));
     let address = server.as_ref().unwrap().public_addrs()[0];
     let mut publisher_of_now = publisher(server.as_ref().unwrap());
     let settings = Settings { heartbeat: Some(Span::from_millis(500)), ..Settings::default() };
-    let mut link = Link::new(url(address), settings, 1).unwrap();
+    let mut link = Link::new(url(scheme, address), settings, 1).unwrap();
     let now = link.now();
     link.agent().subscribe(OpenRequest::new(parse_topic("board/b").unwrap()), now).unwrap();
     let (mut seen, mut gaps, mut opened) = (Vec::new(), 0, 0);
@@ -72,7 +89,7 @@ fn refreshes_and_a_restart_of_the_server_are_survived() {
                     20 | 40 => agent.refresh(now),
                     50 => {
                         server.take().unwrap().stop();
-                        let again = serve(address);
+                        let again = serve(scheme, address);
                         publisher_of_now = publisher(&again);
                         server = Some(again);
                     }
@@ -98,8 +115,13 @@ fn refreshes_and_a_restart_of_the_server_are_survived() {
 
 #[test]
 fn sends_reach_their_resource_once_and_in_order() {
-    let server = serve("127.0.0.1:0".parse().unwrap());
-    let mut link = Link::new(url(server.public_addrs()[0]), Settings::default(), 1).unwrap();
+    SCHEMES.into_iter().for_each(send_in_order);
+}
+
+fn send_in_order(scheme: &str) {
+    let server = serve(scheme, any());
+    let place = url(scheme, server.public_addrs()[0]);
+    let mut link = Link::new(place, Settings::default(), 1).unwrap();
     let now = link.now();
     let names = ["echo/me", "board/b"].map(|name| OpenRequest::new(parse_topic(name).unwrap()));
     let keys = link.agent().subscribe_all(names, now).unwrap();
@@ -132,11 +154,14 @@ fn sends_reach_their_resource_once_and_in_order() {
     server.stop();
 }
 
-/// Two servers that are fed with the same numbers, and a link over both.
-fn two_servers() -> [builder::Server; 2] {
-    ["one", "two"].map(|scs| {
+/// What is spoken to each of two servers.
+const PAIRS: [[&str; 2]; 3] = [["http", "http"], ["tcp", "http"], ["tcp", "tcp"]];
+
+/// Two servers that are fed with the same numbers.
+fn two_servers(schemes: [&str; 2]) -> [builder::Server; 2] {
+    [("one", schemes[0]), ("two", schemes[1])].map(|(scs, scheme)| {
         let mut config = Config {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listen: vec![listen(scheme, any())],
             private_listen: vec![],
             registry: RegistryConfig::off(),
             shards: 2,
@@ -184,9 +209,9 @@ fn read_to(link: &mut Link, next: &mut u64, to: u64, mut each: impl FnMut(&mut L
 }
 
 /// A link over both servers that has read the first message, and the number of the next.
-fn link_over(servers: [&builder::Server; 2], duplicates: u8) -> (Link, u64) {
+fn link_over(servers: [&builder::Server; 2], schemes: [&str; 2], duplicates: u8) -> (Link, u64) {
     feed(servers, 1);
-    let routes = servers.map(|server| url(server.public_addrs()[0]));
+    let routes = [0, 1].map(|at| url(schemes[at], servers[at].public_addrs()[0]));
     let settings = Settings { duplicates, ..Settings::default() };
     let mut link = Link::over(routes.to_vec(), settings, 1).unwrap();
     let now = link.now();
@@ -200,8 +225,12 @@ fn link_over(servers: [&builder::Server; 2], duplicates: u8) -> (Link, u64) {
 
 #[test]
 fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
-    let [one, two] = two_servers();
-    let (mut link, mut next) = link_over([&one, &two], 0);
+    PAIRS.into_iter().for_each(leave_a_server_that_drains);
+}
+
+fn leave_a_server_that_drains(schemes: [&str; 2]) {
+    let [one, two] = two_servers(schemes);
+    let (mut link, mut next) = link_over([&one, &two], schemes, 0);
     assert_eq!(link.agent().route(), RouteId(0));
     one.handle().drain(Span::from_secs(4));
     // The stream goes on, every message begets the next, until it runs over the other server.
@@ -226,9 +255,9 @@ fn a_server_that_drains_is_left_without_an_instant_without_a_stream() {
 
 #[test]
 fn of_two_servers_either_may_die_in_the_middle() {
-    for dead in 0..2 {
-        let [one, two] = two_servers();
-        let (mut link, mut next) = link_over([&one, &two], 1);
+    for (dead, schemes) in [(0, PAIRS[0]), (1, PAIRS[0]), (0, PAIRS[1]), (1, PAIRS[2])] {
+        let [one, two] = two_servers(schemes);
+        let (mut link, mut next) = link_over([&one, &two], schemes, 1);
         while link.agent().documents_running() < 2 {
             link.turn(Some(Span::from_secs(10))).unwrap();
         }
@@ -245,5 +274,32 @@ fn of_two_servers_either_may_die_in_the_middle() {
         servers.into_iter().flatten().for_each(|server| {
             server.stop();
         });
+    }
+}
+
+#[test]
+fn a_link_without_http_finds_a_listener_that_speaks_it_and_the_other_way_round() {
+    for (listens, speaks) in [("http", "tcp"), ("tcp", "http")] {
+        let server = serve(listens, any());
+        let place = url(speaks, server.public_addrs()[0]);
+        let mut link = Link::new(place, Settings::default(), 1).unwrap();
+        let now = link.now();
+        link.agent().subscribe(OpenRequest::new(parse_topic("board/b").unwrap()), now).unwrap();
+        let mut why = None;
+        link.run(|_, event| match event {
+            Event::Lost { failure, .. } => {
+                why = Some(format!("{failure:?}"));
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        })
+        .unwrap();
+        let why = why.unwrap();
+        let expected = match speaks {
+            "tcp" => "the server speaks HTTP there",
+            _ => "this port takes commands as lines",
+        };
+        assert!(why.contains(expected), "{why}");
+        server.stop();
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod documents;
 mod drain;
 mod flush;
+mod raw;
 mod requests;
 mod slow;
 mod support;

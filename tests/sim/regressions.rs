@@ -15,7 +15,7 @@ fn world(seed: u64, sites: usize, topics: &[usize]) -> Plan {
     let mut plans = (seed * 1_000..).map(Plan::new);
     let mut plan = plans.find(|plan| plan.sites.len() == sites).expect("seeds without end");
     plan.long = false;
-    plan.routes = vec![RoutePlan { sites: (0..sites).collect(), sticky: false }];
+    plan.routes = vec![RoutePlan { sites: (0..sites).collect(), sticky: false, raw: false }];
     plan.agents.truncate(1);
     let agent = &mut plan.agents[0];
     agent.settings.routes = 1;
