@@ -1,5 +1,10 @@
 //! Configuration as an operator meets it: file, environment, flags, and clear words for mistakes.
 
+use std::sync::Arc;
+
+use ahm::auth::access::Asking;
+use ahm::auth::identity::{Identity, Means};
+use ahm::base::name::TopicName;
 use ahm::base::time::Span;
 use ahm::proto::settings::History;
 use ahm::server::config::{Config, Level, LogFormat, ResourceConfig, ResourceKind};
@@ -7,6 +12,7 @@ use ahm::server::config_key::Key;
 use ahm::server::config_keys::{RESOURCE_KEYS, keys};
 use ahm::server::config_load::{Flag, Sources, check, load};
 use ahm::server::config_print::{key_list, print};
+use ahm::server::explain::explain;
 
 fn file(text: &str) -> Sources {
     Sources { file: Some(("ahm.toml".into(), text.into())), ..Sources::default() }
@@ -38,12 +44,14 @@ fn what_is_printed_of_any_configuration_reads_back() {
     config.protocol.origins = vec!["https://example.org".into(), "*".into()];
     config.protocol.heartbeat = Span::from_millis(1500);
     config.log.format = LogFormat::Json;
+    config.access = vec!["allow fx/* user:a,b from:10.0.0.0/8".into(), "more *".into()];
     let history = History { messages_max: 5, bytes_max: 1000, age_max: Span::from_secs(90) };
     let feed = ResourceConfig::new("fx", ResourceKind::Feed);
     config.resources.push(ResourceConfig {
         history: Some(history),
         state: true,
         latest: false,
+        access: vec!["deny x;y".into(), "allow *".into()],
         ..feed
     });
     assert_eq!(load(&file(&print(&config))).unwrap(), config);
@@ -460,4 +468,71 @@ fn an_address_that_is_taken_is_told_with_code_1() {
     let (code, _, complaint) = ahm(&["serve", "--listen", &address, "--private", "127.0.0.1:0"]);
     assert_eq!(code, 1, "{complaint}");
     assert!(complaint.contains(&address), "{complaint}");
+}
+
+#[test]
+fn rules_of_access_come_from_file_environment_and_flags() {
+    let text = "[access]\nrules = [\"allow fx/* user:a,b\", \"deny *\"]\n\
+        [[resource]]\nname = \"fx\"\nkind = \"feed\"\naccess = [\"allow EUR*\"]\n";
+    let config = load(&file(text)).unwrap();
+    assert_eq!(config.access, ["allow fx/* user:a,b", "deny *"]);
+    assert_eq!(config.resources[0].access, ["allow EUR*"]);
+    let variables = vec![("AHM_ACCESS_RULES".into(), "allow fx/* user:a,b; more *;".into())];
+    let config = load(&Sources { variables, ..Sources::default() }).unwrap();
+    assert_eq!(config.access, ["allow fx/* user:a,b", "more *"]);
+    let wrong = "[access]\nrules = [\"allow fx/*\", \"allow fx form:::1\"]\n";
+    let problems = load(&file(wrong)).unwrap_err().to_string();
+    let wanted = "ahm.toml:2: access.rules: rule 2 (\"allow fx form:::1\"), column 7: \"fx\" is no \
+        RESOURCE/SUBJECT: write fx/* for all subjects of that resource";
+    assert!(problems.starts_with(wanted), "{problems}");
+    let own = "[[resource]]\nname = \"fx\"\nkind = \"feed\"\naccess = [\"allow * rate:0\"]\n";
+    let problems = load(&file(own)).unwrap_err().to_string();
+    assert!(
+        problems.contains("ahm.toml:4: access: rule 1 (\"allow * rate:0\"), column 14"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn what_decides_is_explained() {
+    let text = "[access]\n\
+        rules = [\"allow fx/* group:desk tls\", \"more fx/*\", \"allow board/*\"]\n\
+        [[resource]]\nname = \"fx\"\nkind = \"feed\"\n\
+        access = [\"deny x*\", \"allow * rate:5 read\"]\n";
+    let config = load(&file(text)).unwrap();
+    let asking = |groups: &[&str], tls| {
+        let groups = groups.iter().map(ToString::to_string).collect();
+        let identity = Identity { groups, ..Identity::new("anna", Means::Basic).unwrap() };
+        let address = "::ffff:10.0.0.1".parse().unwrap();
+        Asking { identity: Some(Arc::new(identity)), tls, ..Asking::from_address(address) }
+    };
+    let told = |config: &Config, asking: &Asking, topic: &str| {
+        let (resource, subject) = topic.split_once('/').unwrap();
+        let name = TopicName::new(resource, subject).unwrap();
+        let told = explain(config, asking, &name).unwrap();
+        (told.allowed, told.text)
+    };
+    let desk = asking(&["desk"], true);
+    let wanted = "\
+anna of desk, from 10.0.0.1, with TLS, without a seal, asks for fx/EUR
+access.rules:
+   1  allow fx/* group:desk tls  decides: allowed
+access of the [[resource]] fx:
+   1  deny x*              another topic
+   2  allow * rate:5 read  decides: allowed, to read only, at most 5 messages a second
+allowed, to read only, at most 5 messages a second
+";
+    assert_eq!(told(&config, &desk, "fx/EUR"), (true, wanted.to_string()));
+    let (allowed, text) = told(&config, &asking(&["desk"], false), "fx/EUR");
+    assert!(!allowed && text.contains("allow fx/* group:desk tls  no TLS\n"), "{text}");
+    assert!(
+        text.contains("refused by access.rules: \"more fx/*\"\n  as 401 auth-required"),
+        "{text}"
+    );
+    let (allowed, text) = told(&config, &desk, "news/EUR");
+    assert!(!allowed && text.contains("no rule is left: denied\n"), "{text}");
+    let (allowed, text) = told(&config, &desk, "board/x");
+    assert!(allowed && text.contains("a list of its resource server must allow too"), "{text}");
+    let (allowed, text) = told(&Config::default(), &desk, "board/x");
+    assert!(allowed && text.contains("(no list exists: everybody may read everything)"), "{text}");
 }

@@ -23,6 +23,10 @@ pub const PIPELINE_MAX: usize = 64;
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the name of a user, or of a group.
 pub const USER_BYTES_MAX: usize = 128;
+/// Bytes of one rule of an access list.
+pub const RULE_BYTES_MAX: usize = 2 * 1024;
+/// Rules of one access list.
+pub const RULES_MAX: usize = 10_000;
 /// Documents a session may have at a time.
 pub const DOCUMENTS_MAX: usize = 4;
 /// Channels a session may have at most, whatever is configured.

@@ -55,6 +55,10 @@ pub struct Serving {
     /// the same input from its beginning: one goes on where another stopped
     #[arg(long, value_name = "EPOCH", requires = "served", value_parser = parse_epoch)]
     pub replicas: Option<Epoch>,
+    /// Who may read it, as in 'allow EUR* group:traders'; repeat it for several rules, of which the
+    /// first that fits decides
+    #[arg(long, value_name = "RULE", requires = "served")]
+    pub access: Vec<String>,
     /// Serve so much longer when the input has ended
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "served")]
     pub stay: u64,
@@ -75,6 +79,7 @@ impl Serving {
         let served = |name: &String| Served {
             weight: self.weight,
             capacity: self.capacity,
+            access: self.access.clone(),
             replicas: self.replicas.is_some(),
             epoch: self.replicas,
             ..Served::new(name.as_str())

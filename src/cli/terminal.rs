@@ -24,6 +24,12 @@ pub fn complain(subcommand: &str, problems: &str) -> ExitCode {
     ExitCode::from(WRONG_USE)
 }
 
+/// Tells what is wrong with the arguments of the subcommand, and gives the exit code for that.
+pub fn wrong_use(subcommand: &str, what: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "ahm {subcommand}: {what}");
+    ExitCode::from(WRONG_USE)
+}
+
 /// Tells what went wrong while running, and gives the exit code for that.
 pub fn fail(subcommand: &str, error: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "ahm {subcommand}: {error}");

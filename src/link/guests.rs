@@ -106,10 +106,13 @@ impl Upstream {
             Ok(handle) => handle,
             Err(what) => return self.links.break_off(link, &what),
         };
-        if !self.instances.register(link, resource, handle, RESOURCES_PER_LINK_MAX) {
+        let access = self.listings.read(resource, &handle.lend().access);
+        let registered = (handle, access.clone());
+        if !self.instances.register(link, resource, registered, RESOURCES_PER_LINK_MAX) {
             return self.links.break_off(link, "so many resources are too many for a connection");
         }
         self.guests.add(resource, link);
+        self.list_at(link, resource, &access);
         let id = self.instances.id(link);
         let waiting: Vec<Key> = self.waiting.iter().map(|(_, want)| *want).collect();
         for want in waiting {

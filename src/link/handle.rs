@@ -1,5 +1,7 @@
 //! A resource's handle, kept beyond the frame that it came in.
 
+use crate::auth::list::List;
+use crate::auth::rule::Scope;
 use crate::link::address::Address;
 use crate::wire::resource::Handle;
 
@@ -65,6 +67,10 @@ impl OwnedHandle {
         if texts.into_iter().flatten().map(|text| text.len()).sum::<usize>() > TEXT_BYTES_MAX {
             return Err(format!("the texts of a handle have at most {TEXT_BYTES_MAX} bytes"));
         }
+        let rules = handle.access.iter().copied();
+        if let Err(error) = List::parse(rules, Scope::Resource) {
+            return Err(format!("the access list: {error}"));
+        }
         Ok(Self::from(handle))
     }
 
@@ -101,4 +107,19 @@ impl From<&Handle<'_>> for OwnedHandle {
 
 fn borrow(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_with_a_rule_that_is_none_is_refused() {
+        let handle = |access| Handle { weight: 1, access, ..Handle::default() };
+        assert!(OwnedHandle::check(&handle(vec!["allow EUR* user:anna", "deny *"])).is_ok());
+        let error = OwnedHandle::check(&handle(vec!["allow *", "alow EUR*"])).unwrap_err();
+        let wanted = "the access list: rule 2, column 1: a rule begins with allow, deny or more, \
+            not with \"alow\"";
+        assert_eq!(error, wanted);
+    }
 }

@@ -3,23 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::auth::list::List;
 use crate::base::id::{Cid, Key, Mid};
 use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::link::handle::OwnedHandle;
+use crate::link::listing::Offer;
 use crate::link::news::News;
 use crate::link::peer::{End, Other};
 use crate::link::seeking::Known;
 use crate::link::upstream::{Place, Upstream};
 use crate::wire::resource::{Alias, Frame, InstanceId, Role};
-
-/// A resource, as far as one connection is concerned.
-#[derive(Debug, Default)]
-pub(crate) struct Offer {
-    /// What was registered over the connection; `None` where a registry has told of it.
-    pub(crate) handle: Option<OwnedHandle>,
-    /// Consumers of this end.
-    pub(crate) consumers: u64,
-}
 
 /// What an alias stands for.
 #[derive(Debug)]
@@ -119,14 +112,15 @@ impl Instances {
         &mut self,
         link: Key,
         resource: &str,
-        handle: OwnedHandle,
+        (handle, access): (OwnedHandle, Option<Arc<List>>),
         most: usize,
     ) -> bool {
         let Some(instance) = self.by_link.get_mut(&link) else { return false };
         if instance.offers.len() >= most && !instance.offers.contains_key(resource) {
             return false;
         }
-        instance.offers.entry(resource.into()).or_default().handle = Some(handle);
+        let offer = instance.offers.entry(resource.into()).or_default();
+        (offer.handle, offer.access) = (Some(handle), access);
         true
     }
 
@@ -138,6 +132,14 @@ impl Instances {
             offer.consumers = offer.consumers - opened.consumers + consumers;
             opened.consumers = consumers;
         }
+    }
+
+    /// The wants that it serves, or is asked to, over that connection.
+    pub(crate) fn wants_at(&self, link: Key) -> Vec<Key> {
+        let opened = self.by_link.get(&link).into_iter().flat_map(|one| one.wants.values());
+        let mut wants: Vec<Key> = opened.map(|opened| opened.want).collect();
+        wants.sort_unstable();
+        wants
     }
 
     /// A message was put on the connection.
@@ -171,7 +173,7 @@ impl Instances {
 impl Upstream {
     /// Has a want served by that instance, over the connection that there is or a new one.
     pub(crate) fn go_to(&mut self, want: Key, known: Known) {
-        let Known { instance: id, addresses, takes_messages } = known;
+        let Known { instance: id, addresses, takes_messages, .. } = known;
         if let Some(wanted) = self.wants.get_mut(want) {
             wanted.takes_messages = takes_messages;
         }
@@ -280,8 +282,7 @@ impl Upstream {
             offer.handle = None;
         }
         self.guests.remove(resource, link);
-        let mut wants: Vec<Key> = instance.wants.values().map(|opened| opened.want).collect();
-        wants.sort_unstable();
+        let wants = self.instances.wants_at(link);
         if let Some(id) = id {
             self.registries.forget_instance(id);
         }

@@ -16,6 +16,7 @@ pub mod handle;
 pub mod handler;
 mod instances;
 pub mod links;
+mod listing;
 pub mod news;
 pub mod peer;
 pub mod registry;

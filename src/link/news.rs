@@ -1,7 +1,9 @@
 //! What a consumer's end tells of the subjects that are wanted.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::auth::list::List;
 use crate::base::id::{Cid, Epoch, Key, Mid, Offset};
 use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::wire::resource::Terms;
@@ -66,6 +68,22 @@ pub enum News {
         code: ErrorCode,
         /// In words.
         detail: String,
+    },
+    /// An instance was found that has an access list, or had one; it is asked when
+    /// [`Upstream::admit`](crate::link::upstream::Upstream::admit) says so. Told only where
+    /// somebody [judges](crate::link::upstream::Upstream::judge).
+    Found {
+        /// Which.
+        want: Key,
+        /// Who may read there.
+        access: Option<Arc<List>>,
+    },
+    /// The instance that serves it has another access list.
+    Listed {
+        /// Which.
+        want: Key,
+        /// Who may read there.
+        access: Option<Arc<List>>,
     },
     /// It was served, and is no more. The want is over.
     Closed {

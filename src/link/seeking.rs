@@ -2,11 +2,14 @@
 //! they said until they say that it has changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::auth::list::List;
 use crate::base::id::Key;
 use crate::base::reason::ErrorCode;
 use crate::base::time::Instant;
 use crate::link::address::Address;
+use crate::link::listing::Found;
 use crate::link::peer::End;
 use crate::link::upstream::{Place, Upstream};
 use crate::wire::resource::{Frame, Handle, InstanceId, Role};
@@ -31,6 +34,7 @@ pub(crate) struct Known {
     pub(crate) instance: InstanceId,
     pub(crate) addresses: Vec<Address>,
     pub(crate) takes_messages: bool,
+    pub(crate) access: Option<Arc<List>>,
 }
 
 /// A question on its way.
@@ -146,10 +150,12 @@ impl Upstream {
     pub(crate) fn seek_for(&mut self, want: Key) {
         let Some(wanted) = self.wants.get(want) else { return };
         if let Some((link, takes_messages)) = self.choose_guest(wanted) {
+            let resource = wanted.resource.clone();
             if let Some(wanted) = self.wants.get_mut(want) {
                 wanted.takes_messages = takes_messages;
             }
-            return self.attach(want, link);
+            let access = self.list_of_guest(link, &resource);
+            return self.present(want, Found::Guest(link), access);
         }
         let (resource, subject) = (wanted.resource.clone(), wanted.subject.clone());
         let known = self.registries.known(&resource, &subject).cloned();
@@ -157,7 +163,8 @@ impl Upstream {
             && !wanted.private
             && !wanted.without.contains(&known.instance)
         {
-            return self.go_to(want, known);
+            let access = known.access.clone();
+            return self.present(want, Found::Known(known), access);
         }
         // Guests that are full or have refused are an answer too.
         let known = self.guests.serve(&resource);
@@ -281,11 +288,13 @@ impl Upstream {
             let so_far = SoFar { answered: true, known: true };
             return self.ask(want, question.registry, so_far);
         }
-        let known = Known { instance, addresses, takes_messages: handle.takes_messages };
+        let (resource, takes_messages) = (&wanted.resource, handle.takes_messages);
+        let access = self.listings.read(resource, &handle.access);
+        let known = Known { instance, addresses, takes_messages, access: access.clone() };
         if !wanted.private {
             self.registries.remember(&wanted.resource, &wanted.subject, known.clone());
         }
-        self.go_to(want, known);
+        self.present(want, Found::Known(known), access);
     }
 
     fn is_asked(&self, want: Key, ask: u64) -> bool {

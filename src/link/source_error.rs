@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::auth::list::ListError;
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::name::NameError;
 
@@ -18,6 +19,8 @@ pub enum SourceError {
     Weight(u32),
     /// Replicas without an epoch that they share.
     Replicas(String),
+    /// What is wrong with the access list.
+    Access(ListError),
     /// A payload of so many bytes.
     Large(usize),
     /// No offset.
@@ -38,6 +41,7 @@ impl fmt::Display for SourceError {
             Self::Replicas(name) => {
                 write!(f, "instances of {name} that are replicas need an epoch that they share")
             }
+            Self::Access(error) => write!(f, "the access list: {error}"),
             Self::Large(bytes) => {
                 write!(f, "a payload is at most {PAYLOAD_BYTES_MAX} bytes, not {bytes}")
             }

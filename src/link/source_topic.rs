@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::auth::list::List;
+use crate::auth::rule::Scope;
 use crate::base::id::{Epoch, Key};
 use crate::base::name;
 use crate::base::reason::ChannelEnd;
@@ -25,7 +27,7 @@ pub struct Served {
     pub capacity: u64,
     /// Its share among the instances of the resource, 1 to 1,000.
     pub weight: u32,
-    /// Who may read it; empty for everybody.
+    /// Who may read it: rules of `manual::access`; empty for everybody.
     pub access: Vec<String>,
     /// `KEY=VALUE`, for operators.
     pub labels: Vec<String>,
@@ -68,6 +70,8 @@ impl Served {
         if !(1..=WEIGHT_MAX).contains(&self.weight) {
             return Err(SourceError::Weight(self.weight));
         }
+        let rules = self.access.iter().map(String::as_str);
+        List::parse(rules, Scope::Resource).map_err(SourceError::Access)?;
         if self.replicas && self.epoch.is_none() {
             return Err(SourceError::Replicas(self.name.clone()));
         }
@@ -189,6 +193,9 @@ mod tests {
         let weightless = Served { weight: 0, ..good.clone() };
         assert_eq!(weightless.check(), Err(SourceError::Weight(0)));
         assert!(Served::new("no spaces").check().is_err());
+        let closed = Served { access: vec!["allow".into()], ..good.clone() };
+        let error = closed.check().unwrap_err().to_string();
+        assert!(error.starts_with("the access list: rule 1, column 6: after allow"), "{error}");
         let alone = Served { replicas: true, ..good };
         assert_eq!(alone.check(), Err(SourceError::Replicas("rates".into())));
         assert_eq!(Served { epoch: Some(Epoch(1)), ..alone }.check(), Ok(()));

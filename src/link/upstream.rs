@@ -12,6 +12,7 @@ use crate::link::guests::Guests;
 use crate::link::handler::Consumer;
 use crate::link::instances::Instances;
 use crate::link::links::Links;
+use crate::link::listing::{Found, Listings};
 use crate::link::news::{Granted, News};
 use crate::link::peer::{End, Me, Other};
 use crate::link::seeking::Registries;
@@ -43,6 +44,8 @@ pub(crate) enum Place {
     Nowhere,
     /// A registry was asked: the number of the question.
     Asked(u64),
+    /// An instance was found; whether it is asked, who judges by its access list will say.
+    Found,
     /// An instance's connection, where it waits to be opened or is open, under an alias.
     At(Key, Option<u32>),
 }
@@ -68,6 +71,10 @@ pub(crate) struct Want {
     /// Whether an instance serves it now.
     pub(crate) served: bool,
     pub(crate) place: Place,
+    /// The instance that was found, while nobody has judged.
+    pub(crate) found: Option<Found>,
+    /// Whether the instance that was found last had an access list.
+    pub(crate) listed: bool,
     /// Instances that did not answer, or refused.
     pub(crate) without: Vec<InstanceId>,
     /// When it is given up, if nobody serves it until then.
@@ -83,6 +90,7 @@ pub struct Upstream {
     pub(crate) instances: Instances,
     guesses: Guesses,
     pub(crate) guests: Guests,
+    pub(crate) listings: Listings,
     pub(crate) wants: Slots<Want>,
     /// Wants that wait: when they are looked at again.
     pub(crate) waiting: BTreeSet<(Instant, Key)>,
@@ -101,6 +109,7 @@ impl Upstream {
             instances: Instances::default(),
             guesses: Guesses::default(),
             guests: Guests::new(now),
+            listings: Listings::default(),
             wants: Slots::new(0),
             waiting: BTreeSet::new(),
             news: VecDeque::new(),
@@ -133,6 +142,8 @@ impl Upstream {
             takes_messages: false,
             served: false,
             place: Place::Nowhere,
+            found: None,
+            listed: false,
             without: Vec::new(),
             give_up_at: self.links.now() + self.seek.patience,
         });
@@ -211,7 +222,7 @@ impl Upstream {
     pub(crate) fn open_at(&self, want: Key) -> Option<(Key, Alias)> {
         match self.wants.get(want)?.place {
             Place::At(link, Some(alias)) => Some((link, Alias(alias))),
-            Place::At(_, None) | Place::Nowhere | Place::Asked(_) => None,
+            Place::At(_, None) | Place::Nowhere | Place::Asked(_) | Place::Found => None,
         }
     }
 

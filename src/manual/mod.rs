@@ -3,9 +3,12 @@
 //! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
 //! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it, with
 //! [`publishing`] to write a source of data, with [`relaying`] to put a web site behind it,
-//! with [`authentication`] to know who reads.
+//! with [`authentication`] to know who reads, with [`access`] to say who may.
 
 pub mod http_pitfalls;
+
+#[doc = include_str!("access.md")]
+pub mod access {}
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

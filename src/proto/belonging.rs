@@ -57,6 +57,7 @@ impl Hub {
             return refusal(&self.count_refusal(demand));
         };
         self.identify(session, Some(proof));
+        self.recheck_session(session);
         if let Some(porter) = &mut self.porter {
             porter.counts.renewed += 1;
         }

@@ -9,17 +9,12 @@ use crate::base::time::Span;
 use crate::html::frame;
 use crate::mem::window::Offer;
 use crate::proto::answer::{Answer, Content, Meta, quote};
-use crate::proto::belonging::told;
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::inbox::{Bounds, PassedOn, Sent};
-use crate::proto::parcel::{Forwarded, HistoryAsk, Parcel, ReplyTo};
-use crate::proto::session::encode_key;
+use crate::proto::parcel::{Forwarded, Parcel, ReplyTo};
 use crate::wire::command::{self, Command, DocumentRequest, Request};
 use crate::wire::position::Positions;
-
-/// Messages that `history` gives unless it is asked for another number.
-const HISTORY_LIMIT: u32 = 100;
 
 impl Hub {
     /// Begins a document on `conn`; returns the answer if it cannot.
@@ -137,20 +132,17 @@ impl Hub {
                 self.give(reply, wrong_server());
             }
             Command::Batch => self.run_batch(forwarded),
-            Command::History { name, since, limit } => {
+            Command::History { .. } if request.mid.is_none() => {
                 if let Some(refusal) = self.refuse_unknown(forwarded.proof.as_ref()) {
                     return self.give(reply, refusal);
                 }
-                let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
-                let (name, since) = (name.clone(), *since);
-                let home = self.home_of(&name);
-                let ask = HistoryAsk { reply, name, since, limit };
-                self.post(home, Parcel::History(Box::new(ask)));
+                self.ask_history(&request.command, &forwarded, None);
             }
             Command::Login { resource, .. } => {
                 let proof = forwarded.proof.as_ref();
                 let refusal = self.refuse_while_leaving().or_else(|| self.refuse_unknown(proof));
-                let answer = refusal.unwrap_or_else(|| self.login(resource.as_deref(), proof));
+                let resource = resource.as_deref();
+                let answer = refusal.unwrap_or_else(|| self.login(resource, &forwarded));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
@@ -185,7 +177,11 @@ impl Hub {
         self.hear(session);
         let answer = match &request.command {
             Command::Open(open) => {
-                return self.open_channel(session, open, Some(reply), forwarded.address);
+                let asking = self.asking_for(session, forwarded.address, &forwarded.secured);
+                return self.open_channel(session, open, Some(reply), (forwarded.address, asking));
+            }
+            Command::History { .. } => {
+                return self.ask_history(&request.command, &forwarded, Some(session));
             }
             Command::Send { cid, n, id, data } => {
                 let payload = match (data, forwarded.body.take()) {
@@ -265,32 +261,10 @@ impl Hub {
                 key: forwarded.key.clone(),
                 address: forwarded.address,
                 proof: forwarded.proof.clone(),
+                secured: forwarded.secured.clone(),
                 body: None,
             });
         }
-    }
-
-    fn login(&mut self, resource: Option<&str>, proof: Option<&Proof>) -> Answer {
-        if let Some(resource) = resource
-            && self.directory.resource(resource).is_none()
-        {
-            return Answer::error(ErrorCode::NoResource, "no such resource");
-        }
-        let session = match self.begin_session() {
-            Ok(session) => session,
-            Err(code) => return Answer::error(code, "no room for another session"),
-        };
-        self.arm_session(session);
-        self.identify(session, proof);
-        let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
-            return Answer::error(ErrorCode::Busy, "try again");
-        };
-        let mut key = [0; 22];
-        encode_key(&session.key, &mut key);
-        let key = std::str::from_utf8(&key).unwrap_or_default();
-        let scs = quote(&self.settings.scs);
-        let user = told(proof);
-        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\"{user}"))
     }
 
     fn pong(&self, t: Option<&str>, heartbeat: Option<Span>) -> Answer {
@@ -318,7 +292,11 @@ impl Hub {
         if sent.payload.len() > self.settings.payload_bytes_max {
             return Answer::error(ErrorCode::TooLarge, "the payload is larger than allowed");
         }
-        if let Err((code, detail)) = self.check_takes_messages(session_key, cid) {
+        let may_send = self.check_takes_messages(session_key, cid).and_then(|()| {
+            let asking = self.asking_for(session_key, forwarded.address, &forwarded.secured);
+            self.check_sends(session_key, cid, &asking)
+        });
+        if let Err((code, detail)) = may_send {
             return Answer::error(code, detail);
         }
         let bounds = Bounds {

@@ -81,7 +81,8 @@ impl Hub {
         let Some(index) = session.find_channel(cid) else { return };
         let Some(slot) = session.channels[index].topic() else { return };
         let Some(topic) = self.topics.slots.at(slot) else { return };
-        let consumer = Consumer { session: mid, cid, address };
+        let identity = session.identity.clone();
+        let consumer = Consumer { session: mid, cid, address, identity };
         let (name, source) = (topic.name.clone(), topic.source);
         let want = source.map(|(_, want)| want);
         let delivery = Delivery { name, consumer, want, content };
@@ -112,13 +113,13 @@ impl Hub {
         let Some(resource) = self.directory.resource(delivery.name.resource()) else {
             return actions;
         };
-        let (subject, consumer) = (delivery.name.subject(), delivery.consumer);
+        let (subject, consumer) = (delivery.name.subject(), &delivery.consumer);
         match &delivery.content {
             Content::Message { n, id, payload } => {
                 let message = Message { subject, consumer, n: *n, id: id.as_deref(), payload };
                 resource.message(&message, &mut actions);
             }
-            Content::Skipped(from, to) => resource.skipped(subject, &consumer, *from, *to),
+            Content::Skipped(from, to) => resource.skipped(subject, consumer, *from, *to),
         }
         actions
     }
@@ -198,7 +199,7 @@ impl Hub {
         }
     }
 
-    fn address_of(&self, session: Key) -> SocketAddr {
+    pub(crate) fn address_of(&self, session: Key) -> SocketAddr {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let Some(session) = self.sessions.get(session) else { return nobody };
         let conns = session.document_slots().filter_map(|slot| self.documents.at(slot));

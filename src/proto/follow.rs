@@ -63,6 +63,7 @@ impl Hub {
             Parcel::Joined(want, shard, topic) => self.take_joined(want, shard, topic),
             Parcel::Release(want) => self.release_want(want),
             Parcel::Told(want, told) => self.take_told(want, told),
+            Parcel::Access(topic, list) => self.take_access(topic, list),
             Parcel::Reply(topic, reply) => self.take_reply(topic, reply),
             Parcel::Tell(mid, cid, said) => self.take_tell(mid, cid, &said.0, &said.1),
             Parcel::Outcome(mid, cid, n, outcome) => self.take_outcome(mid, cid, n, outcome),

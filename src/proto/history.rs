@@ -13,6 +13,10 @@ impl Hub {
     /// At the topic's home: gives what the log holds.
     pub(crate) fn take_history(&mut self, ask: HistoryAsk) {
         let slot = self.topics.find(&ask.name);
+        let access = slot.and_then(|slot| self.topics.slots.at(slot)?.access.clone());
+        if let Err((code, detail)) = self.admit(&ask.asking, &ask.name, access.as_deref()) {
+            return self.give(ask.reply, Answer::error(code, &detail));
+        }
         if let Some(slot) = slot {
             self.seal(slot);
         }

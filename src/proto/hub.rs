@@ -16,6 +16,7 @@ use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Span};
 use crate::mem::slab::Slots;
 use crate::mem::wheel::Wheel;
+use crate::proto::access::Access;
 use crate::proto::connection::{Connection, Door, Gate, Phase};
 use crate::proto::directory::Directory;
 use crate::proto::document::Document;
@@ -90,6 +91,8 @@ pub struct Setup {
 pub struct Hub {
     pub(crate) settings: Arc<Settings>,
     pub(crate) directory: Arc<Directory>,
+    /// Who may read.
+    pub(crate) access: Access,
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
     pub(crate) random: Random,
@@ -153,6 +156,7 @@ impl Hub {
             topics: Topics::new(generation()),
             openings: Slots::new(generation()),
             lanes: (0..setup.shards).map(|_| Lane::new()).collect(),
+            access: Access::new(Arc::clone(&setup.settings.access)),
             settings: setup.settings,
             directory: setup.directory,
             shard: setup.shard,

@@ -15,7 +15,7 @@ impl Hub {
         if seek.registries.is_empty() && !seek.guests {
             self.remote.dormant = Some(Box::new((me, seek)));
         } else {
-            self.remote.upstream = Some(Box::new(Upstream::new(me, seek, now)));
+            self.remote.upstream = Some(upstream(me, seek, now));
         }
     }
 
@@ -26,7 +26,7 @@ impl Hub {
         self.now = now;
         if let Some(dormant) = self.remote.dormant.take() {
             let (me, seek) = *dormant;
-            self.remote.upstream = Some(Box::new(Upstream::new(me, seek, now)));
+            self.remote.upstream = Some(upstream(me, seek, now));
         }
         let upstream = self.remote.upstream.as_mut()?;
         expected.iter().for_each(|resource| upstream.expect(resource));
@@ -68,4 +68,11 @@ impl Hub {
         self.now = now;
         self.with_upstream(|upstream| upstream.transmit(link, now, write));
     }
+}
+
+/// A consumer's end by whose access lists this hub judges.
+fn upstream(me: Me, seek: Seek, now: Instant) -> Box<Upstream> {
+    let mut upstream = Box::new(Upstream::new(me, seek, now));
+    upstream.judge();
+    upstream
 }

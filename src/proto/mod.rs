@@ -8,6 +8,7 @@
 //! porter finds that out before. Where there are web servers, whatever is no command goes there by
 //! [`relaying`].
 
+pub mod access;
 pub mod answer;
 pub mod beating;
 mod belonging;
@@ -16,6 +17,7 @@ pub mod connection;
 pub mod delivering;
 pub mod directory;
 pub mod document;
+mod entering;
 pub mod exchange;
 pub mod flushing;
 pub mod follow;
@@ -39,6 +41,7 @@ pub mod publishing;
 pub mod pull;
 pub mod relaying;
 pub mod remote;
+mod remote_access;
 mod remote_news;
 mod remote_sends;
 pub mod resource;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::access::Asking;
 use crate::base::id::{Cid, Key, Mid};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, ErrorCode};
@@ -19,6 +20,31 @@ use crate::wire::position::Position;
 
 const NO_STANDING_ORDERS: &str = "this server takes no standing orders (a subject that ends in *)";
 
+/// What is wrong with an open, whoever asks.
+fn check_request(request: &OpenRequest) -> Result<(), &'static str> {
+    if request.cid.is_some_and(|cid| !cid.is_clients_choice()) {
+        return Err("a client chooses cid from 1 to 1048575");
+    }
+    if request.name.subject().ends_with('*') {
+        return Err(NO_STANDING_ORDERS);
+    }
+    Ok(())
+}
+
+/// The channel that an open asks for, before its topic is known.
+fn channel_of(request: &OpenRequest, ask: Key, life: u32) -> Channel {
+    Channel {
+        cid: request.cid.unwrap_or(Cid(0)),
+        state: ChannelState::Opening(ask),
+        mode: request.mode,
+        strict: if request.strict { Strict::Yes } else { Strict::No },
+        // So many a second are as good as all.
+        rate: u16::try_from(request.rate.unwrap_or(0)).unwrap_or(u16::MAX),
+        life,
+        opened: 0,
+    }
+}
+
 /// An open that waits for the topic's home.
 #[derive(Debug)]
 pub struct Opening {
@@ -29,6 +55,8 @@ pub struct Opening {
     pub(crate) name: TopicName,
     since: Option<Position>,
     pub(crate) consumer: Consumer,
+    /// What access lists look at.
+    pub(crate) asking: Asking,
     /// What the client tells the resource.
     pub(crate) parameters: Vec<String>,
     /// How often the resource has named another subject.
@@ -46,16 +74,16 @@ impl Hub {
         session_key: Key,
         request: &OpenRequest,
         reply: Option<ReplyTo>,
-        address: SocketAddr,
+        (address, asking): (SocketAddr, Asking),
     ) {
         let fail = |hub: &mut Self, code, detail: &str| {
             hub.open_failed(session_key, request.cid, &request.name, code, detail, reply);
         };
-        if request.cid.is_some_and(|cid| !cid.is_clients_choice()) {
-            return fail(self, ErrorCode::BadRequest, "a client chooses cid from 1 to 1048575");
+        if let Err(why) = check_request(request) {
+            return fail(self, ErrorCode::BadRequest, why);
         }
-        if request.name.subject().ends_with('*') {
-            return fail(self, ErrorCode::BadRequest, NO_STANDING_ORDERS);
+        if let Err((code, detail)) = self.admit(&asking, &request.name, None) {
+            return fail(self, code, &detail);
         }
         if let Some(index) = self.same_channel(session_key, request) {
             return self.open_again(session_key, index, reply);
@@ -73,7 +101,8 @@ impl Hub {
             return fail(self, ErrorCode::TooMany, "too many channels in this session");
         }
         let Some(mid) = Mid::new(self.shard, session_key) else { return };
-        let consumer = Consumer { session: mid, cid: request.cid.unwrap_or(Cid(0)), address };
+        let (cid, identity) = (request.cid.unwrap_or(Cid(0)), asking.identity.clone());
+        let consumer = Consumer { session: mid, cid, address, identity };
         let ask = self.openings.insert(Opening {
             session: session_key,
             channel: 0,
@@ -81,25 +110,17 @@ impl Hub {
             name: request.name.clone(),
             since: request.since,
             consumer,
+            asking,
             parameters: request.parameters.clone(),
             hops: 0,
             in_document: reply.is_none(),
             replies: reply.into_iter().collect(),
         });
-        let index = session.add_channel(Channel {
-            cid: request.cid.unwrap_or(Cid(0)),
-            state: ChannelState::Opening(ask),
-            mode: request.mode,
-            strict: if request.strict { Strict::Yes } else { Strict::No },
-            // So many a second are as good as all.
-            rate: u16::try_from(request.rate.unwrap_or(0)).unwrap_or(u16::MAX),
-            life: session.channels_ended,
-            opened: 0,
-        });
+        let index = session.add_channel(channel_of(request, ask, session.channels_ended));
         if let Some(opening) = self.openings.get_mut(ask) {
             opening.channel = index;
         }
-        self.ask_home(ask, request, consumer);
+        self.ask_home(ask, request);
     }
 
     /// The channel that an open without a new `cid` means, where it exists already.
@@ -148,7 +169,7 @@ impl Hub {
         }
     }
 
-    fn ask_home(&mut self, ask: Key, request: &OpenRequest, consumer: Consumer) {
+    fn ask_home(&mut self, ask: Key, request: &OpenRequest) {
         let found = self.topics.find(&request.name);
         if let Some(slot) = found
             && let Some(topic) = self.topics.slots.at(slot)
@@ -157,23 +178,37 @@ impl Hub {
         {
             return self.settle_opening(ask, Ok(slot));
         }
+        let Some(opening) = self.openings.get(ask) else { return };
+        let (consumer, asking) = (opening.consumer.clone(), opening.asking.clone());
         let home = self.home_of(&request.name);
         *self.asks.entry(request.name.clone()).or_default() += 1;
         let (shard, parameters) = (self.shard, request.parameters.clone());
-        let ask = Ask { shard, ask, name: request.name.clone(), consumer, parameters };
+        let ask = Ask { shard, ask, name: request.name.clone(), consumer, asking, parameters };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 
     /// The channel's topic is known, or why it has none.
     pub(crate) fn settle_opening(&mut self, ask: Key, outcome: Result<u32, (ErrorCode, String)>) {
         let Some(opening) = self.openings.remove(ask) else { return };
-        let Some(session) = self.sessions.get_mut(opening.session) else {
-            return self.discard_private(outcome.ok());
-        };
-        let channel = &mut session.channels[opening.channel];
-        if channel.state != ChannelState::Opening(ask) {
-            return self.discard_private(outcome.ok());
+        let is_waiting = self.sessions.get(opening.session).is_some_and(|session| {
+            session.channels[opening.channel].state == ChannelState::Opening(ask)
+        });
+        let slot = outcome.as_ref().ok().copied();
+        if !is_waiting {
+            return self.discard_private(slot);
         }
+        // The list of its resource server is known only now; it may bound the rate.
+        let outcome = outcome
+            .and_then(|slot| self.admit_to(&opening.asking, slot).map(|bounds| (slot, bounds)));
+        if outcome.is_err() {
+            self.discard_private(slot);
+        }
+        let Some(session) = self.sessions.get_mut(opening.session) else { return };
+        let channel = &mut session.channels[opening.channel];
+        let outcome = outcome.map(|(slot, bounds)| {
+            channel.rate = bounds.limit(channel.rate);
+            slot
+        });
         let wants_newest = channel.mode == Mode::Latest || channel.rate > 0;
         let outcome = outcome.and_then(|slot| match self.topics.slots.at(slot) {
             Some(topic) if topic.options.latest || !wants_newest => Ok((slot, topic.number)),
@@ -208,12 +243,16 @@ impl Hub {
             }
             Err((code, detail)) => {
                 channel.state = ChannelState::Vacant;
-                let (session, chosen, name) = (opening.session, opening.chosen, &opening.name);
-                let in_document = opening.in_document.then_some(None);
-                for reply in opening.replies.into_iter().map(Some).chain(in_document) {
-                    self.open_failed(session, chosen, name, code, &detail, reply);
-                }
+                self.opening_failed(opening, code, &detail);
             }
+        }
+    }
+
+    fn opening_failed(&mut self, opening: Opening, code: ErrorCode, detail: &str) {
+        let (session, chosen, name) = (opening.session, opening.chosen, &opening.name);
+        let in_document = opening.in_document.then_some(None);
+        for reply in opening.replies.into_iter().map(Some).chain(in_document) {
+            self.open_failed(session, chosen, name, code, detail, reply);
         }
     }
 

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::auth::access::Asking;
+use crate::auth::certificate::Secured;
+use crate::auth::list::List;
 use crate::auth::verdict::Proof;
 use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::TopicName;
@@ -41,6 +44,8 @@ pub struct Forwarded {
     pub address: SocketAddr,
     /// What the client has proved with this very request.
     pub proof: Option<Proof>,
+    /// What TLS says of that connection; `None` where it is plain.
+    pub secured: Option<Arc<Secured>>,
     /// The request's body.
     pub body: Option<Vec<u8>>,
 }
@@ -56,6 +61,8 @@ pub struct Ask {
     pub name: TopicName,
     /// Who asks.
     pub consumer: Consumer,
+    /// What access lists look at.
+    pub asking: Asking,
     /// What it tells the resource, as `NAME=VALUE`.
     pub parameters: Vec<String>,
 }
@@ -71,12 +78,14 @@ pub enum Ruling {
         options: TopicOptions,
         /// Where the log begins, if there are no runs.
         end: Place,
+        /// The access list of its resource server.
+        access: Option<Arc<List>>,
         /// What the log holds.
         runs: Vec<Arc<Run>>,
     },
-    /// The channel gets a topic of its own; with the home and its want where a resource in another
-    /// process serves it.
-    Private(TopicOptions, Option<(ShardId, Key)>),
+    /// The channel gets a topic of its own; where a resource in another process serves it, with the
+    /// home, its want, and the access list of the resource server.
+    Private(TopicOptions, Option<(ShardId, Key)>, Option<Arc<List>>),
     /// The channel reads another subject of the same resource.
     Elsewhere(TopicName),
     /// The channel is refused.
@@ -149,6 +158,15 @@ pub enum Reply {
     End(ChannelEnd),
 }
 
+/// A topic on a shard that is not its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// The shared topic of this number.
+    Shared(Cid),
+    /// The private topic of this key.
+    Private(Key),
+}
+
 /// A question for what a log holds.
 #[derive(Debug)]
 pub struct HistoryAsk {
@@ -156,6 +174,8 @@ pub struct HistoryAsk {
     pub reply: ReplyTo,
     /// The topic.
     pub name: TopicName,
+    /// Who asks.
+    pub asking: Asking,
     /// Only what comes after this.
     pub since: Option<Position>,
     /// Messages at most.
@@ -191,6 +211,9 @@ pub enum Parcel {
     Release(Key),
     /// To the home: how the stream gets on that reads the private topic of this want.
     Told(Key, Told),
+    /// To a follower, or to a private topic's shard: the access list of its resource server is this
+    /// from now on.
+    Access(Listed, Option<Arc<List>>),
     /// To a private topic's shard: what its resource says.
     Reply(Key, Reply),
     /// To a session's shard: what a resource of this process says on a private channel; the topic

@@ -3,7 +3,9 @@
 //! one consumer alone goes to that consumer's shard.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
+use crate::auth::list::List;
 use crate::base::id::{Key, ShardId};
 use crate::base::name::TopicName;
 use crate::link::handler::Consumer;
@@ -37,6 +39,8 @@ pub(crate) struct Served {
     pub(crate) purpose: Purpose,
     /// Who waits for the answer.
     pub(crate) asks: Vec<Ask>,
+    /// The access list of the instance that it was found at.
+    pub(crate) access: Option<Arc<List>>,
     /// Messages for the resource that wait until it is served again.
     pub(crate) held: VecDeque<Delivery>,
 }
@@ -80,13 +84,7 @@ impl Hub {
             self.remote.again.push((ask, private));
             return;
         };
-        let who = Consumer {
-            session: ask.consumer.session,
-            cid: ask.consumer.cid,
-            address: ask.consumer.address.to_string(),
-            user: String::new(),
-            parameters: ask.parameters.clone(),
-        };
+        let who = who(&ask);
         let (resource, subject) = (ask.name.resource(), ask.name.subject());
         let want = upstream.want(resource, subject, who, None, private);
         let name = ask.name.clone();
@@ -94,7 +92,8 @@ impl Hub {
             self.remote.by_name.insert(name.clone(), want);
         }
         let purpose = if known.is_some() { Purpose::Probe } else { Purpose::Asked };
-        let served = Served { told: 0, name, purpose, asks: vec![ask], held: VecDeque::new() };
+        let (asks, access, held) = (vec![ask], None, VecDeque::new());
+        let served = Served { told: 0, name, purpose, asks, access, held };
         self.remote.served.insert(want, served);
     }
 
@@ -156,5 +155,16 @@ impl Hub {
     /// What the shell does next with those connections.
     pub(crate) fn poll_link(&mut self) -> Option<Output> {
         self.remote.upstream.as_mut()?.poll_output()
+    }
+}
+
+/// What a resource in another process learns of who asks.
+pub(crate) fn who(ask: &Ask) -> Consumer {
+    Consumer {
+        session: ask.consumer.session,
+        cid: ask.consumer.cid,
+        address: ask.consumer.address.to_string(),
+        user: ask.consumer.user().to_string(),
+        parameters: ask.parameters.clone(),
     }
 }

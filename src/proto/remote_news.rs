@@ -6,7 +6,7 @@ use crate::base::reason::{ChannelEnd, ErrorCode};
 use crate::link::news::{Granted, News};
 use crate::link::upstream::Upstream;
 use crate::proto::hub::Hub;
-use crate::proto::parcel::{Ask, Parcel, Published, Reply, Ruling};
+use crate::proto::parcel::{Ask, Listed, Parcel, Published, Reply, Ruling};
 use crate::proto::remote::{Purpose, Served};
 use crate::proto::resource::TopicOptions;
 use crate::proto::run::{Mark, Place};
@@ -42,6 +42,8 @@ impl Hub {
                 let Some(served) = self.forget_want(want) else { return };
                 self.deny(served.asks, code, &detail);
             }
+            News::Found { want, access } => self.take_found(want, access, upstream),
+            News::Listed { want, access } => self.take_listed(want, access),
             News::Closed { want, end } => self.remote_over(want, end),
             News::Sent { session, cid, n, taken } => {
                 self.post_outcome(session, cid, n, taken);
@@ -129,6 +131,8 @@ impl Hub {
             self.remote.drops.push(want);
             return self.let_follow(slot, asks);
         }
+        let access = self.remote.served.get(&want).and_then(|served| served.access.clone());
+        self.set_access_of(slot, access);
         let first = if options.ask_each { asks.len().min(1) } else { asks.len() };
         let mut asks = asks;
         let others = asks.split_off(first);
@@ -149,10 +153,11 @@ impl Hub {
         let Some(served) = self.remote.served.get_mut(&want) else { return };
         let Some(first) = asks.next() else { return };
         served.purpose = Purpose::Private(first.shard, None, Vec::new());
+        let access = served.access.clone();
         if self.remote.by_name.get(&first.name) == Some(&want) {
             self.remote.by_name.remove(&first.name);
         }
-        let ruling = Ruling::Private(options, Some((self.shard, want)));
+        let ruling = Ruling::Private(options, Some((self.shard, want)), access);
         self.post(first.shard, Parcel::Ruling(first.ask, first.name, Box::new(ruling)));
         self.remote.again.extend(asks.map(|ask| (ask, true)));
     }
@@ -244,7 +249,10 @@ impl Hub {
         };
         let Purpose::Private(at, joined, kept) = &mut served.purpose else { return };
         (*at, *joined) = (shard, Some(topic));
-        for reply in std::mem::take(kept) {
+        let access = served.access.clone();
+        let kept = std::mem::take(kept);
+        self.post(shard, Parcel::Access(Listed::Private(topic), access));
+        for reply in kept {
             self.post(shard, Parcel::Reply(topic, reply));
         }
     }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use crate::auth::identity::Identity;
 use crate::base::id::{Cid, Mid};
 use crate::base::reason::ChannelEnd;
 use crate::proto::settings::History;
 
 /// Who opens a channel or sends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
     /// The client's session.
     pub session: Mid,
@@ -16,6 +18,20 @@ pub struct Consumer {
     pub cid: Cid,
     /// Where the client's connection comes from.
     pub address: SocketAddr,
+    /// Who the client is; `None` where it has proved nothing.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl Consumer {
+    /// Somebody who has proved nothing.
+    pub fn new(session: Mid, cid: Cid, address: SocketAddr) -> Self {
+        Self { session, cid, address, identity: None }
+    }
+
+    /// The name of the client's user; empty where it has proved none.
+    pub fn user(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| &identity.user)
+    }
 }
 
 /// How a topic is kept and read.
@@ -52,7 +68,7 @@ pub struct Message<'a> {
     /// The subject of the channel.
     pub subject: &'a str,
     /// Who sent it.
-    pub consumer: Consumer,
+    pub consumer: &'a Consumer,
     /// The client's number of the message: 1, 2, 3, and so on per channel number.
     pub n: u64,
     /// The client's own mark, by which the resource can recognise a repetition.

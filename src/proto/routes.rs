@@ -170,6 +170,8 @@ impl Hub {
         body: Option<Vec<u8>>,
     ) {
         let name = head.target.path.strip_prefix(self.settings.prefix.as_str());
+        let connection = self.conns.get(incoming.reply.conn);
+        let secured = connection.and_then(|connection| connection.secured.clone());
         let forwarded = Forwarded {
             reply: incoming.reply,
             name: name.unwrap_or_default().to_string(),
@@ -177,6 +179,7 @@ impl Hub {
             key: head.field("AHM-Key").map(str::to_string),
             address: incoming.address,
             proof: incoming.proof,
+            secured,
             body,
         };
         self.run_parsed(request, forwarded);

@@ -22,7 +22,7 @@ impl Hub {
         }
         match ruling {
             Ruling::Denied(code, detail) => self.settle_opening(ask, Err((code, detail))),
-            Ruling::Private(options, source) => {
+            Ruling::Private(options, source, access) => {
                 let Some(number) = self.number_private(ask) else {
                     // The channel was closed meanwhile.
                     if let Some((home, want)) = source {
@@ -32,11 +32,12 @@ impl Hub {
                 };
                 let end = Place { place: 0, epoch: Epoch(self.random.next()), offset: Offset(1) };
                 let slot = self.add_topic(name.clone(), number, options, Role::Private, end);
+                self.set_access_of(slot, access);
                 self.join_source(slot, source);
                 self.settle_opening(ask, Ok(slot));
             }
             Ruling::Elsewhere(other) => self.ask_elsewhere(ask, other),
-            Ruling::Shared { number, options, end, runs } => {
+            Ruling::Shared { number, options, end, access, runs } => {
                 let slot = self.topics.find(name).unwrap_or_else(|| {
                     let home = self.home_of(name);
                     let first = runs.first().map_or(end, |run| Place {
@@ -53,6 +54,7 @@ impl Hub {
                         self.append(slot, run);
                     }
                 }
+                self.set_access_of(slot, access);
                 self.settle_opening(ask, Ok(slot));
             }
         }
@@ -77,10 +79,14 @@ impl Hub {
             return self.settle_opening(ask, Err((ErrorCode::NoResource, detail.to_string())));
         }
         opening.name = name.clone();
-        let (consumer, parameters) = (opening.consumer, opening.parameters.clone());
+        let asking = opening.asking.clone();
+        let (consumer, parameters) = (opening.consumer.clone(), opening.parameters.clone());
+        if let Err(refusal) = self.admit(&asking, &name, None) {
+            return self.settle_opening(ask, Err(refusal));
+        }
         let home = self.home_of(&name);
         *self.asks.entry(name.clone()).or_default() += 1;
-        let ask = Ask { shard: self.shard, ask, name, consumer, parameters };
+        let ask = Ask { shard: self.shard, ask, name, consumer, asking, parameters };
         self.post(home, Parcel::Ask(Box::new(ask)));
     }
 

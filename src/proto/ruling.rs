@@ -54,7 +54,7 @@ impl Hub {
         };
         Some(match decision {
             Decision::Deny(detail) => Ruling::Denied(ErrorCode::Forbidden, detail),
-            Decision::Private(options) => Ruling::Private(options, None),
+            Decision::Private(options) => Ruling::Private(options, None, None),
             Decision::Shared(options) => match self.home_topic(&ask.name, options) {
                 Some(slot) => self.follow(slot, ask),
                 None => Ruling::Denied(ErrorCode::TooMany, "too many topics".into()),
@@ -101,6 +101,7 @@ impl Hub {
             quiet_since: self.now,
             source: None,
             told: Told::default(),
+            access: None,
         });
         self.start_sweep();
         key.slot
@@ -108,6 +109,10 @@ impl Hub {
 
     /// Lets the asking shard follow a topic of this home.
     pub(crate) fn follow(&mut self, slot: u32, ask: &Ask) -> Ruling {
+        let access = self.topics.slots.at(slot).and_then(|topic| topic.access.clone());
+        if let Err((code, detail)) = self.admit(&ask.asking, &ask.name, access.as_deref()) {
+            return Ruling::Denied(code, detail);
+        }
         // What is in the builder must be in the log before its end is told.
         self.seal(slot);
         let own = self.shard;
@@ -127,6 +132,6 @@ impl Hub {
             runs = topic.log.runs().cloned().collect();
         }
         let (number, options, end) = (topic.number, topic.options, *topic.log.end());
-        Ruling::Shared { number, options, end, runs }
+        Ruling::Shared { number, options, end, access, runs }
     }
 }

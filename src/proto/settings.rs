@@ -1,5 +1,8 @@
 //! What an operator may change about the protocol core, already validated.
 
+use std::sync::Arc;
+
+use crate::auth::access::Lists;
 use crate::base::limits;
 use crate::base::time::Span;
 use crate::proto::token::Token;
@@ -89,6 +92,8 @@ pub struct Settings {
     pub private_hosts: Vec<String>,
     /// A token that publishers must show; `None` where the listener's address is protection enough.
     pub private_token: Option<Token>,
+    /// Who may read what; [`Hub::set_access`](crate::proto::hub::Hub::set_access) changes it later.
+    pub access: Arc<Lists>,
     /// How long a topic without a subscriber or a history is kept.
     pub topic_grace: Span,
     /// At shutdown clients are asked to come back after a random wait up to this.
@@ -129,6 +134,7 @@ impl Default for Settings {
             channels_max: 1_000,
             private_hosts: Vec::new(),
             private_token: None,
+            access: Arc::default(),
             topic_grace: Span::from_secs(60),
             return_spread: Span::from_secs(3),
         }

@@ -2,6 +2,7 @@
 
 use crate::auth::verdict;
 use crate::base::reason::CloseReason;
+use crate::proto::access::Refusals;
 use crate::relay::counts::Counts;
 
 /// Counters of one shard; every drop is here under its reason.
@@ -65,6 +66,8 @@ pub struct Stats {
     pub relay: Counts,
     /// What became of those who had to prove who they are; likewise.
     pub auth: verdict::Counts,
+    /// What access lists have refused.
+    pub access: Refusals,
 }
 
 impl Stats {
@@ -114,6 +117,7 @@ impl Stats {
         self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
         self.relay.add(&other.relay);
         self.auth.add(&other.auth);
+        self.access.add(&other.access);
     }
 }
 
@@ -158,7 +162,8 @@ impl Stats {
             ("stalled_bytes_peak", self.stalled_bytes_peak),
             ("turn_longest_us", self.turn_longest_us),
         ];
-        let counts = counts.into_iter().chain(self.relay.named()).chain(self.auth.named());
+        let counts = counts.into_iter().chain(self.access.named()).chain(self.relay.named());
+        let counts = counts.chain(self.auth.named());
         let counts = counts.map(|(name, value)| (name, value, Kind::Count));
         counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))
     }

@@ -107,16 +107,18 @@ impl Hub {
         }
         self.stats.documents += 1;
         self.put_identity(document, session_key, made_here, request.pad);
+        self.recheck_for(session_key, conn);
         self.set_cursors(document.slot, session_key, request.last.as_ref());
         let mid = self.mid_of(session_key);
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.phase = Phase::Stream(document.slot);
         connection.session = mid;
         connection.deadline = Instant::NEVER;
-        let peer = connection.address();
+        let (peer, secured) = (connection.address(), connection.secured.clone());
         self.outputs.push_back(Output::Stream(conn, self.settings.tcp_patience(heartbeat)));
         for open in &request.opens {
-            self.open_channel(session_key, open, None, peer);
+            let asking = self.asking_for(session_key, peer, &secured);
+            self.open_channel(session_key, open, None, (peer, asking));
         }
         self.tell_to_move(document.slot);
         self.tell_expiry(document.slot, session_key);

@@ -17,6 +17,8 @@ use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod asking;
 #[cfg(test)]
 mod beating;

@@ -31,6 +31,8 @@ pub enum Timer {
     /// A session: no document within the linger time, a client that is not heard, or a gap in its
     /// numbered sends.
     Session(Key),
+    /// Sessions that are to be looked at again, as the access lists are others.
+    Recheck,
     /// The topics: what has aged or is wanted no more.
     Sweep,
 }
@@ -51,6 +53,7 @@ impl Timer {
             Self::Document(key) => (2, key),
             Self::Session(key) => (3, key),
             Self::Soon(key) => (4, key),
+            Self::Recheck => (5, Key::default()),
         };
         debug_assert!(key.generation < Mid::GENERATION_END);
         let key = u64::from(key.generation) << 32 | u64::from(key.slot);
@@ -68,7 +71,8 @@ impl Packed {
             1 => Timer::Connection(key),
             2 => Timer::Document(key),
             3 => Timer::Session(key),
-            _ => Timer::Soon(key),
+            4 => Timer::Soon(key),
+            _ => Timer::Recheck,
         }
     }
 }
@@ -106,6 +110,7 @@ impl Hub {
             Timer::Soon(key) => self.fire_soon(key),
             Timer::Session(key) => self.fire_session(key),
             Timer::Sweep => self.sweep(),
+            Timer::Recheck => self.fire_recheck(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Topics of one shard: their logs, their readers, and who numbers them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::auth::list::List;
 use crate::base::id::{Cid, Epoch, Key, Offset, ShardId};
 use crate::base::name::TopicName;
 use crate::base::time::Instant;
@@ -109,6 +111,8 @@ pub struct Topic {
     pub source: Option<(ShardId, Key)>,
     /// What that resource was last told of the reader's stream.
     pub told: Told,
+    /// The access list of the resource server behind it.
+    pub access: Option<Arc<List>>,
 }
 
 impl Topic {

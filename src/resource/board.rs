@@ -9,8 +9,9 @@ use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, Top
 /// use ahm::proto::resource::{Actions, Consumer, Message, Resource};
 /// use ahm::resource::board::Board;
 /// let session = Mid::new(ShardId(0), Key { slot: 0, generation: 1 }).unwrap();
-/// let consumer = Consumer { session, cid: Cid(1), address: "127.0.0.1:1".parse().unwrap() };
-/// let message = Message { subject: "lobby", consumer, n: 1, id: None, payload: b"hello" };
+/// let consumer = Consumer::new(session, Cid(1), "127.0.0.1:1".parse().unwrap());
+/// let payload = b"hello";
+/// let message = Message { subject: "lobby", consumer: &consumer, n: 1, id: None, payload };
 /// let mut actions = Actions::default();
 /// Board::default().message(&message, &mut actions);
 /// let mut expected = Actions::default();

@@ -326,6 +326,8 @@ impl Reader {
                     read.inbox.push(Event::Closed(end));
                 }
             }
+            // Access lists are about the clients of servers; nobody judges by them here.
+            News::Found { .. } | News::Listed { .. } => {}
             News::Sent { session, n, taken, .. } => {
                 let read = self.read.values().find(|read| read.session == session);
                 if let Some(read) = read {

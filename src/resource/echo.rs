@@ -9,8 +9,8 @@ use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, Top
 /// use ahm::proto::resource::{Actions, Consumer, Message, Resource};
 /// use ahm::resource::echo::Echo;
 /// let session = Mid::new(ShardId(0), Key { slot: 0, generation: 1 }).unwrap();
-/// let consumer = Consumer { session, cid: Cid(1), address: "127.0.0.1:1".parse().unwrap() };
-/// let message = Message { subject: "", consumer, n: 1, id: None, payload: b"hello" };
+/// let consumer = Consumer::new(session, Cid(1), "127.0.0.1:1".parse().unwrap());
+/// let message = Message { subject: "", consumer: &consumer, n: 1, id: None, payload: b"hello" };
 /// let mut actions = Actions::default();
 /// Echo::default().message(&message, &mut actions);
 /// let mut expected = Actions::default();

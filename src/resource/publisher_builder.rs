@@ -97,6 +97,13 @@ impl Builder {
         self
     }
 
+    /// Who may read it: rules of `manual::access`, whose patterns are of subjects.
+    #[must_use]
+    pub fn access(mut self, rules: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.served.access = rules.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// So many consumers at a time at most.
     #[must_use]
     pub fn capacity(mut self, consumers: u64) -> Self {

@@ -210,6 +210,9 @@ impl Builder {
             settings.scs = Epoch(getrandom::u64().map_err(no_entropy)?).to_string();
         }
         settings.private_hosts.clone_from(&self.config.private_hosts);
+        let lists = self.config.access_lists();
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        settings.access = Arc::new(lists.map_err(invalid)?);
         settings.private_token.clone_from(&self.config.token);
         Ok(settings)
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::auth::access::Lists;
 use crate::base::time::Span;
 use crate::proto::settings::{History, Settings};
 pub use crate::proto::token::Token;
@@ -48,12 +49,36 @@ pub struct Config {
     pub relay: RelayConfig,
     /// How clients prove who they are.
     pub auth: AuthConfig,
+    /// Who may read what, a rule of `manual::access` each; empty for everybody everything.
+    pub access: Vec<String>,
     /// The protocol core.
     pub protocol: Settings,
     /// The resources that this server serves, each name once.
     pub resources: Vec<ResourceConfig>,
     /// What is told to the operator, and how.
     pub log: Log,
+}
+
+impl Config {
+    /// The access lists, ready to be asked.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them; a configuration that was read has none such.
+    ///
+    /// ```
+    /// use ahm::server::config::Config;
+    /// let config = Config { access: vec!["allow fx".into()], ..Config::default() };
+    /// let wanted = "access.rules: rule 1, column 7: \"fx\" is no RESOURCE/SUBJECT";
+    /// assert!(config.access_lists().unwrap_err().starts_with(wanted));
+    /// ```
+    pub fn access_lists(&self) -> Result<Lists, String> {
+        let own = self.resources.iter().map(|one| (one.name.as_str(), one.access.as_slice()));
+        Lists::parse(&self.access, own).map_err(|(resource, error)| match resource {
+            Some(resource) => format!("access of the resource {resource}: {error}"),
+            None => format!("access.rules: {error}"),
+        })
+    }
 }
 
 impl Default for Config {
@@ -72,6 +97,7 @@ impl Default for Config {
             tls: TlsConfig::default(),
             relay: RelayConfig::default(),
             auth: AuthConfig::default(),
+            access: Vec::new(),
             // A server that nobody has named takes a random name at its start.
             protocol: Settings { scs: String::new(), ..Settings::default() },
             resources: vec![
@@ -127,13 +153,16 @@ pub struct ResourceConfig {
     /// Whether each message is the whole present state (a quote, not a trade), so that a new
     /// channel begins with the newest one.
     pub state: bool,
+    /// Who may read it, a rule of `manual::access` each whose patterns are of subjects; empty for
+    /// everybody whom [`Config::access`] allows.
+    pub access: Vec<String>,
 }
 
 impl ResourceConfig {
     /// A resource with the defaults of its kind: a feed may be read `latest`, the others not.
     pub fn new(name: impl Into<String>, kind: ResourceKind) -> Self {
         let latest = kind == ResourceKind::Feed;
-        Self { name: name.into(), kind, history: None, latest, state: false }
+        Self { name: name.into(), kind, history: None, latest, state: false, access: Vec::new() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whether a text may be the value of a key.
 
+use crate::auth::list::List;
+use crate::auth::rule::Scope;
 use crate::base::name::check_resource;
 use crate::link::address::Address;
 
@@ -23,6 +25,24 @@ pub(crate) fn check_origin(text: &str) -> Result<(), String> {
     let fits = text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(legal));
     fits.then_some(()).ok_or_else(|| {
         format!("{text:?} is not \"*\" or an origin such as \"https://example.org\" (no path)")
+    })
+}
+
+/// The rules of the server.
+pub(crate) fn check_rules(rules: &[&str]) -> Result<(), String> {
+    check_list(rules, Scope::Server)
+}
+
+/// The rules of one resource.
+pub(crate) fn check_own_rules(rules: &[&str]) -> Result<(), String> {
+    check_list(rules, Scope::Resource)
+}
+
+fn check_list(rules: &[&str], scope: Scope) -> Result<(), String> {
+    let checked = List::parse(rules.iter().copied(), scope);
+    checked.map(drop).map_err(|error| {
+        let rule = rules.get(error.rule - 1).copied().unwrap_or_default();
+        format!("rule {} ({rule:?}), {}", error.rule, error.error)
     })
 }
 

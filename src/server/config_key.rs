@@ -27,6 +27,9 @@ pub struct Key<T: 'static> {
 /// Whether a text may be a value; says why not.
 pub type Check = fn(&str) -> Result<(), String>;
 
+/// Whether texts may be a value together; says why not.
+pub type CheckAll = fn(&[&str]) -> Result<(), String>;
+
 /// The type, range and place of a key's value.
 #[derive(Debug)]
 pub enum Place<T: 'static> {
@@ -52,6 +55,8 @@ pub enum Place<T: 'static> {
     Text(fn(&mut T) -> &mut String, Check),
     /// A list of texts.
     Texts(fn(&mut T) -> &mut Vec<String>, Check),
+    /// The rules of an access list.
+    Rules(fn(&mut T) -> &mut Vec<String>, CheckAll),
     /// A secret; empty for none.
     Token(fn(&mut T) -> &mut Option<Token>),
     /// The importance of messages.
@@ -113,6 +118,11 @@ impl<T> Key<T> {
                 texts.iter().try_for_each(|text| check(text))?;
                 *of(into) = texts.into_iter().map(Into::into).collect();
             }
+            Place::Rules(of, check) => {
+                let rules = value.lines()?;
+                check(&rules)?;
+                *of(into) = rules.into_iter().map(Into::into).collect();
+            }
             Place::Token(of) => *of(into) = token(value)?,
             Place::Level(of) => *of(into) = word(value, &Level::ALL, Level::word)?,
             Place::Format(of) => *of(into) = word(value, &LogFormat::ALL, LogFormat::word)?,
@@ -136,7 +146,7 @@ impl<T> Key<T> {
             Place::Listeners(of) => list(of(from).iter().map(ToString::to_string)),
             Place::Doors(of) => show_doors(of(from)),
             Place::Text(of, _) => quoted(of(from)),
-            Place::Texts(of, _) => list(of(from).iter().cloned()),
+            Place::Texts(of, _) | Place::Rules(of, _) => list(of(from).iter().cloned()),
             Place::Token(_) => quoted(""),
             Place::Level(of) => quoted(of(from).word()),
             Place::Format(of) => quoted(of(from).word()),

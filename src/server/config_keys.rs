@@ -5,7 +5,9 @@ use crate::base::limits;
 use crate::base::time::Span;
 use crate::proto::settings::History;
 use crate::server::config::{Config, ResourceConfig};
-use crate::server::config_check::{check_name, check_origin, check_prefix, check_scs};
+use crate::server::config_check::{
+    check_name, check_origin, check_own_rules, check_prefix, check_rules, check_scs,
+};
 use crate::server::config_key::{Key, Place};
 use crate::server::config_keys_auth::AUTH;
 use crate::server::config_keys_private::PRIVATE;
@@ -39,8 +41,8 @@ pub(crate) const GIB: usize = 1 << 30;
 /// assert_eq!(keys().next().unwrap().path, "listen");
 /// ```
 pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
-    let parts: [&[Key<Config>]; 8] =
-        [&TOP, &PRIVATE, &LOG, &PROTOCOL, &TLS, &AUTH, &RELAY, &REGISTRY];
+    let parts: [&[Key<Config>]; 9] =
+        [&TOP, &PRIVATE, &AUTH, &ACCESS, &LOG, &PROTOCOL, &TLS, &RELAY, &REGISTRY];
     parts.into_iter().flatten()
 }
 
@@ -67,6 +69,13 @@ static TOP: [Key<Config>; 4] = [
         meaning: "How long clients have to go elsewhere after SIGTERM; 0s: no time",
     },
 ];
+
+/// The key of `[access]`.
+static ACCESS: [Key<Config>; 1] = [Key {
+    path: "access.rules",
+    place: Place::Rules(|c| &mut c.access, check_rules),
+    meaning: "Who may read what, as in 'allow fx/* group:desk'; none: everybody everything",
+}];
 
 /// The keys of `[log]`.
 static LOG: [Key<Config>; 2] = [
@@ -252,7 +261,7 @@ static PROTOCOL: [Key<Config>; 33] = [
 ];
 
 /// The keys of a `[[resource]]`. `kind` decides the default of `latest`.
-pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
+pub static RESOURCE_KEYS: [Key<Draft>; 8] = [
     Key {
         path: "name",
         place: Place::Text(|d| &mut d.resource.name, check_name),
@@ -272,6 +281,11 @@ pub static RESOURCE_KEYS: [Key<Draft>; 7] = [
         path: "state",
         place: Place::Flag(|d| &mut d.resource.state),
         meaning: "Whether a message is the whole state: new channels begin with the newest",
+    },
+    Key {
+        path: "access",
+        place: Place::Rules(|d| &mut d.resource.access, check_own_rules),
+        meaning: "Who may read it, as in 'allow EUR* user:*'; access.rules must allow too",
     },
     Key {
         path: "history.messages",

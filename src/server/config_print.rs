@@ -55,6 +55,7 @@ fn print_resource(out: &mut String, resource: &ResourceConfig) {
         let is_needed = match key.path {
             "latest" => resource.latest != default.latest,
             "state" => resource.state,
+            "access" => !resource.access.is_empty(),
             path if path.starts_with("history") => resource.history.is_some(),
             _ => true,
         };

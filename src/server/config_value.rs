@@ -121,6 +121,19 @@ impl Value {
             _ => Err(self.wrong("a list such as [\"one\", \"two\"]")),
         }
     }
+
+    /// The value as a list of lines. Outside the file they are divided by semicolons.
+    ///
+    /// # Errors
+    /// Says what it is instead.
+    pub fn lines(&self) -> Result<Vec<&str>, String> {
+        match self {
+            Self::Loose(text) => {
+                Ok(text.split(';').map(str::trim).filter(|line| !line.is_empty()).collect())
+            }
+            _ => self.texts(),
+        }
+    }
 }
 
 fn within<T: PartialOrd + Copy>(

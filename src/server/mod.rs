@@ -20,6 +20,7 @@ pub mod config_value;
 mod desk;
 mod desk_program;
 mod desk_script;
+pub mod explain;
 pub mod handle;
 mod reception;
 pub mod registry;

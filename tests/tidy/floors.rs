@@ -23,7 +23,7 @@ const ROOMS: [Room; 19] = [
     room("wire", 2, &["http", "html", "seal"]),
     room("seal", 2, &["http", "html", "wire"]),
     room("auth", 3, &["proto", "relay", "reactor", "link", "html", "seal"]),
-    room("link", 3, &["proto", "relay", "reactor", "http", "html", "auth", "seal"]),
+    room("link", 3, &["proto", "relay", "reactor", "http", "html", "seal"]),
     room("relay", 3, &["proto", "reactor", "html", "wire", "seal"]),
     room("proto", 3, &["reactor"]),
     room("reactor", 3, &["proto", "link", "relay", "auth", "http", "html", "wire", "seal"]),

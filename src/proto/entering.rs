@@ -1,0 +1,60 @@
+//! Commands of clients that have no session: to get one, and to read what a log holds.
+
+use crate::base::id::Key;
+use crate::base::reason::ErrorCode;
+use crate::proto::access::asking_alone;
+use crate::proto::answer::{Answer, quote};
+use crate::proto::belonging::told;
+use crate::proto::hub::Hub;
+use crate::proto::parcel::{Forwarded, HistoryAsk, Parcel};
+use crate::proto::session::encode_key;
+use crate::wire::command::Command;
+
+/// Messages that `history` gives unless it is asked for another number.
+const HISTORY_LIMIT: u32 = 100;
+
+impl Hub {
+    /// Asks a topic's home what its log holds, for the client of that session, or for one without.
+    pub(crate) fn ask_history(
+        &mut self,
+        command: &Command<'_>,
+        forwarded: &Forwarded,
+        session: Option<Key>,
+    ) {
+        let Command::History { name, since, limit } = command else { return };
+        let limit = u64::from(limit.unwrap_or(HISTORY_LIMIT));
+        let (reply, name, since) = (forwarded.reply, name.clone(), *since);
+        let asking = match session {
+            Some(session) => self.asking_for(session, forwarded.address, &forwarded.secured),
+            None => asking_alone(forwarded),
+        };
+        let home = self.home_of(&name);
+        let ask = HistoryAsk { reply, name, asking, since, limit };
+        self.post(home, Parcel::History(Box::new(ask)));
+    }
+
+    /// Makes a session, for whoever may have one.
+    pub(crate) fn login(&mut self, resource: Option<&str>, forwarded: &Forwarded) -> Answer {
+        let proof = forwarded.proof.as_ref();
+        if let Some(resource) = resource
+            && let Err((code, detail)) = self.may_open_any(&asking_alone(forwarded), resource)
+        {
+            return Answer::error(code, &detail);
+        }
+        let session = match self.begin_session() {
+            Ok(session) => session,
+            Err(code) => return Answer::error(code, "no room for another session"),
+        };
+        self.arm_session(session);
+        self.identify(session, proof);
+        let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
+            return Answer::error(ErrorCode::Busy, "try again");
+        };
+        let mut key = [0; 22];
+        encode_key(&session.key, &mut key);
+        let key = std::str::from_utf8(&key).unwrap_or_default();
+        let scs = quote(&self.settings.scs);
+        let user = told(proof);
+        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\"{user}"))
+    }
+}
