@@ -10,6 +10,7 @@ pub mod htpasswd;
 pub mod identity;
 pub mod list;
 pub mod office;
+pub mod passes;
 pub mod pattern;
 pub mod proved;
 pub mod rule;

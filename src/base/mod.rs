@@ -1,6 +1,7 @@
 //! Words that every floor uses: identifiers, integer time, limits, reasons.
 
 pub mod backoff;
+pub mod hidden;
 pub mod id;
 pub mod limits;
 pub mod name;

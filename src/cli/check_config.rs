@@ -75,6 +75,7 @@ pub fn run(args: &Args) -> ExitCode {
 /// The configuration, whose files can be read and make sense.
 fn load(args: &Args) -> Result<Config, String> {
     let config = args.config.load()?;
+    config.passes().map_err(|error| error.to_string())?;
     config.auth.office().map_err(|error| error.to_string())?;
     Ok(config)
 }

@@ -16,8 +16,8 @@ pub struct ConfigArgs {
     /// protocol; repeat it for several addresses
     #[arg(long, value_name = "ADDRESS:PORT[:flush=SPAN][:proxy]")]
     pub listen: Vec<String>,
-    /// Where publishers connect; repeat it for several addresses
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Where publishers connect, an address or the file of a Unix socket; repeat it for several
+    #[arg(long, value_name = "ADDRESS:PORT|/PATH")]
     pub private: Vec<String>,
     /// Reactor threads; 0 for one per core
     #[arg(long, value_name = "N")]

@@ -1,10 +1,12 @@
 //! `ahm publish`: sends lines of the standard input as messages.
 
+use std::fmt;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::base::hidden::Hidden;
 use crate::base::name::{TopicName, check_resource};
 use crate::base::time::Span;
 use crate::cli::publish_served;
@@ -25,6 +27,7 @@ Examples:
   echo 'hello' | ahm publish board --subject lobby
   printf 'EURUSD\\t1.09214 1.09217\\nUSDJPY\\t157.1 157.2\\n' | ahm publish fx
   tail -f prices.tsv | ahm publish fx --url http://127.0.0.1:8081
+  tail -f prices.tsv | ahm publish fx --url unix:/run/ahm/private   by a socket in the file system
   ahm publish fx --print-offsets < prices.tsv > offsets.tsv
   tail -f prices.tsv | ahm publish fx --registry 127.0.0.1:8082   as a resource server of its own
   tail -f prices.tsv | ahm publish fx --dial 10.0.0.5:8083   the same, where the server cannot dial
@@ -46,7 +49,7 @@ pub struct Args {
     /// The resource to publish on
     #[arg(value_name = "RESOURCE")]
     pub resource: String,
-    /// The private listener of the server
+    /// The private listener of the server, http://HOST:PORT or unix:/PATH
     #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "served")]
     pub url: String,
     /// Every line is a payload for this subject
@@ -54,7 +57,7 @@ pub struct Args {
     pub subject: Option<String>,
     /// Sent as bearer token; else that of the environment's AHM_PRIVATE_TOKEN
     #[arg(long)]
-    pub token: Option<String>,
+    pub token: Option<Shown>,
     /// Requests written ahead of their answers; with more than 1 the order of lines is not kept
     /// when the server is pressed
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -79,6 +82,28 @@ pub struct Args {
     /// Where it is a resource server itself.
     #[command(flatten)]
     pub serving: Serving,
+}
+
+/// A token, never printed.
+#[derive(Clone)]
+pub struct Shown(String);
+
+impl std::str::FromStr for Shown {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hidden.fmt(f)
+    }
+}
+
+fn token_of_environment() -> Option<String> {
+    std::env::var("AHM_PRIVATE_TOKEN").ok()
 }
 
 /// Runs the subcommand.
@@ -110,7 +135,7 @@ fn publish(args: &Args, server: Server) -> Result<(), String> {
     let settings = Settings {
         depth: usize::from(args.pipeline),
         retry_for: Span::from_secs(args.retry_for),
-        token: args.token.clone().or_else(|| std::env::var("AHM_PRIVATE_TOKEN").ok()),
+        token: args.token.clone().map(|shown| shown.0).or_else(token_of_environment),
         ..Settings::default()
     };
     let seed = getrandom::u64().map_err(|error| error.to_string())?;

@@ -51,7 +51,7 @@ pub struct Replay {
     /// or plain; several files are merged by time
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The private listener of the server
+    /// The private listener of the server, http://HOST:PORT or unix:/PATH
     #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "served")]
     pub url: String,
     /// How many times faster than recorded; 0 is as fast as the server takes them

@@ -7,6 +7,7 @@ use crate::cli::config_args::ConfigArgs;
 use crate::cli::pages;
 use crate::cli::terminal::{complain, fail, say, start_log};
 use crate::link::address::Address;
+use crate::reactor::privileges::forbid_core_files;
 use crate::reactor::signals::Signals;
 use crate::server::builder::{Builder, Server};
 use crate::server::config_print::key_list;
@@ -27,9 +28,9 @@ Then, in other terminals:
   ahm subscribe http://127.0.0.1:8080 board/lobby
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
-Prints `listening http://ADDRESS` (https:// with TLS), `private http://ADDRESS`, for the registry
-that it runs `registry ADDRESS`, and where resource servers dial in `guests ADDRESS`, when it is
-ready.
+Prints `listening http://ADDRESS` (https:// with TLS), `private http://ADDRESS` or
+`private unix:/PATH`, for the registry that it runs `registry ADDRESS`, and where resource servers
+dial in `guests ADDRESS`, when it is ready.
 `--set registry.listen=off` is for no registry, and `ahm registry --help` tells more of it;
 `--set registry.guests=127.0.0.1:8083` lets resource servers dial in that cannot be dialled.
 SIGTERM drains the server: clients go elsewhere while their streams go on, and it stops when none is
@@ -57,6 +58,11 @@ pub fn run(args: &Args) -> ExitCode {
         Err(problems) => return complain("serve", &problems),
     };
     start_log(config.log, config.relay.log);
+    if !config.core_files
+        && let Err(error) = forbid_core_files()
+    {
+        log::warn!("a crash may leave a core file: {error}");
+    }
     let mut builder = Builder::new(config);
     builder.pages([pages::CLIENT]);
     // A signal that comes as soon as the addresses are told must find its handler.
@@ -77,6 +83,9 @@ pub fn addresses(server: &Server) -> String {
     }
     for address in server.private_addrs() {
         let _ = writeln!(out, "private http://{address}");
+    }
+    for path in server.private_sockets() {
+        let _ = writeln!(out, "private unix:{}", path.display());
     }
     out += &registry_lines(server.registry_addrs());
     for address in server.guest_addrs() {

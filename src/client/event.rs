@@ -1,5 +1,8 @@
 //! What goes in and out of the agent: events for the consumer, orders for the link.
 
+use std::fmt;
+
+use crate::base::hidden::Hidden;
 use crate::base::id::{Epoch, Mid, Offset};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
@@ -183,7 +186,7 @@ impl Fate {
 }
 
 /// One HTTP request for the link to carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// `NAME?query`, to be put behind the server's prefix.
     pub target: String,
@@ -191,6 +194,17 @@ pub struct Request {
     pub key: Option<String>,
     /// `Some`: a POST with this body as `text/plain`. `None`: a GET.
     pub body: Option<Vec<u8>>,
+}
+
+/// Without the key.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("target", &self.target)
+            .field("key", &self.key.as_ref().map(|_| Hidden))
+            .field("body", &self.body)
+            .finish()
+    }
 }
 
 /// What the link is to do.

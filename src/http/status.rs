@@ -27,6 +27,8 @@ pub enum Refusal {
     TargetTooLong,
     /// 417: an expectation other than `100-continue`.
     ExpectationFailed,
+    /// 429: there are as many connections as one address may have.
+    TooMany,
     /// 431: head or trailers are larger than allowed, or have too many fields.
     HeadTooLarge,
     /// 501: a method or transfer coding that the server does not know; says which kind.
@@ -45,6 +47,7 @@ impl Refusal {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::ExpectationFailed => 417,
+            Self::TooMany => 429,
             Self::HeadTooLarge => 431,
             Self::NotImplemented(_) => 501,
             Self::Version => 505,
@@ -60,6 +63,7 @@ impl Refusal {
             Self::BodyTooLarge => "the body is larger than allowed",
             Self::TargetTooLong => "the request target is longer than allowed",
             Self::ExpectationFailed => "the only expectation met here is 100-continue",
+            Self::TooMany => "too many connections from this address",
             Self::HeadTooLarge => "the fields are larger or more than allowed",
             Self::Version => "the versions spoken here are HTTP/1.0 and HTTP/1.1",
         }
@@ -130,6 +134,7 @@ mod tests {
             Refusal::BodyTooLarge,
             Refusal::TargetTooLong,
             Refusal::ExpectationFailed,
+            Refusal::TooMany,
             Refusal::HeadTooLarge,
             Refusal::NotImplemented("x"),
             Refusal::Version,

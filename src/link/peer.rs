@@ -46,7 +46,7 @@ impl fmt::Display for End {
 }
 
 /// What this process says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Me {
     /// What it is.
     pub role: Role,
@@ -60,6 +60,17 @@ pub struct Me {
     pub key: String,
     /// The key that others must show; empty for none.
     pub demands: String,
+}
+
+/// Without the keys.
+impl fmt::Debug for Me {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Me")
+            .field("role", &self.role)
+            .field("instance", &self.instance)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who is at the other end, by its own words.

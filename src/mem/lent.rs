@@ -1,5 +1,8 @@
 //! A buffer that takes memory only while bytes are in it.
 
+use crate::base::hidden::HiddenBytes;
+
+use std::fmt;
 use std::ops::Deref;
 
 /// Bytes on the heap, or eight bytes of nothing.
@@ -13,10 +16,17 @@ use std::ops::Deref;
 /// assert_eq!(buffer.take(), b"abc");
 /// assert_eq!(buffer.bytes(), 0);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lent {
     #[expect(clippy::box_collection, reason = "8 bytes, not 24: nearly all are empty")]
     bytes: Option<Box<Vec<u8>>>,
+}
+
+/// Without the bytes, which may be those of a request with its keys.
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HiddenBytes(self.len()).fmt(f)
+    }
 }
 
 impl Lent {

@@ -1,6 +1,8 @@
-//! Containers: generational slabs, timer wheel, reorder window, and small ones for what is empty or
-//! alone in nearly every session.
+//! Containers: generational slabs, timer wheel, reorder window, a table whose entries age, and
+//! small ones for what is empty or alone in nearly every session.
 
+pub mod aging;
+pub mod bucket;
 pub mod few;
 pub mod lent;
 pub mod slab;

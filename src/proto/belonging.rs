@@ -36,16 +36,6 @@ impl Hub {
         Some(refusal(&self.count_refusal(why)))
     }
 
-    /// The session belongs to whom that proves.
-    pub(crate) fn identify(&mut self, key: Key, proof: Option<&Proof>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if let Some(proof) = proof {
-            session.identity = Some(Arc::clone(&proof.identity));
-            session.warned = false;
-            self.arm_session(key);
-        }
-    }
-
     /// `renew`: the session goes on with what was proved anew.
     pub(crate) fn renew(&mut self, session: Key, proof: Option<&Proof>) -> Answer {
         let Some(proof) = proof else {
@@ -56,7 +46,9 @@ impl Hub {
             let demand = porter.office.demand();
             return refusal(&self.count_refusal(demand));
         };
-        self.identify(session, Some(proof));
+        if let Err(refusal) = self.belong(session, Arc::clone(&proof.identity)) {
+            return refusal;
+        }
         self.recheck_session(session);
         if let Some(porter) = &mut self.porter {
             porter.counts.renewed += 1;

@@ -1,6 +1,7 @@
 //! The commands of clients, whichever carriage brought them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::auth::verdict::Proof;
 use crate::base::id::{Cid, ConnKey, Key};
@@ -37,7 +38,7 @@ impl Hub {
                 Err(error) => return Some(Answer::error(error.code, &error.detail)),
             }
         }
-        match self.session_for_document(request, &document, showing) {
+        match self.session_for_document(conn, request, &document, showing) {
             Ok((session, made_here)) => {
                 self.begin_document(conn, session, made_here, &document, meta);
                 None
@@ -48,6 +49,7 @@ impl Hub {
 
     fn session_for_document(
         &mut self,
+        conn: ConnKey,
         request: &Request<'_>,
         document: &DocumentRequest,
         (key, proof): (Option<&str>, Option<&Proof>),
@@ -63,12 +65,14 @@ impl Hub {
             if let Some(refusal) = self.refuse_unknown(proof) {
                 return Err(refusal);
             }
-            let full = |code| Answer::error(code, "no room for another session");
-            let session = self.begin_session().map_err(full)?;
-            self.identify(session, proof);
-            return Ok((session, true));
+            let from = self.conns.get(conn).map(|connection| connection.address());
+            let identity = proof.map(|proof| Arc::clone(&proof.identity));
+            return self.new_session(from, identity).map(|session| (session, true));
         }
         let session = self.session_of(request, (key, proof))?;
+        if let Some(connection) = self.conns.get(conn) {
+            self.allow_command(session, connection.address().ip())?;
+        }
         self.hear(session);
         // A session that has lost its document may stay to the end; the successor of one that
         // lives belongs elsewhere.
@@ -125,6 +129,14 @@ impl Hub {
             let detail = "auth stands in no batch: the batch itself shows who sends it";
             return self.give(reply, Answer::error(ErrorCode::BadRequest, detail));
         }
+        let paced = match &request.command {
+            Command::ClientJs | Command::History { .. } => true,
+            Command::Ping { .. } => request.mid.is_none(),
+            _ => false,
+        };
+        if paced && let Err(answer) = self.allow_request(forwarded.address.ip()) {
+            return self.give(reply, answer);
+        }
         match &request.command {
             Command::ClientJs => self.give_client(reply),
             // As a whole, so that its client sees by the status that the connection leads astray.
@@ -174,6 +186,9 @@ impl Hub {
             Ok(session) => session,
             Err(answer) => return self.give(reply, answer),
         };
+        if let Err(answer) = self.allow_command(session, forwarded.address.ip()) {
+            return self.give(reply, answer);
+        }
         self.hear(session);
         let answer = match &request.command {
             Command::Open(open) => {
@@ -184,15 +199,7 @@ impl Hub {
                 return self.ask_history(&request.command, &forwarded, Some(session));
             }
             Command::Send { cid, n, id, data } => {
-                let payload = match (data, forwarded.body.take()) {
-                    (Some(_), Some(body)) if !body.is_empty() => {
-                        Err("the payload stands in `data` or in the body, not in both")
-                    }
-                    (Some(data), _) => Ok(data.clone()),
-                    (None, Some(body)) => Ok(body),
-                    (None, None) => Err("a send needs a payload, in `data` or as the body"),
-                };
-                match payload {
+                match payload_of(data.as_deref(), forwarded.body.take()) {
                     Ok(payload) => {
                         let sent = Sent { id: id.as_ref().map(|id| id.to_string()), payload };
                         self.send(session, *cid, *n, sent, &forwarded)
@@ -351,6 +358,18 @@ impl Hub {
             frame::outcome(document.notes.get_mut(), cid, n, outcome);
             self.name_document(slot);
         }
+    }
+}
+
+/// The payload of a send.
+fn payload_of(data: Option<&[u8]>, body: Option<Vec<u8>>) -> Result<Vec<u8>, &'static str> {
+    match (data, body) {
+        (Some(_), Some(body)) if !body.is_empty() => {
+            Err("the payload stands in `data` or in the body, not in both")
+        }
+        (Some(data), _) => Ok(data.to_vec()),
+        (None, Some(body)) => Ok(body),
+        (None, None) => Err("a send needs a payload, in `data` or as the body"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! A connection's life: `Head -> Body -> Head`, `Head -> Stream -> Head`, `Head -> Relay -> Head`,
 //! and `Drain` at the end; `Head -> Asking -> Head` where a request waits for who has sent it.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::auth::certificate::Secured;
+use crate::base::hidden::HiddenBytes;
 use crate::base::id::{Key, Mid};
 use crate::base::reason::CloseReason;
 use crate::base::time::{Instant, Millis};
@@ -20,6 +22,8 @@ pub enum Door {
     Public,
     /// For publishers and operators in the private network.
     Private,
+    /// The same through a socket in the file system, whose mode says who may open it.
+    Local,
 }
 
 /// A listener, as far as it matters to the connections that come through it.
@@ -44,7 +48,6 @@ impl From<Door> for Gate {
 }
 
 /// A request whose body is on its way.
-#[derive(Debug)]
 pub struct Body {
     /// The request's head as it came, to be read again when the body is complete.
     pub head: Box<[u8]>,
@@ -52,8 +55,17 @@ pub struct Body {
     pub decoder: BodyDecoder,
     /// What has arrived of it.
     pub content: Vec<u8>,
+    /// When its first byte could come.
+    pub began: Instant,
     /// Who has sent it.
     pub(crate) standing: Standing,
+}
+
+/// Without what has come, in which keys and cookies stand.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HiddenBytes(self.head.len() + self.content.len()).fmt(f)
+    }
 }
 
 /// Where a connection is in its life.

@@ -1,13 +1,14 @@
 //! Commands of clients that have no session: to get one, and to read what a log holds.
 
+use std::sync::Arc;
+
 use crate::base::id::Key;
 use crate::base::reason::ErrorCode;
 use crate::proto::access::asking_alone;
-use crate::proto::answer::{Answer, quote};
+use crate::proto::answer::Answer;
 use crate::proto::belonging::told;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Forwarded, HistoryAsk, Parcel};
-use crate::proto::session::encode_key;
 use crate::wire::command::Command;
 
 /// Messages that `history` gives unless it is asked for another number.
@@ -41,20 +42,14 @@ impl Hub {
         {
             return Answer::error(code, &detail);
         }
-        let session = match self.begin_session() {
+        let identity = proof.map(|proof| Arc::clone(&proof.identity));
+        let session = match self.new_session(Some(forwarded.address), identity) {
             Ok(session) => session,
-            Err(code) => return Answer::error(code, "no room for another session"),
+            Err(refusal) => return refusal,
         };
-        self.arm_session(session);
-        self.identify(session, proof);
-        let (Some(mid), Some(session)) = (self.mid_of(session), self.sessions.get(session)) else {
-            return Answer::error(ErrorCode::Busy, "try again");
-        };
-        let mut key = [0; 22];
-        encode_key(&session.key, &mut key);
-        let key = std::str::from_utf8(&key).unwrap_or_default();
-        let scs = quote(&self.settings.scs);
-        let user = told(proof);
-        Answer::ok(&format!(",\"scs\":{scs},\"mid\":\"{mid}\",\"k\":\"{key}\"{user}"))
+        match self.session_members(session) {
+            Some(members) => Answer::ok(&format!("{members}{}", told(proof))),
+            None => Answer::error(ErrorCode::Busy, "try again"),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Exchanges of one connection: answers are given out in the order of their requests.
 
 use std::collections::VecDeque;
+use std::fmt;
 
+use crate::base::hidden::HiddenBytes;
 use crate::base::limits;
 use crate::proto::answer::{Answer, Content, Meta};
+use crate::proto::control::join_sessions;
 use crate::proto::metrics::Counted;
 
 /// Once so many bytes at the beginning of the buffer are sent, the rest moves up.
@@ -20,9 +23,12 @@ pub enum Gather {
     Single,
     /// The sum of what shards have counted, as `GET /metrics` answers.
     Metrics,
+    /// The sessions of all shards, as `GET /control/sessions` answers.
+    Sessions,
+    /// The same of those that have just ended.
+    Ended,
 }
 
-#[derive(Debug)]
 enum Slot {
     Waiting(Meta),
     Gathering { meta: Meta, gather: Gather, parts: Vec<Option<Answer>>, missing: usize },
@@ -30,7 +36,7 @@ enum Slot {
 }
 
 /// Answers that are waited for, and bytes that wait for the socket.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Exchanges {
     first: u32,
     slots: VecDeque<Slot>,
@@ -38,6 +44,16 @@ pub struct Exchanges {
     sent: usize,
     /// Whether nothing comes after what is in `out`.
     closing: bool,
+}
+
+/// Without the answers, one of which may have made a session.
+impl fmt::Debug for Exchanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchanges")
+            .field("open", &self.slots.len())
+            .field("unsent", &HiddenBytes(self.unsent().len()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Exchanges {
@@ -176,6 +192,8 @@ fn join(gather: Gather, parts: Vec<Option<Answer>>) -> Answer {
             }
             Answer::text(200, sum.to_string())
         }
+        Gather::Sessions => join_sessions("sessions", parts),
+        Gather::Ended => join_sessions("ended", parts),
         Gather::Single => parts.next().unwrap_or_else(|| Answer::ok("")),
         Gather::Lines => {
             let mut lines = String::new();

@@ -69,6 +69,7 @@ impl Hub {
             Parcel::Outcome(mid, cid, n, outcome) => self.take_outcome(mid, cid, n, outcome),
             Parcel::History(ask) => self.take_history(*ask),
             Parcel::Metrics(reply) => self.tell_metrics(reply),
+            Parcel::Control(reply, order) => self.take_control(reply, *order),
         }
     }
 

@@ -6,6 +6,7 @@
 //! outputs: time, seed and randomness are passed in.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::proto::document::Document;
 use crate::proto::follow::Lane;
 use crate::proto::head::CommonHead;
 use crate::proto::home::Homes;
+use crate::proto::limits::Limits;
 use crate::proto::opening::Opening;
 use crate::proto::output::{Output, Traveller};
 use crate::proto::parcel::Parcel;
@@ -39,7 +41,7 @@ use crate::proto::waking::Waking;
 use crate::relay::station::Relay;
 
 /// What a hub is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// The protocol's settings.
     pub settings: Arc<Settings>,
@@ -87,7 +89,6 @@ pub struct Setup {
 /// });
 /// assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 /// ```
-#[derive(Debug)]
 pub struct Hub {
     pub(crate) settings: Arc<Settings>,
     pub(crate) directory: Arc<Directory>,
@@ -121,6 +122,8 @@ pub struct Hub {
     pub(crate) remote: Remote,
     /// What goes to web servers; `None` where there are none.
     pub(crate) relay: Option<Box<Relay>>,
+    /// What bounds clients, common to all shards; `None` where nothing does.
+    pub(crate) limits: Option<Arc<Limits>>,
     /// Who decides who clients are; `None` where nobody asks.
     pub(crate) porter: Option<Box<Porter>>,
     /// Opens that wait for the answer of a topic's home, by topic.
@@ -136,6 +139,25 @@ pub struct Hub {
     pub(crate) drain_until: Option<Instant>,
     pub(crate) stopping: bool,
     pub(crate) stats: Stats,
+}
+
+/// Without the seed, of which all keys come.
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+/// How much it holds, and nothing of what clients have sent.
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("shard", &self.shard)
+            .field("connections", &self.conns.len())
+            .field("sessions", &self.sessions.len())
+            .field("documents", &self.documents.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Hub {
@@ -175,6 +197,7 @@ impl Hub {
             common_head: CommonHead::default(),
             remote: Remote::default(),
             relay: None,
+            limits: None,
             porter: None,
             asks: HashMap::new(),
             topics_numbered: 0,
@@ -202,8 +225,12 @@ impl Hub {
             self.stats.count_close(CloseReason::TooMany);
             return None;
         }
-        self.stats.accepted += 1;
         let gate = gate.into();
+        if !self.admits(peer, gate) {
+            self.stats.count_close(CloseReason::TooMany);
+            return None;
+        }
+        self.stats.accepted += 1;
         let secure = gate.secure;
         let conn = self.conns.insert(Connection::new(peer, gate));
         // Its TLS must be set up before anything else.
@@ -215,11 +242,12 @@ impl Hub {
     /// A connection has come from another shard.
     pub fn handle_arrived(&mut self, traveller: Traveller, now: Instant) -> Option<ConnKey> {
         self.now = now;
-        if self.stopping {
-            return None;
-        }
         let gate = Gate { flush: traveller.flush, ..Door::Public.into() };
         let mut connection = Connection::new(traveller.peer, gate);
+        if self.stopping {
+            self.leave_address(&connection, &Phase::Head);
+            return None;
+        }
         connection.session = traveller.session;
         connection.secured = traveller.secured;
         let conn = self.conns.insert(connection);
@@ -290,45 +318,6 @@ impl Hub {
         self.conns.get(conn).is_some_and(|connection| !connection.paused)
     }
 
-    /// How many connections there are.
-    pub fn connection_count(&self) -> usize {
-        self.conns.len()
-    }
-
-    /// How many documents there are.
-    pub fn document_count(&self) -> usize {
-        self.documents.len()
-    }
-
-    /// How many sessions there are.
-    pub fn session_count(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// What was counted.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// Memory that connections, sessions, documents, topics and timers hold, in bytes.
-    pub fn memory(&self) -> usize {
-        let conns = self.conns.keys().filter_map(|key| self.conns.get(key));
-        let sessions = self.sessions.keys().filter_map(|key| self.sessions.get(key));
-        let documents = self.documents.keys().filter_map(|key| self.documents.get(key));
-        let topics = self.topics.slots.keys().filter_map(|key| self.topics.slots.get(key));
-        conns.map(|conn| conn.input.bytes()).sum::<usize>()
-            + sessions.map(Session::bytes).sum::<usize>()
-            + documents.map(Document::bytes).sum::<usize>()
-            + topics.map(|topic| topic.subscribers.capacity() * 8).sum::<usize>()
-            + self.conns.bytes()
-            + self.sessions.bytes()
-            + self.documents.bytes()
-            + self.topics.bytes()
-            + self.wheel.bytes()
-            + self.history_bytes
-            + self.stalled.run_bytes()
-    }
-
     /// The topic's home: fixed for the life of the process.
     pub(crate) fn home_of(&self, name: &TopicName) -> ShardId {
         self.homes.of(name)
@@ -365,7 +354,9 @@ impl Hub {
             Phase::Relay(key) => self.leave_relay(key),
             _ => {}
         }
-        self.conns.remove(conn);
+        if let Some(connection) = self.conns.remove(conn) {
+            self.leave_address(&connection, &phase);
+        }
         self.stats.count_close(reason);
         self.outputs.push_back(Output::Close(conn, reason));
     }

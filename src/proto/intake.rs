@@ -163,7 +163,8 @@ impl Hub {
             self.set_idle_deadline(conn);
             return used;
         }
-        let body = Body { head: rest[..head_len].into(), decoder, content, standing };
+        let (head_bytes, began) = (rest[..head_len].into(), self.now);
+        let body = Body { head: head_bytes, decoder, content, began, standing };
         self.await_body(conn, body, head.expect_continue && taken == 0);
         used
     }
@@ -189,6 +190,8 @@ impl Hub {
         };
         if !body.decoder.is_done() {
             if taken > 0 {
+                // Each byte buys a little time; what drips in is not waited for without end.
+                let span = span.min(self.body_until(conn).since(self.now));
                 self.set_deadline(conn, span);
                 return Step::Used(taken);
             }
@@ -242,13 +245,10 @@ impl Hub {
         let found = proxy::introduction(rest);
         let Some(connection) = self.conns.get_mut(conn) else { return Step::More };
         match found {
-            Ok(Some(Introduction { client, bytes })) => {
-                connection.phase = Phase::Head;
-                if let Some(client) = client {
-                    connection.introduce(client);
-                }
-                Step::Used(bytes)
-            }
+            Ok(Some(Introduction { client, bytes })) => match self.introduce(conn, client) {
+                true => Step::Used(bytes),
+                false => Step::Used(rest.len()),
+            },
             Ok(None) => Step::More,
             Err(what) => {
                 log::debug!("{}: {what}", connection.address());
@@ -298,7 +298,9 @@ impl Hub {
 fn body_bytes_max(head: &Head<'_>, door: Door, settings: &crate::proto::settings::Settings) -> u64 {
     let path = head.target.path;
     let single = match door {
-        Door::Private => path.starts_with("/publish/"),
+        Door::Private | Door::Local => {
+            path.starts_with("/publish/") || path.starts_with("/control/")
+        }
         Door::Public => path.strip_prefix(settings.prefix.as_str()) == Some("send"),
     };
     let bytes = if single { settings.payload_bytes_max } else { settings.batch_bytes_max };
@@ -312,7 +314,7 @@ fn needs_body(head: &Head<'_>, door: Door) -> bool {
     }
     let name = head.target.path.rsplit('/').next().unwrap_or_default();
     match door {
-        Door::Private => head.target.path.starts_with("/publish"),
+        Door::Private | Door::Local => head.target.path.starts_with("/publish"),
         Door::Public => {
             let in_target = head.target.query.split('&').any(|pair| pair.starts_with("data="));
             name == "batch" || (name == "send" && !in_target)

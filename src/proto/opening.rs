@@ -98,7 +98,7 @@ impl Hub {
             return fail(self, ErrorCode::Conflict, "this cid is another channel's");
         }
         if session.channel_count() >= self.settings.channels_max {
-            return fail(self, ErrorCode::TooMany, "too many channels in this session");
+            return self.refuse_channel(session_key, request, reply);
         }
         let Some(mid) = Mid::new(self.shard, session_key) else { return };
         let (cid, identity) = (request.cid.unwrap_or(Cid(0)), asking.identity.clone());
@@ -366,6 +366,13 @@ impl Hub {
             before.n,
             topic.head_of(before)
         )))
+    }
+
+    /// The session has as many channels as it may.
+    fn refuse_channel(&mut self, session: Key, request: &OpenRequest, reply: Option<ReplyTo>) {
+        self.stats.met.channels += 1;
+        let (code, detail) = (ErrorCode::TooMany, "too many channels in this session");
+        self.open_failed(session, request.cid, &request.name, code, detail, reply);
     }
 
     /// Says that an open has failed: in its answer, else in the documents where `cid` names it.

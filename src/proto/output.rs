@@ -1,5 +1,8 @@
 //! What the core asks of its shell, and what the shell reports of a write.
 
+use std::fmt;
+
+use crate::base::hidden::HiddenBytes;
 use crate::base::id::{ConnKey, Key, ShardId};
 use crate::base::reason::CloseReason;
 use crate::proto::parcel::Parcel;
@@ -43,7 +46,6 @@ pub struct Written {
 }
 
 /// A connection on its way to another shard.
-#[derive(Debug)]
 pub struct Traveller {
     /// Where the client's connection comes from.
     pub peer: std::net::SocketAddr,
@@ -55,4 +57,15 @@ pub struct Traveller {
     pub secured: Option<std::sync::Arc<crate::auth::certificate::Secured>>,
     /// Bytes that were received and not yet used.
     pub input: Vec<u8>,
+}
+
+/// Without what it has sent already.
+impl fmt::Debug for Traveller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traveller")
+            .field("peer", &self.peer)
+            .field("session", &self.session)
+            .field("input", &HiddenBytes(self.input.len()))
+            .finish_non_exhaustive()
+    }
 }

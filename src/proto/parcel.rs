@@ -1,5 +1,6 @@
 //! Parcels: everything that shards tell each other. None is ever dropped.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,10 +8,12 @@ use crate::auth::access::Asking;
 use crate::auth::certificate::Secured;
 use crate::auth::list::List;
 use crate::auth::verdict::Proof;
+use crate::base::hidden::HiddenBytes;
 use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::TopicName;
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::proto::answer::Answer;
+use crate::proto::control::ControlOrder;
 use crate::proto::resource::{Consumer, TopicOptions};
 use crate::proto::run::{Place, Run};
 use crate::proto::topic::Told;
@@ -30,7 +33,6 @@ pub struct ReplyTo {
 }
 
 /// A command for a session of another shard, as it came.
-#[derive(Debug)]
 pub struct Forwarded {
     /// Who waits for the answer.
     pub reply: ReplyTo,
@@ -48,6 +50,18 @@ pub struct Forwarded {
     pub secured: Option<Arc<Secured>>,
     /// The request's body.
     pub body: Option<Vec<u8>>,
+}
+
+/// Without what proves the session, in whichever place.
+impl fmt::Debug for Forwarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarded")
+            .field("reply", &self.reply)
+            .field("name", &HiddenBytes(self.name.len()))
+            .field("query", &HiddenBytes(self.query.len()))
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A question to a topic's home: may this consumer read it?
@@ -225,4 +239,6 @@ pub enum Parcel {
     History(Box<HistoryAsk>),
     /// What has the shard counted?
     Metrics(ReplyTo),
+    /// What a web server wants of the shard.
+    Control(ReplyTo, Box<ControlOrder>),
 }

@@ -1,39 +1,30 @@
 //! Publishing: from a publisher's request to the topic's home, and back with the offsets.
 
+use crate::auth::passes::Right;
 use crate::base::id::{Epoch, Offset};
 use crate::base::name::TopicName;
 use crate::base::reason::ErrorCode;
 use crate::http::request::{Head, Method};
-use crate::http::target::Authority;
 use crate::proto::answer::{Answer, Content, error_members};
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Parcel, Publication, Published, ReplyTo};
-use crate::proto::routes::{Incoming, not_allowed};
+use crate::proto::private::Caller;
+use crate::proto::routes::not_allowed;
 use crate::proto::run::{Mark, Place};
 use crate::proto::topic::{FORMER_EPOCHS_MAX, Numbering, Role};
 use crate::wire::position::Position;
 use crate::wire::publish::{self, PublishTarget};
 
 impl Hub {
-    /// Serves the private listener.
-    pub(crate) fn serve_publisher(&mut self, incoming: &Incoming, head: &Head<'_>, body: &[u8]) {
-        let reply = incoming.reply;
-        if let Some(refusal) = self.refuse_publisher(head) {
-            return self.give(reply, refusal);
-        }
-        let path = head.target.path;
-        if path == "/metrics" {
-            return match head.method {
-                Method::Get | Method::Head => self.serve_metrics(reply),
-                _ => self.give(reply, not_allowed("GET, HEAD")),
-            };
-        }
-        let topic = path.strip_prefix("/publish/");
-        if topic.is_none() && path != "/publish" {
-            let detail = "POST /publish/RESOURCE/SUBJECT, POST /publish or GET /metrics";
-            return self.give(reply, Answer::error(ErrorCode::NoCommand, detail));
-        }
+    /// Serves `/publish` of the private listener.
+    pub(crate) fn serve_publisher(
+        &mut self,
+        reply: ReplyTo,
+        caller: Caller,
+        head: &Head<'_>,
+        body: &[u8],
+    ) {
         if head.method != Method::Post {
             return self.give(reply, not_allowed("POST"));
         }
@@ -41,43 +32,27 @@ impl Hub {
             let detail = "queues between the server's threads are full";
             return self.give(reply, Answer::error(ErrorCode::Busy, detail));
         }
-        match topic {
-            Some(topic) => self.publish_one(reply, topic, head.target.query, body),
-            None => self.publish_lines(reply, head.target.query, body),
+        match head.target.path.strip_prefix("/publish/") {
+            Some(topic) => self.publish_one(reply, caller, (topic, head.target.query), body),
+            None => self.publish_lines(reply, caller, head.target.query, body),
         }
     }
 
-    /// The private listener is for programs of the private network: no browser, no foreign name,
-    /// and the token where one is set.
-    fn refuse_publisher(&self, head: &Head<'_>) -> Option<Answer> {
-        let forbidden = |detail| Some(Answer::error(ErrorCode::Forbidden, detail));
-        if head.field("Origin").is_some() || head.field("Sec-Fetch-Site").is_some() {
-            return forbidden("the private listener is not for browsers");
-        }
-        let host = head.host.and_then(Authority::parse).map(|authority| authority.host);
-        let known = host.is_none_or(|host| {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let local = bare.parse::<std::net::IpAddr>().is_ok();
-            let named = |name: &String| name.eq_ignore_ascii_case(host);
-            local
-                || host.eq_ignore_ascii_case("localhost")
-                || self.settings.private_hosts.iter().any(named)
-        });
-        if !known {
-            return forbidden("this Host is not one of the private listener's names");
-        }
-        let token = self.settings.private_token.as_ref()?;
-        let given = head.field("Authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let matches = given.is_some_and(|given| token.matches(given.as_bytes()));
-        (!matches).then(|| Answer::error(ErrorCode::AuthRequired, "a bearer token is needed"))
-    }
-
-    fn publish_one(&mut self, reply: ReplyTo, topic: &str, query: &str, body: &[u8]) {
+    fn publish_one(
+        &mut self,
+        reply: ReplyTo,
+        caller: Caller,
+        (topic, query): (&str, &str),
+        body: &[u8],
+    ) {
         let target = match PublishTarget::parse(topic, query) {
             Ok(target) => target,
             Err(error) => return self.give(reply, Answer::error(error.code, &error.detail)),
         };
         let PublishTarget { name, position, snapshot } = target;
+        if let Err(refusal) = self.check(caller, Right::Publish(name.as_str())) {
+            return self.give(reply, refusal);
+        }
         let home = self.home_of(&name);
         if home == self.shard {
             let outcome = self.publish(&name, position, snapshot, body);
@@ -90,7 +65,7 @@ impl Hub {
         self.post(home, Parcel::Publish(Some(reply), vec![item]));
     }
 
-    fn publish_lines(&mut self, reply: ReplyTo, query: &str, body: &[u8]) {
+    fn publish_lines(&mut self, reply: ReplyTo, caller: Caller, query: &str, body: &[u8]) {
         let resource = match publish::batch_resource(query) {
             Ok(resource) => resource,
             Err(error) => return self.give(reply, Answer::error(error.code, &error.detail)),
@@ -111,6 +86,10 @@ impl Hub {
                     self.give(part, Answer::line(error.code.status(), &members));
                 }
                 Ok((name, payload)) => {
+                    if let Err(refusal) = self.check(caller, Right::Publish(name.as_str())) {
+                        self.give(part, refusal.into_bare());
+                        continue;
+                    }
                     let home = self.home_of(&name);
                     if home == self.shard {
                         let outcome = self.publish(&name, None, false, payload);
@@ -311,6 +290,16 @@ impl Published {
 }
 
 impl Answer {
+    /// The same as one line of a batch, where `ok` is left out.
+    fn into_bare(mut self) -> Self {
+        if let Content::Json(json) = &mut self.content
+            && let Some(rest) = json.strip_prefix("{\"ok\":false,")
+        {
+            *json = format!("{{{rest}");
+        }
+        self
+    }
+
     /// An answer of these members of a JSON object.
     pub(crate) fn line(status: u16, members: &str) -> Self {
         Self { status, content: Content::Json(format!("{{{members}}}")), field: None }

@@ -85,8 +85,8 @@ impl Hub {
         }
         let reply = self.open_exchange(conn, meta);
         let incoming = Incoming { reply, address, proof };
-        if door == Door::Private {
-            self.serve_publisher(&incoming, head, body.as_deref().unwrap_or_default());
+        if door.is_private() {
+            self.serve_private(&incoming, head, body.as_deref().unwrap_or_default());
         } else if !allowed {
             let detail = "pages of this origin may not use this server";
             self.give(reply, Answer::error(ErrorCode::Forbidden, detail));

@@ -1,5 +1,6 @@
 //! Sessions: a client's state, its channels and its documents.
 
+use std::fmt;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -8,6 +9,7 @@ use crate::auth::identity::Identity;
 use crate::base::id::{Cid, Key};
 use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::time::{Instant, Millis, Span};
+use crate::mem::bucket::Bucket;
 use crate::mem::few::Few;
 use crate::proto::inbox::Inboxes;
 use crate::wire::open::Mode;
@@ -71,7 +73,6 @@ impl Channel {
 }
 
 /// A client's state on this communication server.
-#[derive(Debug)]
 pub struct Session {
     /// What every later command proves.
     pub key: [u8; 16],
@@ -91,6 +92,8 @@ pub struct Session {
     pub flush: Option<Millis>,
     /// Who its client is; `None` where nobody has asked.
     pub identity: Option<Arc<Identity>>,
+    /// What is left of its rate of commands.
+    pub pace: Bucket,
     /// When its client was last heard.
     pub heard_at: Instant,
     /// Whether its silence was counted already.
@@ -105,6 +108,17 @@ pub struct Session {
     pub timer_at: Instant,
 }
 
+/// Without its key, and what it has sent.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("documents", &self.documents)
+            .field("channels", &self.channels)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Session {
     /// A session without documents and channels.
     pub fn new(key: [u8; 16], heartbeat: Span, now: Instant) -> Self {
@@ -113,6 +127,7 @@ impl Session {
             heartbeat: heartbeat.into(),
             flush: None,
             identity: None,
+            pace: Bucket::default(),
             heard_at: now,
             quiet: false,
             warned: false,

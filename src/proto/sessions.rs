@@ -150,7 +150,9 @@ impl Hub {
             }
             self.end_document(slot, DocumentEnd::Logout);
         }
-        self.sessions.remove(session_key);
+        if let Some(session) = self.sessions.remove(session_key) {
+            self.forget_user(session.identity.as_deref());
+        }
     }
 
     /// The session of that number and key on this shard. A wrong key is no session, so that nobody

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::auth::access::Lists;
+use crate::auth::passes::Passes;
 use crate::base::limits;
 use crate::base::time::Span;
+use crate::proto::limits::Bounds;
 use crate::proto::token::Token;
 
 /// How much of a topic's past is kept.
@@ -59,7 +61,8 @@ pub struct Settings {
     pub warn_intervals: u32,
     /// A request's head must arrive within this span after its first byte.
     pub head_timeout: Span,
-    /// A request's body must make progress within this span.
+    /// A request's body must make progress within this span, and from then on come as fast as
+    /// [`Bounds::body_bytes`] says.
     pub body_timeout: Span,
     /// A kept connection may wait this long for its next request.
     pub idle_timeout: Span,
@@ -90,10 +93,15 @@ pub struct Settings {
     pub channels_max: usize,
     /// Names that the private listener may be called by, beside addresses and `localhost`.
     pub private_hosts: Vec<String>,
-    /// A token that publishers must show; `None` where the listener's address is protection enough.
+    /// A token that may do everything there; `None` where there is none, or the listener's address
+    /// is protection enough.
     pub private_token: Option<Token>,
     /// Who may read what; [`Hub::set_access`](crate::proto::hub::Hub::set_access) changes it later.
     pub access: Arc<Lists>,
+    /// Tokens and certificates that may do something there.
+    pub private_passes: Arc<Passes>,
+    /// What clients may have and do at most.
+    pub limits: Bounds,
     /// How long a topic without a subscriber or a history is kept.
     pub topic_grace: Span,
     /// At shutdown clients are asked to come back after a random wait up to this.
@@ -135,6 +143,8 @@ impl Default for Settings {
             private_hosts: Vec::new(),
             private_token: None,
             access: Arc::default(),
+            private_passes: Arc::default(),
+            limits: Bounds::default(),
             topic_grace: Span::from_secs(60),
             return_spread: Span::from_secs(3),
         }

@@ -3,6 +3,8 @@
 use crate::auth::verdict;
 use crate::base::reason::CloseReason;
 use crate::proto::access::Refusals;
+use crate::proto::limiting::Met;
+use crate::proto::private::PrivateCounts;
 use crate::relay::counts::Counts;
 
 /// Counters of one shard; every drop is here under its reason.
@@ -62,6 +64,10 @@ pub struct Stats {
     pub turns_long: u64,
     /// The longest turn of any shard, in microseconds.
     pub turn_longest_us: u64,
+    /// How often limits against abuse were met.
+    pub met: Met,
+    /// What happened at the private listener.
+    pub private: PrivateCounts,
     /// What became of relayed requests; the hub gives it out by itself.
     pub relay: Counts,
     /// What became of those who had to prove who they are; likewise.
@@ -115,6 +121,8 @@ impl Stats {
         self.stalled_bytes_peak += other.stalled_bytes_peak;
         self.turns_long += other.turns_long;
         self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
+        self.met.add(&other.met);
+        self.private.add(&other.private);
         self.relay.add(&other.relay);
         self.auth.add(&other.auth);
         self.access.add(&other.access);
@@ -162,7 +170,8 @@ impl Stats {
             ("stalled_bytes_peak", self.stalled_bytes_peak),
             ("turn_longest_us", self.turn_longest_us),
         ];
-        let counts = counts.into_iter().chain(self.access.named()).chain(self.relay.named());
+        let counts = counts.into_iter().chain(self.met.named()).chain(self.private.named());
+        let counts = counts.chain(self.access.named()).chain(self.relay.named());
         let counts = counts.chain(self.auth.named());
         let counts = counts.map(|(name, value)| (name, value, Kind::Count));
         counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))

@@ -29,6 +29,8 @@ mod corners;
 #[cfg(test)]
 mod flushing;
 #[cfg(test)]
+mod hidden;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod sends;

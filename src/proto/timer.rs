@@ -152,6 +152,7 @@ impl Hub {
                 self.close(conn, CloseReason::Idle)
             }
             Phase::Head | Phase::Body(_) if idle => {
+                self.count_slow(conn);
                 self.refuse(conn, Refusal::Timeout, CloseReason::RequestTimeout);
             }
             // Answers are waited for or the peer does not read them.

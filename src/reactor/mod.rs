@@ -9,9 +9,11 @@
 pub mod beyond;
 pub mod clock;
 pub mod dialer;
+pub mod entry;
 pub mod front;
 pub mod listener;
 pub mod poller;
+pub mod privileges;
 pub mod process;
 pub(crate) mod records;
 pub mod rlimit;

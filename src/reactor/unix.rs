@@ -2,16 +2,24 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener as Socket;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, Type};
 
 use crate::reactor::dialer::dial_unix;
 use crate::reactor::listener::{PASSED_PER_CALL_MAX, Verdict};
 use crate::reactor::transport::Transport;
 
-/// A listening Unix socket. Its file goes when it is dropped, unless another has taken its place.
+/// Connections that the kernel holds for us while we are busy.
+const BACKLOG: i32 = 1_024;
+
+/// A listening Unix socket. Its file goes with the last that listens on it, unless another has
+/// taken its place.
 ///
 /// ```
 /// use ahm::reactor::poller::Poller;
@@ -37,9 +45,15 @@ use crate::reactor::transport::Transport;
 #[derive(Debug)]
 pub struct UnixListener {
     socket: mio::net::UnixListener,
+    file: Arc<SocketFile>,
+}
+
+/// The file of a listening socket.
+#[derive(Debug)]
+struct SocketFile {
     path: PathBuf,
-    /// Device and number of its file.
-    file: (u64, u64),
+    /// Its device and number.
+    identity: (u64, u64),
 }
 
 impl UnixListener {
@@ -51,16 +65,54 @@ impl UnixListener {
     /// `AddrInUse` if somebody listens there, `AlreadyExists` if there is a file that is no socket,
     /// `NotFound` if there is no such directory, and what else the operating system says.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let socket = match mio::net::UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => replace(path)?,
+        Self::bind_as(path, None)
+    }
+
+    /// The same with the permissions of `mode`, as in `chmod`; without one they are what the
+    /// process gives to any new file. Nobody can connect before they hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixListener::bind`].
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt as _;
+    /// use ahm::reactor::unix::UnixListener;
+    ///
+    /// let path = std::env::temp_dir().join(format!("ahm-doc-mode-{}", std::process::id()));
+    /// let listener = UnixListener::bind_as(&path, Some(0o600))?;
+    /// assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+    /// let other = listener.try_clone()?;
+    /// drop(listener);
+    /// assert!(path.exists());
+    /// drop(other);
+    /// assert!(!path.exists());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind_as(path: &Path, mode: Option<u32>) -> io::Result<Self> {
+        let socket = match listen(path, mode) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => replace(path, mode)?,
             outcome => outcome?,
         };
-        Ok(Self { socket, path: path.into(), file: identity(path)? })
+        let socket = mio::net::UnixListener::from_std(socket);
+        let file = SocketFile { path: path.into(), identity: identity(path)? };
+        Ok(Self { socket, file: Arc::new(file) })
+    }
+
+    /// Another that accepts from the same queue: whoever comes first gets a connection.
+    ///
+    /// # Errors
+    ///
+    /// When the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        let socket = mio::net::UnixListener::from_std(Socket::from(socket));
+        Ok(Self { socket, file: Arc::clone(&self.file) })
     }
 
     /// Where it listens.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     /// Accepts a connection; `None` when there is none, and then an edge tells of the next. Without
@@ -95,9 +147,9 @@ impl UnixListener {
     }
 }
 
-impl Drop for UnixListener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|file| file == self.file)
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
             log::warn!("{}: the socket stays there: {error}", self.path.display());
@@ -106,7 +158,7 @@ impl Drop for UnixListener {
 }
 
 /// Listens at a path where there is a file already.
-fn replace(path: &Path) -> io::Result<mio::net::UnixListener> {
+fn replace(path: &Path, mode: Option<u32>) -> io::Result<Socket> {
     // Of two that start at once, each could find the other's socket before it is listened on, and
     // remove it. Where the file system knows no locks that stays possible.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -126,7 +178,24 @@ fn replace(path: &Path) -> io::Result<mio::net::UnixListener> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         _ => return Err(io::ErrorKind::AddrInUse.into()),
     }
-    mio::net::UnixListener::bind(path)
+    listen(path, mode)
+}
+
+/// Listens at a path where there is no file.
+fn listen(path: &Path, mode: Option<u32>) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Before it listens: until then every connect is refused.
+    let permitted = match mode {
+        Some(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        None => Ok(()),
+    };
+    if let Err(error) = permitted.and_then(|()| socket.listen(BACKLOG)) {
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(socket.into())
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

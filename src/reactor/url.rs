@@ -1,8 +1,9 @@
-//! Where a server is: `http://HOST[:PORT][/PREFIX]`.
+//! Where a server is: `http://HOST[:PORT][/PREFIX]`, or `unix:/PATH` of a socket.
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 
 /// Why an URL was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum UrlError {
     Host,
     /// The port is not 1 to 65535.
     Port,
+    /// The file of a socket is not named from the root on.
+    Socket,
     /// The path has a query, a fragment, or characters that must be percent-encoded.
     Path,
 }
@@ -23,6 +26,7 @@ impl fmt::Display for UrlError {
             Self::Scheme => "an URL begins with http:// (https is not spoken here yet)",
             Self::Host => "the host is missing or not one; an IPv6 address stands in [ ]",
             Self::Port => "the port is not 1 to 65535",
+            Self::Socket => "after unix: stands a path from the root, as in unix:/run/ahm/private",
             Self::Path => "the path holds ?, #, spaces or other characters it cannot have",
         })
     }
@@ -47,6 +51,8 @@ pub struct Server {
     host: String,
     port: u16,
     path: String,
+    /// The file of its socket, where it is in the file system.
+    socket: Option<PathBuf>,
 }
 
 impl Server {
@@ -55,6 +61,9 @@ impl Server {
     /// # Errors
     /// [`UrlError`].
     pub fn parse(url: &str, path: &str) -> Result<Self, UrlError> {
+        if let Some(file) = url.strip_prefix("unix:") {
+            return Self::at_socket(file, path);
+        }
         let scheme = url.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let rest = scheme.and_then(|_| url.get(7..)).ok_or(UrlError::Scheme)?;
         let (authority, own) = match rest.find(['/', '?', '#']) {
@@ -70,7 +79,23 @@ impl Server {
             _ if own.ends_with('/') => own.to_owned(),
             _ => format!("{own}/"),
         };
-        Ok(Self { authority: authority.to_owned(), host: host.to_owned(), port, path })
+        let (authority, host) = (authority.to_owned(), host.to_owned());
+        Ok(Self { authority, host, port, path, socket: None })
+    }
+
+    /// A server at a socket in the file system, which has no other name.
+    fn at_socket(file: &str, path: &str) -> Result<Self, UrlError> {
+        if !file.starts_with('/') || file.contains('\0') {
+            return Err(UrlError::Socket);
+        }
+        let host = "localhost".to_owned();
+        let socket = Some(file.into());
+        Ok(Self { authority: host.clone(), host, port: 80, path: path.to_owned(), socket })
+    }
+
+    /// The file of its socket, where it has no address.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// Host and port as they stand in the URL: the `Host` field.
@@ -88,6 +113,9 @@ impl Server {
     /// # Errors
     /// What the resolver says; there is at least one address otherwise.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.socket.is_some() {
+            return Err(io::Error::other("a socket in the file system has no address"));
+        }
         let addresses: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
         if addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
@@ -98,7 +126,10 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        match &self.socket {
+            Some(file) => write!(f, "unix:{}", file.display()),
+            None => write!(f, "http://{}{}", self.authority, self.path),
+        }
     }
 }
 
@@ -146,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_in_the_file_system_is_a_server_too() {
+        let server = Server::parse("unix:/run/ahm/private", "/").unwrap();
+        assert_eq!(server.socket(), Some(Path::new("/run/ahm/private")));
+        assert_eq!((server.authority(), server.path()), ("localhost", "/"));
+        assert_eq!(server.to_string(), "unix:/run/ahm/private");
+        assert!(server.resolve().is_err());
+    }
+
+    #[test]
     fn what_is_no_url_is_refused() {
         for (url, error) in [
             ("https://a", UrlError::Scheme),
@@ -163,6 +203,8 @@ mod tests {
             ("http://a/?x", UrlError::Path),
             ("http://a/b c", UrlError::Path),
             ("http://ä", UrlError::Host),
+            ("unix:run/ahm", UrlError::Socket),
+            ("unix:", UrlError::Socket),
         ] {
             assert_eq!(Server::parse(url, "/"), Err(error), "{url}");
         }

@@ -1,8 +1,12 @@
 //! One kept HTTP connection of a blocking client.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use socket2::Socket;
 
 use crate::base::time::Span;
 use crate::http::exchange::{Part, ResponseReader};
@@ -27,7 +31,7 @@ pub struct Response {
 /// One connection: requests go out, answers come back in their order.
 #[derive(Debug)]
 pub struct Caller {
-    stream: TcpStream,
+    stream: Socket,
     reader: ResponseReader,
     /// The answer that is being read.
     current: Response,
@@ -42,19 +46,18 @@ impl Caller {
     /// # Errors
     /// From the resolver or the last address.
     pub fn connect(server: &Server, timeout: Span) -> io::Result<Self> {
+        if let Some(file) = server.socket() {
+            let named = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+            };
+            return Self::over(UnixStream::connect(file).map_err(named)?.into(), timeout);
+        }
         let mut error = io::Error::from(io::ErrorKind::NotFound);
         for address in server.resolve()? {
             match TcpStream::connect_timeout(&address, timeout.to_std()) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(timeout.to_std()))?;
-                    stream.set_write_timeout(Some(timeout.to_std()))?;
-                    return Ok(Self {
-                        stream,
-                        reader: ResponseReader::new(ANSWER_BYTES_MAX),
-                        current: Response::default(),
-                        whole: VecDeque::new(),
-                    });
+                    return Self::over(stream.into(), timeout);
                 }
                 Err(failed) => error = failed,
             }
@@ -62,9 +65,20 @@ impl Caller {
         Err(error)
     }
 
+    fn over(stream: Socket, timeout: Span) -> io::Result<Self> {
+        stream.set_read_timeout(Some(timeout.to_std()))?;
+        stream.set_write_timeout(Some(timeout.to_std()))?;
+        Ok(Self {
+            stream,
+            reader: ResponseReader::new(ANSWER_BYTES_MAX),
+            current: Response::default(),
+            whole: VecDeque::new(),
+        })
+    }
+
     /// Whether the server has closed the connection, or sent what nobody asked for.
     pub fn is_stale(&self) -> bool {
-        let mut byte = [0];
+        let mut byte = [MaybeUninit::uninit()];
         let quiet = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut byte));
         let blocks = quiet.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         !(blocks && self.stream.set_nonblocking(false).is_ok())
@@ -74,8 +88,17 @@ impl Caller {
     ///
     /// # Errors
     /// From the socket. Then the server cannot have the whole request.
-    pub fn write(&mut self, request: &[u8]) -> io::Result<()> {
-        self.stream.write_all(request)
+    pub fn write(&mut self, mut request: &[u8]) -> io::Result<()> {
+        while !request.is_empty() {
+            // Never a signal, whatever the embedding program makes of it.
+            match self.stream.send_with_flags(request, libc::MSG_NOSIGNAL) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => request = request.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The next answer; blocks until it is whole.

@@ -2,6 +2,7 @@
 //! without a communication server.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
@@ -25,7 +26,7 @@ use crate::wire::resource::{Frame, InstanceId, Role};
 const MESSAGES_MAX: usize = 16_384;
 
 /// How a consumer begins.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder {
     /// The registries that are asked, and how patiently.
     pub seek: Seek,
@@ -41,6 +42,13 @@ pub struct Builder {
     pub user: String,
     /// What resources are told besides, as `NAME=VALUE`.
     pub parameters: Vec<String>,
+}
+
+/// Without the key.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Default for Builder {

@@ -27,10 +27,12 @@
 //! repeated: the server knows it by its number and takes it once.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use serde_json::Value;
 
 use crate::base::backoff::Backoff;
+use crate::base::hidden::Hidden;
 use crate::base::random::Random;
 use crate::base::time::Span;
 use crate::http::exchange::{put_body, put_head};
@@ -42,7 +44,7 @@ use crate::resource::outcome::{Fate, Outcome, PostError, Reply, position};
 use crate::wire::command::encode_query;
 
 /// How a publisher behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes of one batch at most, unless one line is larger.
     pub batch_bytes_max: usize,
@@ -58,6 +60,17 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<String>,
+}
+
+/// Without the token.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("depth", &self.depth)
+            .field("retry_for", &self.retry_for)
+            .field("token", &self.token.as_ref().map(|_| Hidden))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {

@@ -1,5 +1,6 @@
 //! How a publisher is started.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -19,7 +20,6 @@ use crate::resource::publisher::Publisher;
 use crate::wire::resource::{InstanceId, Role};
 
 /// A publisher that has not started. The fields may be set too, where there is no method.
-#[derive(Debug)]
 pub struct Builder {
     /// The resource.
     pub served: Served,
@@ -36,6 +36,17 @@ pub struct Builder {
     /// The key that they must show to it; empty for none.
     pub demands: String,
     others: Vec<(Served, Arc<dyn Handler>)>,
+}
+
+/// Without the keys.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("served", &self.served)
+            .field("listen", &self.listen)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Builder {

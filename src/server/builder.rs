@@ -5,30 +5,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::auth::office::Office;
 use crate::base::id::{Epoch, ShardId};
 use crate::base::limits;
 use crate::base::name::NameError;
-use crate::base::time::{Instant, Span};
+use crate::base::time::Span;
 use crate::proto::connection::{Door, Gate};
 use crate::proto::directory::{Directory, Page};
 use crate::proto::home::Homes;
 use crate::proto::hub::{Hub, Setup};
+use crate::proto::limits::Limits;
 use crate::proto::resource::{Resource, TopicOptions};
 use crate::proto::settings::Settings;
 use crate::proto::stats::Stats;
 use crate::reactor::clock::Clock;
+use crate::reactor::entry::Entry;
 use crate::reactor::front::Front;
 use crate::reactor::listener::Listener;
 use crate::reactor::poller::Poller;
 use crate::reactor::rlimit;
-use crate::relay::site::Site;
 use crate::resource::board::Board;
 use crate::resource::echo::Echo;
 use crate::resource::feed::Feed;
 use crate::resource::publisher::Publisher;
 use crate::server::config::{Config, Listen, ResourceConfig, ResourceKind};
+use crate::server::fitting::{Fittings, setup_of_first};
 use crate::server::handle::Handle;
+use crate::server::registry::Found;
 use crate::server::renewal::Renewal;
 pub use crate::server::running::Server;
 use crate::server::running::{ENDED, Running, RunningOne};
@@ -148,32 +150,32 @@ impl Builder {
     pub fn start(self) -> io::Result<Server> {
         let shards = count_shards(self.config.shards);
         prepare_descriptors(self.config.protocol.connections_max, shards);
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(no_entropy)?;
+        let seed = random_seed()?;
         let clock = Clock::start();
         let settings = Arc::new(self.settings()?);
         let patience = settings.first_patience();
         let (public, private) = bind_listeners(&self.config, shards, patience)?;
+        let sockets = self.config.bind_sockets(shards)?;
         let mailboxes = (0..shards).map(|_| make_mailbox()).collect::<io::Result<Vec<_>>>()?;
         let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
         let running = Running::new(poller.waker(ENDED)?);
-        let registry = self.config.registry.start_beside(&settings.scs)?;
-        let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
-        let (me, seek) = self.config.registry.seek(&settings.scs, shards, own)?;
-        let reception = self.config.registry.receive(&senders)?;
+        let Found { me, seek, registry, reception } =
+            self.config.registry.found(&settings.scs, shards, &senders)?;
         let renewal = Arc::new(Renewal::new(&self.config, senders.clone()));
         let (fronts, beyond) = (renewal.fronts()?, self.config.relay.beyond()?);
-        let homes = Homes::new(seed, shards);
-        let files = self.config.relay.serve_root()?;
-        let passes = self.config.tls.targets();
-        let site = self.config.relay.site(&settings, files.as_ref(), passes)?;
         let office = self.config.auth.office()?;
+        // All that only root may open is open; what follows is the user's own.
+        self.config.give_up_rights()?;
+        let files = self.config.relay.serve_root()?;
+        let site = self.config.relay.site(&settings, files.as_ref(), self.config.tls.targets())?;
         let (desk, asking) = self.config.auth.desk(&self.config.relay, clock, &senders)?;
+        let homes = Homes::new(seed, shards);
         let mut server = Server {
             public_addrs: public.addrs,
             schemes: self.config.listen.iter().map(Listen::scheme).collect(),
             private_addrs: private.addrs,
+            private_sockets: self.config.private_sockets.clone(),
             _watch: renewal.watch()?,
             handle: Handle::new(homes, renewal, registry.as_ref(), reception.as_ref()),
             drain: self.config.drain,
@@ -187,19 +189,19 @@ impl Builder {
         };
         // They are in the shards' mailboxes before any client is.
         self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
-        let public = public.by_shard;
-        let listeners = listeners_by_shard(public, private.by_shard, &self.config.listen, &fronts);
+        let (public, private) = (public.by_shard, private.by_shard);
+        let listeners =
+            listeners_by_shard(public, private, sockets, (&self.config.listen, &fronts));
         let (occupied, peers) = (Occupied::new(shards), senders);
         let common = Common { clock, peers, beyond, patience, occupied, asking };
-        let directory = Arc::new(self.directory);
-        let setup = setup_of_first(settings, directory, shards, seed, &clock);
-        for (index, ((poller, mail), listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
-            let mut hub = Hub::new(Setup { shard: ShardId(index), ..setup.clone() });
-            hub.look_for_resources(me.clone(), seek.clone(), Instant::ZERO);
-            equip(&mut hub, site.as_ref(), office.as_ref());
-            let parts = Parts { hub, poller, mail, listeners, common: common.clone() };
-            let shard = Shard::new(parts)?;
-            server.threads.push(spawn(shard, index, self.config.pin, running.one())?);
+        let limits = Arc::new(Limits::new(settings.limits.clone()));
+        let fittings = Fittings { me, seek, limits, site, office };
+        let setup = setup_of_first(settings, Arc::new(self.directory), shards, seed, &clock);
+        let pin = self.config.pin;
+        for (index, (waiting, listeners)) in (0..).zip(parts.into_iter().zip(listeners)) {
+            let hub = fittings.hub(Setup { shard: ShardId(index), ..setup.clone() });
+            let shard = made(hub, waiting, listeners, common.clone())?;
+            server.threads.push(spawn(shard, index, pin, running.one())?);
         }
         Ok(server)
     }
@@ -214,31 +216,19 @@ impl Builder {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         settings.access = Arc::new(lists.map_err(invalid)?);
         settings.private_token.clone_from(&self.config.token);
+        settings.private_passes = self.config.shared_passes()?;
         Ok(settings)
     }
 }
 
-/// What the first shard's hub is made of.
-fn setup_of_first(
-    settings: Arc<Settings>,
-    directory: Arc<Directory>,
-    shards: u8,
-    seed: [u8; 32],
-    clock: &Clock,
-) -> Setup {
-    let (shard, now) = (ShardId(0), Instant::ZERO);
-    let unix_micros_at_zero = clock.unix_micros_at_start();
-    Setup { settings, directory, shard, shards, seed, unix_micros_at_zero, now }
-}
-
-/// Gives a hub what only some have.
-fn equip(hub: &mut Hub, site: Option<&Arc<Site>>, office: Option<&Arc<Office>>) {
-    if let Some(site) = site {
-        hub.relay_to(Arc::clone(site), Instant::ZERO);
-    }
-    if let Some(office) = office {
-        hub.authenticate(Arc::clone(office), Instant::ZERO);
-    }
+/// A shard that is ready to run.
+fn made(
+    hub: Hub,
+    (poller, mail): Waiting,
+    listeners: Vec<Opened>,
+    common: Common,
+) -> io::Result<Shard> {
+    Shard::new(Parts { hub, poller, mail, listeners, common })
 }
 
 /// Runs a shard on a thread of its own, on a core of its own if `pinned`.
@@ -275,21 +265,21 @@ fn gate(listen: &Listen) -> Gate {
 }
 
 /// A listener, the gate that it is, and how TLS protects what comes through it.
-type Opened = (Listener, Gate, Option<Arc<Front>>);
+pub(crate) type Opened = (Entry, Gate, Option<Arc<Front>>);
 
 /// What each shard listens on.
 fn listeners_by_shard(
     public: Vec<Vec<Listener>>,
     private: Vec<Vec<Listener>>,
-    laid_down: &[Listen],
-    fronts: &[Option<Arc<Front>>],
+    sockets: Vec<Vec<Opened>>,
+    (laid_down, fronts): (&[Listen], &[Option<Arc<Front>>]),
 ) -> impl Iterator<Item = Vec<Opened>> {
-    public.into_iter().zip(private).map(|(public, private)| {
+    public.into_iter().zip(private).zip(sockets).map(move |((public, private), sockets)| {
         let laid_down = laid_down.iter().map(gate).zip(fronts.iter().cloned());
         let public = public.into_iter().zip(laid_down);
-        let public = public.map(|(listener, (gate, front))| (listener, gate, front));
-        let private = private.into_iter().map(|one| (one, Door::Private.into(), None));
-        public.chain(private).collect()
+        let public = public.map(|(one, (gate, front))| (Entry::Tcp(one), gate, front));
+        let private = private.into_iter().map(|one| (Entry::Tcp(one), Door::Private.into(), None));
+        public.chain(private).chain(sockets).collect()
     })
 }
 
@@ -341,6 +331,13 @@ fn prepare_descriptors(connections_max: usize, shards: u8) {
     if let Err(error) = rlimit::make_room(connections.saturating_add(BESIDE) as u64) {
         log::warn!("room for descriptors is made as it is needed: {error}");
     }
+}
+
+/// What nobody can guess.
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(no_entropy)?;
+    Ok(seed)
 }
 
 fn no_entropy(error: getrandom::Error) -> io::Error {

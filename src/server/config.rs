@@ -4,6 +4,7 @@
 //! every key once, for the parser, the help and the printed defaults alike.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::auth::access::Lists;
 use crate::base::time::Span;
@@ -31,10 +32,24 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where publishers and tools connect.
     pub private_listen: Vec<SocketAddr>,
+    /// The same through sockets in the file system: the files.
+    pub private_sockets: Vec<PathBuf>,
+    /// Who may open these files, as in `chmod`: `0600`. Whoever may does everything without a
+    /// token, unless everybody may.
+    pub private_mode: String,
     /// Names that the `Host` of a private request may have beside the addresses themselves.
     pub private_hosts: Vec<String>,
     /// What a private request must show as `Authorization: Bearer`; `None` asks for nothing.
     pub token: Option<Token>,
+    /// A file of tokens and certificates with the rights of each, as
+    /// [`Passes::parse`](crate::auth::passes::Passes::parse) reads it; empty for none.
+    pub token_file: String,
+    /// Whom the process becomes once it listens; empty: it stays who it is.
+    pub user: String,
+    /// The group that it has then; empty: that of the user.
+    pub group: String,
+    /// Whether `ahm serve` may leave a core file when it crashes.
+    pub core_files: bool,
     /// Reactor threads; 0 for one per core.
     pub shards: usize,
     /// Whether each shard stays on a core of its own.
@@ -88,8 +103,14 @@ impl Default for Config {
         Self {
             listen: vec![v4(8080).into(), v6(8080).into()],
             private_listen: vec![v4(8081)],
+            private_sockets: Vec::new(),
+            private_mode: "0600".into(),
             private_hosts: vec!["localhost".into()],
             token: None,
+            token_file: String::new(),
+            user: String::new(),
+            group: String::new(),
+            core_files: false,
             shards: 0,
             pin: false,
             drain: Span::from_secs(5),

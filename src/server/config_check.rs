@@ -65,3 +65,27 @@ pub(crate) fn check_path(text: &str) -> Result<(), String> {
 pub(crate) fn check_name(text: &str) -> Result<(), String> {
     check_resource(text).map_err(|error| format!("{text:?}: {error}"))
 }
+
+/// The permissions of a socket's file.
+pub(crate) fn check_mode(text: &str) -> Result<(), String> {
+    read_mode(text)
+        .map(drop)
+        .ok_or_else(|| format!("{text:?} is no mode of a file such as \"0600\" or \"0660\""))
+}
+
+/// A mode in octal digits, as `chmod` takes it; the user itself may do both.
+pub(crate) fn read_mode(text: &str) -> Option<u32> {
+    let is_octal =
+        (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal)?;
+    (mode & 0o600 == 0o600 && mode <= 0o777).then_some(mode)
+}
+
+/// The name of a user or a group, or none.
+pub(crate) fn check_account(text: &str) -> Result<(), String> {
+    let legal = |c: char| !c.is_control() && !c.is_whitespace() && c != ':' && c != '/';
+    text.chars()
+        .all(legal)
+        .then_some(())
+        .ok_or_else(|| format!("{text:?} is no name of an account"))
+}

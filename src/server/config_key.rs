@@ -1,6 +1,7 @@
 //! What a key of the configuration is: name, meaning, type, range, and the place of its value.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::auth::certificate::Naming;
 use crate::base::time::Span;
@@ -45,8 +46,8 @@ pub enum Place<T: 'static> {
     Count(fn(&mut T) -> &mut usize, usize, usize),
     /// A whole number, from, to.
     SmallCount(fn(&mut T) -> &mut u32, u32, u32),
-    /// Addresses with ports.
-    Addresses(fn(&mut T) -> &mut Vec<SocketAddr>),
+    /// Addresses with ports, and files of sockets.
+    Places(fn(&mut T) -> (&mut Vec<SocketAddr>, &mut Vec<PathBuf>)),
     /// Addresses with ports, and what each listener lays down.
     Listeners(fn(&mut T) -> &mut Vec<Listen>),
     /// Addresses of the resource protocol, or none.
@@ -105,7 +106,11 @@ impl<T> Key<T> {
             Place::SmallCount(of, min, max) => {
                 *of(into) = value.count(u64::from(min), u64::from(max))? as u32;
             }
-            Place::Addresses(of) => *of(into) = each(value, parse_address)?,
+            Place::Places(of) => {
+                let (addresses, sockets) = places(value)?;
+                let into = of(into);
+                (*into.0, *into.1) = (addresses, sockets);
+            }
             Place::Listeners(of) => *of(into) = each(value, str::parse)?,
             Place::Doors(of) => *of(into) = doors(value)?,
             Place::Text(of, check) => {
@@ -142,7 +147,11 @@ impl<T> Key<T> {
             Place::SmallSize(of, ..) => quoted(&show_size(u64::from(*of(from)))),
             Place::Count(of, ..) => of(from).to_string(),
             Place::SmallCount(of, ..) => of(from).to_string(),
-            Place::Addresses(of) => list(of(from).iter().map(ToString::to_string)),
+            Place::Places(of) => {
+                let (addresses, sockets) = of(from);
+                let sockets = sockets.iter().map(|path| format!("unix:{}", path.display()));
+                list(addresses.iter().map(ToString::to_string).chain(sockets))
+            }
             Place::Listeners(of) => list(of(from).iter().map(ToString::to_string)),
             Place::Doors(of) => show_doors(of(from)),
             Place::Text(of, _) => quoted(of(from)),
@@ -180,6 +189,20 @@ impl<T> Key<T> {
 
 fn each<T>(value: &Value, parse: impl FnMut(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     value.texts()?.into_iter().map(parse).collect()
+}
+
+fn places(value: &Value) -> Result<(Vec<SocketAddr>, Vec<PathBuf>), String> {
+    let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+    for text in value.texts()? {
+        let path = text.strip_prefix("unix:").unwrap_or(text);
+        if path.starts_with('/') {
+            sockets.push(path.into());
+        } else {
+            let what = |what| format!("{what}, or a socket's file as \"/run/ahm/private\"");
+            addresses.push(parse_address(text).map_err(what)?);
+        }
+    }
+    Ok((addresses, sockets))
 }
 
 fn doors(value: &Value) -> Result<Vec<Address>, String> {

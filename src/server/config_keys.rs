@@ -1,4 +1,4 @@
-//! Every key of the configuration, once: the parts of the file in their order, the longest here.
+//! Every key of the configuration, once: the parts of the file in order, and the longest of them.
 
 use crate::base::id::Mid;
 use crate::base::limits;
@@ -6,11 +6,11 @@ use crate::base::time::Span;
 use crate::proto::settings::History;
 use crate::server::config::{Config, ResourceConfig};
 use crate::server::config_check::{
-    check_name, check_origin, check_own_rules, check_prefix, check_rules, check_scs,
+    check_account, check_name, check_origin, check_own_rules, check_prefix, check_rules, check_scs,
 };
 use crate::server::config_key::{Key, Place};
 use crate::server::config_keys_auth::AUTH;
-use crate::server::config_keys_private::PRIVATE;
+use crate::server::config_keys_private::{LIMITS, PRIVATE};
 use crate::server::config_keys_registry::REGISTRY;
 use crate::server::config_keys_relay::RELAY;
 use crate::server::config_keys_tls::TLS;
@@ -41,13 +41,13 @@ pub(crate) const GIB: usize = 1 << 30;
 /// assert_eq!(keys().next().unwrap().path, "listen");
 /// ```
 pub fn keys() -> impl Iterator<Item = &'static Key<Config>> + Clone {
-    let parts: [&[Key<Config>]; 9] =
-        [&TOP, &PRIVATE, &AUTH, &ACCESS, &LOG, &PROTOCOL, &TLS, &RELAY, &REGISTRY];
+    let parts: [&[Key<Config>]; 10] =
+        [&TOP, &PRIVATE, &AUTH, &ACCESS, &LOG, &PROTOCOL, &LIMITS, &TLS, &RELAY, &REGISTRY];
     parts.into_iter().flatten()
 }
 
 /// The keys of the server as a whole.
-static TOP: [Key<Config>; 4] = [
+static TOP: [Key<Config>; 7] = [
     Key {
         path: "listen",
         place: Place::Listeners(|c| &mut c.listen),
@@ -67,6 +67,21 @@ static TOP: [Key<Config>; 4] = [
         path: "drain",
         place: Place::Span(|c| &mut c.drain, Span::ZERO, HOUR),
         meaning: "How long clients have to go elsewhere after SIGTERM; 0s: no time",
+    },
+    Key {
+        path: "user",
+        place: Place::Text(|c| &mut c.user, check_account),
+        meaning: "Whom root becomes once it listens and has read its keys; empty: it stays root",
+    },
+    Key {
+        path: "group",
+        place: Place::Text(|c| &mut c.group, check_account),
+        meaning: "The group that it has then; empty: that of the user",
+    },
+    Key {
+        path: "core_files",
+        place: Place::Flag(|c| &mut c.core_files),
+        meaning: "Whether a crash may leave a core file, in which keys and tokens would lie",
     },
 ];
 
@@ -171,7 +186,7 @@ static PROTOCOL: [Key<Config>; 33] = [
     Key {
         path: "protocol.body_timeout",
         place: Place::Span(|c| &mut c.protocol.body_timeout, MS.times(100), HOUR),
-        meaning: "A request's body must make progress within this",
+        meaning: "A request's body must make progress within this; see limits.body_bytes",
     },
     Key {
         path: "protocol.idle_timeout",
@@ -216,7 +231,7 @@ static PROTOCOL: [Key<Config>; 33] = [
     Key {
         path: "protocol.connections_max",
         place: Place::Count(|c| &mut c.protocol.connections_max, 1, 1 << 21),
-        meaning: "Connections per shard",
+        meaning: "Connections per shard, of all addresses; see limits.connections for each",
     },
     Key {
         path: "protocol.sessions_max",

@@ -1,15 +1,24 @@
-//! The keys of `[private]`.
+//! The keys of `[private]`, and of `[limits]`.
 
 use crate::server::config::Config;
-use crate::server::config_check::check_host;
+use crate::server::config_check::{check_host, check_mode, check_path};
 use crate::server::config_key::{Key, Place};
+use crate::server::relay::check_network;
+
+/// The largest number or rate that a limit may be.
+const LIMIT_MAX: u32 = 1 << 24;
 
 /// The keys of `[private]`.
-pub(crate) static PRIVATE: [Key<Config>; 3] = [
+pub(crate) static PRIVATE: [Key<Config>; 5] = [
     Key {
         path: "private.listen",
-        place: Place::Addresses(|c| &mut c.private_listen),
-        meaning: "Where publishers connect; only a loopback address needs no token",
+        place: Place::Places(|c| (&mut c.private_listen, &mut c.private_sockets)),
+        meaning: "Where publishers connect: 127.0.0.1:8081, /run/ahm/private; others need a token",
+    },
+    Key {
+        path: "private.mode",
+        place: Place::Text(|c| &mut c.private_mode, check_mode),
+        meaning: "Who may open the file of a socket: 0600 the user, 0660 the group too",
     },
     Key {
         path: "private.hosts",
@@ -20,5 +29,49 @@ pub(crate) static PRIVATE: [Key<Config>; 3] = [
         path: "private.token",
         place: Place::Token(|c| &mut c.token),
         meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
+    },
+    Key {
+        path: "private.token_file",
+        place: Place::Text(|c| &mut c.token_file, check_path),
+        meaning: "A file of further tokens, each line NAME TOKEN RIGHT...; empty for none",
+    },
+];
+
+/// The keys of `[limits]`.
+pub(crate) static LIMITS: [Key<Config>; 7] = [
+    Key {
+        path: "limits.connections",
+        place: Place::SmallCount(|c| &mut c.protocol.limits.connections, 0, LIMIT_MAX),
+        meaning: "Connections of one address (IPv6: of one /64); 0 for no bound, as for all here",
+    },
+    Key {
+        path: "limits.handshakes",
+        place: Place::SmallCount(|c| &mut c.protocol.limits.handshakes, 0, LIMIT_MAX),
+        meaning: "TLS handshakes of one address a second; those of 5 s may come at once",
+    },
+    Key {
+        path: "limits.logins",
+        place: Place::SmallCount(|c| &mut c.protocol.limits.logins, 0, LIMIT_MAX),
+        meaning: "New sessions of one address a second; those of 5 s may come at once",
+    },
+    Key {
+        path: "limits.sessions",
+        place: Place::SmallCount(|c| &mut c.protocol.limits.sessions, 0, LIMIT_MAX),
+        meaning: "Sessions of one user",
+    },
+    Key {
+        path: "limits.commands",
+        place: Place::SmallCount(|c| &mut c.protocol.limits.commands, 0, LIMIT_MAX),
+        meaning: "Commands of one session a second; those of 5 s may come at once",
+    },
+    Key {
+        path: "limits.body_bytes",
+        place: Place::SmallCount(|c| &mut c.protocol.limits.body_bytes, 0, LIMIT_MAX),
+        meaning: "Bytes a second that a command's body must bring beyond its body_timeout",
+    },
+    Key {
+        path: "limits.exempt",
+        place: Place::Texts(|c| &mut c.protocol.limits.exempt, check_network),
+        meaning: "Networks whose addresses are not bounded here, as those of load balancers",
     },
 ];

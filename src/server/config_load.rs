@@ -10,32 +10,11 @@ use crate::server::config_key::Key;
 use crate::server::config_keys::{Draft, RESOURCE_KEYS, keys};
 use crate::server::config_print::print;
 use crate::server::config_problem::{Origin, Problem, Problems, nearest};
+pub use crate::server::config_sources::{Flag, Sources};
 use crate::server::config_value::{Value, show_span};
 
 /// Variables that begin with `AHM_` and are read elsewhere.
 const VARIABLES_ELSEWHERE: [&str; 1] = ["AHM_CONFIG"];
-
-/// Where a configuration comes from; all parts may be empty.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// Name and text of the file.
-    pub file: Option<(String, String)>,
-    /// The environment; only what begins with `AHM_` is looked at.
-    pub variables: Vec<(String, String)>,
-    /// What the command line says.
-    pub flags: Vec<Flag>,
-}
-
-/// A value from the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag {
-    /// The flag as the operator knows it, as in `--listen`.
-    pub flag: String,
-    /// The key that it sets.
-    pub key: String,
-    /// The value as written.
-    pub value: String,
-}
 
 /// Reads a configuration over [`Config::default`].
 ///
@@ -299,6 +278,9 @@ impl Loader {
     }
 
     fn check_addresses(&mut self) {
+        if self.config.user.is_empty() && !self.config.group.is_empty() {
+            self.problem(self.origin(&["group"]), "group: it goes with a `user`");
+        }
         let config = &self.config;
         if config.listen.is_empty() {
             let origin = self.origin(&["listen"]);
@@ -306,11 +288,13 @@ impl Loader {
         }
         let open = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
         let exposed = config.private_listen.iter().find(open).copied();
-        if let (Some(address), None) = (exposed, &config.token) {
+        let asks = config.token.is_some() || !config.token_file.is_empty();
+        if let Some(address) = exposed.filter(|_| !asks) {
             let origin = self.origin(&["private.listen"]);
             let what = format!(
                 "private.listen: {address} can be reached from other machines; \
-                 set private.token or listen on a loopback address"
+                 set private.token or private.token_file, or listen on a loopback address \
+                 or a Unix socket"
             );
             self.problem(origin, what);
         }
@@ -328,6 +312,7 @@ impl Loader {
         let config = &self.config;
         let public = config.listen.iter().map(|listen| Address::Tcp(listen.address));
         let private = config.private_listen.iter().map(|address| Address::Tcp(*address));
+        let private = private.chain(config.private_sockets.iter().cloned().map(Address::Unix));
         // The default of the registry gives way: there is none where the address is taken.
         let chosen = config.registry.listen != RegistryConfig::default().listen;
         let registry = config.registry.listen.iter().filter(|_| chosen).cloned();

@@ -57,6 +57,18 @@ impl Default for RegistryConfig {
     }
 }
 
+/// How resource servers are found.
+pub(crate) struct Found {
+    /// What a shard says of itself.
+    pub(crate) me: Me,
+    /// How it seeks them.
+    pub(crate) seek: Seek,
+    /// The registry beside the server.
+    pub(crate) registry: Option<Driver<Registry>>,
+    /// Where they dial in.
+    pub(crate) reception: Option<Reception>,
+}
+
 impl RegistryConfig {
     /// No registry.
     pub const fn off() -> Self {
@@ -131,6 +143,26 @@ impl RegistryConfig {
                 Err(io::Error::new(error.kind(), format!("registry: {error} ({choose})")))
             }
         }
+    }
+
+    /// Starts what lets resource servers be found by a server of that name: its registry, and
+    /// where they dial in; and says how its shards seek.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegistryConfig::start_beside`], [`RegistryConfig::receive`] and
+    /// [`RegistryConfig::seek`].
+    pub(crate) fn found(
+        &self,
+        name: &str,
+        shards: u8,
+        senders: &[Sender<Mail>],
+    ) -> io::Result<Found> {
+        let registry = self.start_beside(name)?;
+        let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
+        let (me, seek) = self.seek(name, shards, own)?;
+        let reception = self.receive(senders)?;
+        Ok(Found { me, seek, registry, reception })
     }
 
     /// Lets resource servers in for these shards; `None` if none are to dial this server.

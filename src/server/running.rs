@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -70,6 +71,7 @@ pub struct Server {
     pub(crate) public_addrs: Vec<SocketAddr>,
     pub(crate) schemes: Vec<&'static str>,
     pub(crate) private_addrs: Vec<SocketAddr>,
+    pub(crate) private_sockets: Vec<PathBuf>,
     pub(crate) handle: Handle,
     /// Ends with the server; dropping it waits for that.
     pub(crate) registry: Option<Driver<Registry>>,
@@ -118,6 +120,11 @@ impl Server {
     /// The addresses that publishers connect to.
     pub fn private_addrs(&self) -> &[SocketAddr] {
         &self.private_addrs
+    }
+
+    /// The files of sockets that publishers connect to.
+    pub fn private_sockets(&self) -> &[PathBuf] {
+        &self.private_sockets
     }
 
     /// The addresses that the registry is found at; none if there is none.

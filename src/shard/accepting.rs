@@ -1,6 +1,9 @@
 //! Taking in the connections of a listener.
 
+use std::io::IoSlice;
+
 use crate::base::time::Span;
+use crate::proto::connection::Door;
 use crate::reactor::tls::Secure;
 use crate::reactor::transport::Transport;
 use crate::shard::turn::{ACCEPT_SPAN, Shard};
@@ -19,7 +22,15 @@ impl Shard {
             match listener.accept() {
                 Ok(Some((transport, peer))) => {
                     let (gate, front) = (entrance.gate, entrance.front.clone());
+                    // Where a load balancer stands before it, whose it is is not known yet.
+                    let shakes = front.is_some() && !gate.introduced;
+                    if shakes && !self.hub.allow_handshake(peer, self.now) {
+                        continue;
+                    }
                     let Some(conn) = self.hub.handle_accepted(peer, gate, self.now) else {
+                        if front.is_none() {
+                            turn_away(transport, gate.door);
+                        }
                         continue;
                     };
                     match front {
@@ -44,5 +55,16 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+/// Says why in one write, as far as that can be heard: nothing is kept of a connection that is one
+/// too many, and what its client has sent already may reset it first.
+fn turn_away(mut transport: Transport, door: Door) {
+    const WORDS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\n\
+        Content-Length: 45\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
+        429 Too Many Requests: too many connections.\n";
+    if door == Door::Public {
+        let _ = transport.send(&[IoSlice::new(WORDS)]);
     }
 }

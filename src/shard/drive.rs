@@ -116,7 +116,7 @@ impl Shard {
 
     /// Keeps an accepted or arrived socket and has its edges reported.
     pub(crate) fn keep(&mut self, conn: ConnKey, transport: Transport, door: Door, fresh: bool) {
-        let wire = self.wires.insert(conn, transport, door == Door::Private);
+        let wire = self.wires.insert(conn, transport, door.is_private());
         // What has come from another shard may have carried a document there.
         if !fresh && wire.owner == Owner::Client {
             wire.owner = Owner::Reader;

@@ -45,7 +45,9 @@ impl Shard {
     }
 
     fn shake(&mut self, conn: ConnKey) {
-        if self.hub.awaits_introduction(conn) && !self.take_introduction(conn) {
+        if self.hub.awaits_introduction(conn)
+            && !(self.take_introduction(conn) && self.hub.may_shake(conn, self.now))
+        {
             return;
         }
         let Some(wire) = self.wires.get(conn) else { return };

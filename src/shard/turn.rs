@@ -16,8 +16,8 @@ use crate::proto::output::Traveller;
 use crate::proto::stats::Stats;
 use crate::reactor::beyond::Beyond;
 use crate::reactor::clock::Clock;
+use crate::reactor::entry::Entry;
 use crate::reactor::front::Front;
-use crate::reactor::listener::Listener;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
 use crate::shard::asking::Asking;
@@ -103,7 +103,7 @@ pub struct Shard {
 #[derive(Debug)]
 pub(crate) struct Entrance {
     /// `None` once it is closed; the place stays, because a token names it.
-    pub(crate) listener: Option<Listener>,
+    pub(crate) listener: Option<Entry>,
     pub(crate) gate: Gate,
     /// How TLS protects its connections, if it does.
     pub(crate) front: Option<Arc<Front>>,
@@ -146,7 +146,7 @@ pub struct Parts {
     /// The shard's own mail.
     pub mail: Receiver<Mail>,
     /// What it listens on, and how TLS protects what comes that way.
-    pub listeners: Vec<(Listener, Gate, Option<Arc<Front>>)>,
+    pub listeners: Vec<(Entry, Gate, Option<Arc<Front>>)>,
     /// What it has in common with the others.
     pub common: Common,
 }

@@ -1,6 +1,7 @@
 //! The command grammar and the protocol of record.
 
 pub mod command;
+pub mod control;
 pub mod error;
 pub mod fields;
 pub mod open;
