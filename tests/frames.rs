@@ -401,6 +401,7 @@ fn commands_without_a_session() {
             "resource=fx&auth=x",
             Command::Login { resource: Some("fx".into()), auth: Some("x".into()) },
         ),
+        ("renew", "auth=x-1", Command::Renew { auth: Some("x-1".into()) }),
         ("logout", "mid=0&scs=0", Command::Logout),
         ("client.js", "v=3", Command::ClientJs),
         (

@@ -118,8 +118,9 @@ impl AuthConfig {
     /// # Errors
     /// The key that is wrong, and why.
     pub(crate) fn check(&self, relay: &RelayConfig) -> Result<(), (&'static str, String)> {
-        if !self.scripts.is_empty() && relay.to.is_empty() {
-            let what = "scripts are asked on a web server: name it as relay.to";
+        if !self.scripts.is_empty() && relay.plain().next().is_none() {
+            let what = "scripts are asked on a web server, without encryption: name one as \
+                relay.to, with http:// or unix:";
             return Err(("auth.scripts", what.into()));
         }
         if !self.guard.is_empty() && !relay.is_on() {
@@ -257,7 +258,7 @@ impl AuthConfig {
         let settings = DeskSettings {
             threads: self.threads,
             queue: self.queue,
-            servers: relay.addresses()?,
+            servers: relay.plain_addresses()?,
             host: relay.host_for_all().map(str::to_owned),
             connect_timeout: relay.connect_timeout,
         };

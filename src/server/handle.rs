@@ -75,8 +75,9 @@ impl Handle {
         Self { homes, shards, renewal, registry, reception }
     }
 
-    /// Reads the files of certificates again, as SIGHUP does: new connections get what they hold
-    /// now, and nobody who is connected notices.
+    /// Reads the files of certificates again, of passwords and of the keys of tokens, as SIGHUP
+    /// does: new connections and new sessions get what they hold now, and nobody who is connected
+    /// notices.
     ///
     /// # Errors
     ///

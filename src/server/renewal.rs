@@ -1,5 +1,6 @@
 //! Certificates that are replaced while the server runs: their files are watched, and read again
-//! when they have changed or somebody asks for it. Whoever is connected notices nothing.
+//! when they have changed or somebody asks for it. Whoever is connected notices nothing. Passwords
+//! and keys of tokens are read again when somebody asks for it.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use crate::base::time::Span;
 use crate::reactor::front::Front;
-use crate::server::config::{Config, Listen, TlsConfig};
+use crate::server::config::{AuthConfig, Config, Listen, TlsConfig};
 use crate::server::handle::put;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
@@ -18,13 +19,15 @@ use crate::shard::mailbox::Sender;
 #[derive(Debug)]
 pub(crate) struct Renewal {
     tls: TlsConfig,
+    auth: AuthConfig,
     listen: Vec<Listen>,
     pub(crate) shards: Vec<Sender<Mail>>,
 }
 
 impl Renewal {
     pub(crate) fn new(config: &Config, shards: Vec<Sender<Mail>>) -> Self {
-        Self { tls: config.tls.clone(), listen: config.listen.clone(), shards }
+        let (tls, auth) = (config.tls.clone(), config.auth.clone());
+        Self { tls, auth, listen: config.listen.clone(), shards }
     }
 
     /// What the listeners do, as the files are now.
@@ -38,9 +41,20 @@ impl Renewal {
 
     /// Reads all files again; where one cannot be used everything stays as it was.
     pub(crate) fn renew(&self) -> io::Result<()> {
-        if !self.is_needed() {
-            return Ok(());
+        let office = self.auth.office()?;
+        if self.is_needed() {
+            self.renew_fronts()?;
         }
+        let Some(office) = office else { return Ok(()) };
+        for shard in &self.shards {
+            // Likewise.
+            let _ = put(shard, Mail::Office(Arc::clone(&office)));
+        }
+        log::info!("passwords and keys of tokens were read again");
+        Ok(())
+    }
+
+    fn renew_fronts(&self) -> io::Result<()> {
         let fronts = self.fronts()?;
         for shard in &self.shards {
             // One that is gone needs none.
@@ -73,7 +87,7 @@ impl Renewal {
             if found == known || over.load(Ordering::Acquire) {
                 continue;
             }
-            match self.renew() {
+            match self.renew_fronts() {
                 Ok(()) => known = found,
                 // Maybe only one of two files is there yet; they are looked at again.
                 Err(error) => log::error!("certificates stay as they are: {error}"),

@@ -83,11 +83,14 @@ pub fn curl(server: &Server, target: &str, arguments: &[&str]) -> (u16, String) 
 }
 
 pub fn curl_at(address: SocketAddr, target: &str, arguments: &[&str]) -> (u16, String) {
-    let url = format!("http://{address}{target}");
-    let all = [&["-s", "-i", "--max-time", "20", "--noproxy", "*"], arguments, &[&url]].concat();
+    curl_url(&format!("http://{address}{target}"), arguments)
+}
+
+pub fn curl_url(url: &str, arguments: &[&str]) -> (u16, String) {
+    let all = [&["-s", "-i", "--max-time", "20", "--noproxy", "*"], arguments, &[url]].concat();
     let text = String::from_utf8(output("curl", &all)).unwrap();
     // Of several heads the last is the answer.
-    let at = text.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("{target}: {text:?}"));
+    let at = text.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("{url}: {text:?}"));
     (text[at + 9..at + 12].parse().unwrap(), text)
 }
 

@@ -418,3 +418,36 @@ fn with_other_rules_old_passwords_are_forgotten() {
     refused(&pack.text(peer), "401", "name or password is wrong");
     assert_eq!(pack.hubs[0].all_stats().auth.proved[1], 1, "what was counted stays");
 }
+
+/// Somebody with these rights, by the word of a script.
+fn with_rights(rights: &str) -> Verdict {
+    let said = parse(format!("user=anna&rights={rights}").as_bytes(), START);
+    let Ok(Answer::User { identity, .. }) = said else { panic!("{said:?}") };
+    Ok(identity.into())
+}
+
+#[test]
+fn rights_hold_from_the_login_on_and_shrink_with_a_renewal() {
+    let mut pack = pack(1, true);
+    let peer = pack.connect(0, Door::Public);
+    let login = "/ahm/login?auth=site&resource=fx";
+    pack.ask(peer, login, "");
+    pack.find_as(with_rights("board/*"));
+    refused(&pack.text(peer), "403", "forbidden");
+    assert_eq!(pack.hubs[0].session_count(), 0);
+    pack.ask(peer, login, "");
+    pack.find_as(with_rights("fx/*"));
+    let answer = json_of(&pack.text(peer));
+    let (mid, key) = (answer["mid"].as_str().unwrap(), answer["k"].as_str().unwrap());
+    let me = format!("scs=ahm&mid={mid}&k={key}");
+    let reader = pack.connect(0, Door::Public);
+    pack.get(reader, &format!("/ahm/mux.html?{me}&open=fx/A;cid=1&open=fx/B;cid=2"));
+    pack.fresh(reader);
+    pack.ask(peer, &format!("/ahm/renew?{me}&auth=site"), "");
+    pack.find_as(with_rights("fx/B"));
+    assert_eq!(json_of(&pack.text(peer))["user"], "anna");
+    pack.pass(Span::from_secs(1));
+    let ended: Vec<_> =
+        pack.fresh(reader).into_iter().filter(|frame| frame.starts_with("<p x")).collect();
+    assert_eq!(ended, ["<p x c=1 e=denied>"]);
+}
