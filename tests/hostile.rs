@@ -355,6 +355,7 @@ impl Site {
         let waiting_max = random.below(3) as usize;
         let site = relay_site::Site {
             servers,
+            passes: ["127.0.0.1:2", "unix:/b"].map(|text| text.parse().unwrap()).to_vec(),
             connections_max,
             waiting_max,
             body_bytes_max: 200_000,
@@ -467,6 +468,12 @@ fn neither_clients_nor_web_servers_harm_a_relay() {
             if site.conns.len() < 6 && random.below(4) == 0 {
                 let conn = site.world.connect(Door::Public);
                 site.conns.push(conn);
+                if random.below(8) == 0 {
+                    // There are two targets.
+                    let target = random.below(3) as usize;
+                    let passed = ("a.example".to_string(), target, vec![b'h'; 600]);
+                    site.world.hub.handle_passed(conn, passed, site.world.now);
+                }
             }
             if let Some(conn) = pick(&site.conns, &mut random) {
                 site.act_on_conn(conn, &mut random);

@@ -38,6 +38,7 @@ pub mod log;
 pub mod measures;
 pub mod metrics;
 pub mod opening;
+mod opening_failed;
 pub mod output;
 pub mod parcel;
 pub mod polling;

@@ -51,7 +51,7 @@ pub struct Opening {
     pub(crate) session: Key,
     /// The channel's index in its session.
     channel: usize,
-    chosen: Option<Cid>,
+    pub(crate) chosen: Option<Cid>,
     pub(crate) name: TopicName,
     since: Option<Position>,
     pub(crate) consumer: Consumer,
@@ -59,12 +59,14 @@ pub struct Opening {
     pub(crate) asking: Asking,
     /// What the client tells the resource.
     pub(crate) parameters: Vec<String>,
+    /// What the client has asked for, where the resource has named another subject.
+    pub(crate) asked: Option<TopicName>,
     /// How often the resource has named another subject.
     pub(crate) hops: u8,
     /// Whether a document's `open=` asked for it, whose failure is told in the documents.
-    in_document: bool,
+    pub(crate) in_document: bool,
     /// The commands that wait for it.
-    replies: Vec<ReplyTo>,
+    pub(crate) replies: Vec<ReplyTo>,
 }
 
 impl Hub {
@@ -108,6 +110,7 @@ impl Hub {
             channel: 0,
             chosen: request.cid,
             name: request.name.clone(),
+            asked: None,
             since: request.since,
             consumer,
             asking,
@@ -248,14 +251,6 @@ impl Hub {
         }
     }
 
-    fn opening_failed(&mut self, opening: Opening, code: ErrorCode, detail: &str) {
-        let (session, chosen, name) = (opening.session, opening.chosen, &opening.name);
-        let in_document = opening.in_document.then_some(None);
-        for reply in opening.replies.into_iter().map(Some).chain(in_document) {
-            self.open_failed(session, chosen, name, code, detail, reply);
-        }
-    }
-
     fn discard_private(&mut self, slot: Option<u32>) {
         let Some(slot) = slot else { return };
         if let Some(topic) = self.topics.slots.at(slot)
@@ -373,28 +368,5 @@ impl Hub {
         self.stats.met.channels += 1;
         let (code, detail) = (ErrorCode::TooMany, "too many channels in this session");
         self.open_failed(session, request.cid, &request.name, code, detail, reply);
-    }
-
-    /// Says that an open has failed: in its answer, else in the documents where `cid` names it.
-    fn open_failed(
-        &mut self,
-        session: Key,
-        cid: Option<Cid>,
-        name: &TopicName,
-        code: ErrorCode,
-        detail: &str,
-        reply: Option<ReplyTo>,
-    ) {
-        if let Some(reply) = reply {
-            return self.give(reply, Answer::error(code, detail));
-        }
-        let Some(session) = self.sessions.get(session) else { return };
-        for slot in session.document_slots() {
-            let Some(document) = self.documents.at_mut(slot) else { continue };
-            let may_come = matches!(code, ErrorCode::NoResource | ErrorCode::NoInstance);
-            let end = if may_come { ChannelEnd::Gone } else { ChannelEnd::Denied };
-            frame::refused(document.notes.get_mut(), cid, name, end);
-            self.name_document(slot);
-        }
     }
 }

@@ -78,7 +78,8 @@ impl Hub {
             let detail = "the resource leads from one subject to the next";
             return self.settle_opening(ask, Err((ErrorCode::NoResource, detail.to_string())));
         }
-        opening.name = name.clone();
+        let asked = std::mem::replace(&mut opening.name, name.clone());
+        opening.asked.get_or_insert(asked);
         let asking = opening.asking.clone();
         let (consumer, parameters) = (opening.consumer.clone(), opening.parameters.clone());
         if let Err(refusal) = self.admit(&asking, &name, None) {

@@ -71,7 +71,10 @@ impl Relay {
                 if tried >> index & 1 == 1 || (well && backend.is_down(self.now)) {
                     continue;
                 }
-                if backend.idle_count() > 0 || backend.open < self.site.connections_max {
+                // What is passed on is the client's own connection, and bounded with those.
+                let is_hidden = self.hidden >> index & 1 == 1;
+                let is_free = is_hidden || backend.open < self.site.connections_max;
+                if backend.idle_count() > 0 || is_free {
                     return Choice::Server(index);
                 }
                 full = true;
