@@ -3,7 +3,8 @@
 //! Start with [`architecture`] to read the code, with [`operating`] to run the server, with
 //! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it, with
 //! [`publishing`] to write a source of data, with [`relaying`] to put a web site behind it,
-//! with [`authentication`] to know who reads, with [`access`] to say who may.
+//! with [`tls`] to have it encrypted, with [`authentication`] to know who reads, with [`access`] to
+//! say who may.
 
 pub mod http_pitfalls;
 
@@ -42,3 +43,6 @@ pub mod relaying {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("tls.md")]
+pub mod tls {}

@@ -56,6 +56,11 @@ impl Peer {
         let text = String::from_utf8_lossy(body).into_owned();
         let error = error_of(body);
         if let What::History(channel, since, limit) = asked.what {
+            // It asks as its session, which may be over by now.
+            let ended = !self.is_present(&asked) || self.may_be_gone(world);
+            if ended && error == "no-session" {
+                return;
+            }
             return self.check_history(channel, since, limit, status, body, world);
         }
         if let What::Probe(code) = asked.what {

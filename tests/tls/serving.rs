@@ -77,10 +77,11 @@ fn curl_and_openssl_read_a_document() {
 }
 
 #[test]
-fn what_is_old_or_unknown_or_plain_is_refused() {
+fn pitfall_23_what_is_old_or_unknown_or_plain_is_refused() {
     let authority = Authority::new("Ours");
     let certificates = vec![authority.server("a", &["a.example"])];
-    let server = server(&["127.0.0.1:0:tls"], |config| config.tls.certificates = certificates);
+    let listen = ["127.0.0.1:0:tls", "127.0.0.1:0", "127.0.0.1:0:raw"];
+    let server = server(&listen, |config| config.tls.certificates = certificates);
     let address = server.public_addrs()[0];
     let said = openssl(address, "a.example", &["-tls1_1", "-cipher", "ALL@SECLEVEL=0"]);
     assert!(said.contains("SSL alert number"), "{said}");
@@ -93,10 +94,31 @@ fn what_is_old_or_unknown_or_plain_is_refused() {
         said.starts_with("HTTP/1.1 400 Bad Request\r\n") && said.contains("https://"),
         "{said}"
     );
+    // TLS where none is spoken harms nobody either.
+    for at in [1, 2] {
+        let said = openssl(server.public_addrs()[at], "a.example", &[]);
+        assert!(said.contains("no peer certificate available"), "{said}");
+    }
+    let said = plain(server.public_addrs()[1], "GET /ahm/ping HTTP/1.0\r\n\r\n");
+    assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
     let said = curl(address, "a.example", &authority.file(), "/ahm/ping", &[]);
     assert!(said.status.success(), "{}", text(&said));
     let stats = server.stop();
     assert_eq!((stats.handshakes, stats.handshakes_failed), (2, 3), "{stats}");
+}
+
+#[test]
+fn lines_without_http_go_over_tls_too() {
+    let authority = Authority::new("Ours");
+    let certificates = vec![authority.server("a", &["a.example"])];
+    let server = server(&["127.0.0.1:0:raw:tls"], |config| config.tls.certificates = certificates);
+    let mut typist = Typist::new(server.public_addrs()[0], "a.example", &[]);
+    typist.send("login?id=1\nmux.html?open=fx/EURUSD\n");
+    assert!(typist.line_with("\"id\":\"1\"").contains("\"ok\":true"));
+    typist.line_with("<p o ");
+    publish(&server, "over both");
+    assert!(typist.line_with("<p c=").ends_with(">over both"));
+    server.stop();
 }
 
 #[test]
