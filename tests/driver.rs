@@ -302,13 +302,17 @@ fn connections_beyond_the_bound_are_closed() {
 fn a_failure_of_the_thread_is_told() {
     let mut poller = ahm::reactor::poller::Poller::new(4).unwrap();
     let ended = poller.waker(mio::Token(0)).unwrap();
+    let held = std::sync::Arc::downgrade(&ended);
     let (driver, _seen) = start_with("far", Setup { ended: Some(ended), ..Setup::new("far") });
     assert!(!driver.is_over());
     let handle = driver.handle();
     assert_eq!(handle.ask(|_, _| -> u32 { panic!("by the test") }), Err(Refused::Over));
-    while !driver.is_over() {
-        poller.poll(None).unwrap();
+    while !driver.is_over() || held.strong_count() > 1 {
+        std::thread::yield_now();
     }
+    // Whoever looks only now, when the thread has let go of the waker, is woken too.
+    poller.poll(Some(ahm::base::time::Span::ZERO)).unwrap();
+    assert_eq!(poller.events().count(), 1);
     let error = driver.stop().map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "the station's thread has panicked");
 }

@@ -76,6 +76,8 @@ pub struct Driver<S> {
     handle: Handle<S>,
     addresses: Vec<Address>,
     thread: Option<JoinHandle<io::Result<S>>>,
+    /// Kept, because a wake-up is lost that nobody has seen when its waker goes.
+    _ended: Option<Arc<mio::Waker>>,
 }
 
 impl<S: Station + Send + 'static> Driver<S> {
@@ -93,12 +95,12 @@ impl<S: Station + Send + 'static> Driver<S> {
         let station = make(&addresses);
         let engine =
             Engine::new(station, clock, poller, doors, connections_max, Arc::clone(&queue))?;
-        let end = End { queue: Arc::clone(&queue), ended };
+        let end = End { queue: Arc::clone(&queue), ended: ended.clone() };
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let _end = end;
             engine.run()
         })?;
-        Ok(Self { handle: Handle { queue }, addresses, thread: Some(thread) })
+        Ok(Self { handle: Handle { queue }, addresses, thread: Some(thread), _ended: ended })
     }
 
     /// The addresses that it listens on.
