@@ -79,9 +79,10 @@ impl<K: Copy + Eq + Hash, V: Default> Aging<K, V> {
         if self.entries.len() >= self.entries_max {
             self.entries.retain(|_, value| age(value) == Age::Held);
         }
+        let len = self.entries.len();
         // Held ones alone may be more than the table is for.
-        let room = (self.entries.len() * 2).max(SWEEP_MIN);
-        self.sweep_at = room.min(self.entries_max.max(self.entries.len() + SWEEP_MIN));
+        let most = if len < self.entries_max { self.entries_max } else { len + SWEEP_MIN };
+        self.sweep_at = (len * 2).max(SWEEP_MIN).min(most);
         self.entries.shrink_to(self.sweep_at);
     }
 }
