@@ -536,3 +536,25 @@ allowed, to read only, at most 5 messages a second
     let (allowed, text) = told(&Config::default(), &desk, "board/x");
     assert!(allowed && text.contains("(no list exists: everybody may read everything)"), "{text}");
 }
+
+#[test]
+fn certificates_are_given_with_their_keys_also_in_a_flag() {
+    let wanted = ["a.pem a.key", "b.pem b.key b.ocsp"];
+    let text = "[tls]\ncertificates = [\"a.pem a.key\", \"b.pem b.key b.ocsp\"]\n";
+    assert_eq!(load(&file(text)).unwrap().tls.certificates, wanted);
+    let sources = Sources {
+        flags: vec![Flag {
+            flag: "--set tls.certificates".into(),
+            key: "tls.certificates".into(),
+            value: "a.pem a.key; b.pem b.key b.ocsp".into(),
+        }],
+        ..Sources::default()
+    };
+    assert_eq!(load(&sources).unwrap().tls.certificates, wanted);
+    let shown = problem("[tls]\ncertificates = [\"a.pem\"]");
+    assert!(shown.contains("is not \"CHAIN.pem KEY.pem\""), "{shown}");
+    let shown = problem("[tls]\npass = [\"www.example\"]");
+    assert!(shown.contains("is not NAME=IP:PORT"), "{shown}");
+    let shown = problem("[tls]\noldest = \"1.1\"");
+    assert!(shown.contains("neither 1.2 nor 1.3"), "{shown}");
+}

@@ -5,13 +5,13 @@ use crate::server::config::Config;
 use crate::server::config_check::check_path;
 use crate::server::config_key::{Key, Place};
 use crate::server::config_keys::HOUR;
-use crate::server::tls::{check_certificate, check_oldest, check_pass};
+use crate::server::tls::{check_certificates, check_oldest, check_pass};
 
 /// How TLS protects listeners that say so.
 pub(crate) static TLS: [Key<Config>; 6] = [
     Key {
         path: "tls.certificates",
-        place: Place::Texts(|c| &mut c.tls.certificates, check_certificate),
+        place: Place::Rules(|c| &mut c.tls.certificates, check_certificates),
         meaning: "\"CHAIN.pem KEY.pem [OCSP.der]\" each; by the name asked for, else the first",
     },
     Key {

@@ -237,9 +237,9 @@ fn parse_pass(text: &str) -> Result<(String, Address), String> {
     }
 }
 
-/// Whether a text names the files of a certificate.
-pub(crate) fn check_certificate(text: &str) -> Result<(), String> {
-    parse_files(text).map(drop)
+/// Whether each text names the files of a certificate.
+pub(crate) fn check_certificates(texts: &[&str]) -> Result<(), String> {
+    texts.iter().try_for_each(|text| parse_files(text).map(drop))
 }
 
 /// Whether a text says who is passed on where.
