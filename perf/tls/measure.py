@@ -85,10 +85,11 @@ class Server:
 
     def request(self):
         if self.kind == "ahm":
-            target = "/ahm/mux.html?open=fx/EURUSD"
+            target, more = "/ahm/mux.html?open=fx/EURUSD", ""
         else:
-            target = "/sub/EURUSD"
-        return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            # Without that field it gives one message and ends.
+            target, more = "/sub/EURUSD", "TE: chunked\r\n"
+        return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode()
 
     def publish(self, link):
         path = "/publish/fx/EURUSD" if self.kind == "ahm" else "/pub/EURUSD"
