@@ -18,5 +18,7 @@ mod model;
 mod routes;
 #[path = "agent/script.rs"]
 mod script;
+#[path = "agent/sealed.rs"]
+mod sealed;
 #[path = "agent/served.rs"]
 mod served;

@@ -23,9 +23,14 @@ impl Server {
     }
 
     fn draining_for(subcommand: &str, drain: &str) -> Self {
+        Self::with(subcommand, drain, "false")
+    }
+
+    fn with(subcommand: &str, drain: &str, seal_without_tls: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ahm"))
             .args([subcommand, "--listen", "127.0.0.1:0", "--private", "127.0.0.1:0"])
             .env("AHM_DRAIN", drain)
+            .env("AHM_PROTOCOL_SEAL_WITHOUT_TLS", seal_without_tls)
             .env("AHM_REGISTRY_LISTEN", "off")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -189,4 +194,30 @@ fn a_subscriber_of_two_servers_does_not_notice_the_death_of_one() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(rest, ["board/b\te1:3\tmessage 3", "board/b\te1:4\tmessage 4"]);
     assert!(subscriber.wait().unwrap().success());
+}
+
+#[test]
+fn a_sealed_subscriber_reads_what_is_published_and_none_is_made_in_the_clear() {
+    let server = Server::with("serve", "60s", "true");
+    publish_to(&server, "/publish/board/b?epoch=e1&n=1", "one");
+    publish_to(&server, "/publish/board/b?epoch=e1&n=2", "two");
+    let url = format!("http://{}", server.public);
+    for how in [&["--seal", "aes"][..], &["--seal", "chacha", "--login", &url]] {
+        let subscriber = Command::new(env!("CARGO_BIN_EXE_ahm"))
+            .args(["subscribe", &url, "board/b", "--since", "e1:0", "--count", "2"])
+            .args(how)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&subscriber.stdout).into_owned();
+        assert_eq!(said, "board/b\tone\nboard/b\ttwo\n", "{subscriber:?}");
+        assert!(subscriber.status.success());
+    }
+    let plain = Server::start("serve");
+    let url = format!("http://{}", plain.public);
+    let refused = Command::new(env!("CARGO_BIN_EXE_ahm"))
+        .args(["subscribe", &url, "board/b", "--seal", "aes"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("over TLS only"), "{said}");
 }

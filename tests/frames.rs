@@ -330,7 +330,7 @@ fn a_malformed_line_says_what_is_wrong() {
 }
 
 fn plain(command: Command<'_>) -> Request<'_> {
-    Request { command, scs: None, mid: None, key: None, id: None }
+    Request { command, scs: None, mid: None, key: None, id: None, q: None, mac: None }
 }
 
 fn open(resource: &str, subject: &str) -> OpenRequest {
@@ -349,8 +349,10 @@ fn commands_of_one_session() {
         mid: Mid::parse("4398046511105"),
         key: Some(KEY.into()),
         id: None,
+        q: Some(7),
+        mac: Some("x".into()),
     };
-    let session = format!("scs=ldn1&mid=4398046511105&k={KEY}");
+    let session = format!("scs=ldn1&mid=4398046511105&k={KEY}&q=7&mac=x");
     let table = [
         ("logout", "", Command::Logout),
         ("close", "cid=7", Command::Close { cid: Cid(7), life: None }),
@@ -395,11 +397,15 @@ fn commands_of_one_session() {
 fn commands_without_a_session() {
     let name = topic("fx", "EUR/USD");
     let table = [
-        ("login", "", Command::Login { resource: None, auth: None }),
+        ("login", "", Command::Login { resource: None, auth: None, seal: None }),
         (
             "login",
-            "resource=fx&auth=x",
-            Command::Login { resource: Some("fx".into()), auth: Some("x".into()) },
+            "resource=fx&auth=x&seal=aes-256-gcm",
+            Command::Login {
+                resource: Some("fx".into()),
+                auth: Some("x".into()),
+                seal: Some("aes-256-gcm".into()),
+            },
         ),
         ("renew", "auth=x-1", Command::Renew { auth: Some("x-1".into()) }),
         ("logout", "mid=0&scs=0", Command::Logout),

@@ -13,6 +13,7 @@ use crate::client::event::{ChannelKey, parse_topic};
 use crate::client::link::{Link, ROUTES_MAX};
 use crate::client::settings::Settings;
 use crate::reactor::url::Server;
+use crate::seal::key::Algorithm;
 use crate::wire::command::{Mode, OpenRequest, Position};
 
 const EXAMPLES: &str = "\
@@ -26,6 +27,7 @@ Examples:
   ahm subscribe tcp://127.0.0.1:9000 fx/EURUSD             a listener with :raw, without HTTP
   ahm subscribe http://a:8080 fx/EURUSD --dup http://b:8080    both at once, the first copy counts
   ahm subscribe http://a:8080 fx/EURUSD --or http://b:8080     b where a cannot be reached
+  ahm subscribe http://a:8080 fx/EURUSD --seal aes --login https://a:8443    sealed over plain HTTP
 
 Output, one line a message:
   RESOURCE/SUBJECT <TAB> payload              with \\ LF CR as \\\\ \\n \\r, and what else is
@@ -72,6 +74,14 @@ pub struct Args {
     /// any text; up to 16 times
     #[arg(long, value_name = "NAME=VALUE")]
     pub parameter: Vec<String>,
+    /// Seal the session, so that nobody on the way can read or change what is said: `aes`
+    /// (AES-256-GCM) or `chacha` (ChaCha20-Poly1305). A server that does not seal is not spoken to
+    #[arg(long, value_name = "HOW", value_parser = parse_seal)]
+    pub seal: Option<Algorithm>,
+    /// Log in here, over TLS, where documents and commands go to URL over plain HTTP; as often as
+    /// there are servers
+    #[arg(long, value_name = "URL2", requires = "seal")]
+    pub login: Vec<String>,
     /// Begin after this place (epoch and offset); for one topic
     #[arg(long, value_name = "EP:N", value_parser = parse_place)]
     pub since: Option<Position>,
@@ -105,17 +115,29 @@ fn parse_mode(word: &str) -> Result<Mode, String> {
     found.ok_or_else(|| "`queue` or `latest`".into())
 }
 
+fn parse_seal(word: &str) -> Result<Algorithm, String> {
+    match word {
+        "aes" => Ok(Algorithm::Aes256Gcm),
+        "chacha" => Ok(Algorithm::ChaCha20Poly1305),
+        _ => Algorithm::from_word(word).ok_or_else(|| "`aes` or `chacha`".into()),
+    }
+}
+
 fn parse_place(text: &str) -> Result<Position, String> {
     Position::parse(text).ok_or_else(|| "EP:N as --with-offsets prints it".into())
 }
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> ExitCode {
-    let (servers, requests) = match check(args) {
+    let checked = check(args).and_then(|(servers, requests)| {
+        let logins = logins(args, servers.len())?;
+        Ok((servers, logins, requests))
+    });
+    let (servers, logins, requests) = match checked {
         Ok(checked) => checked,
         Err(problem) => return complain("subscribe", &problem),
     };
-    match subscribe(args, servers, requests) {
+    match subscribe(args, (servers, logins), requests) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => fail("subscribe", &problem),
     }
@@ -124,6 +146,16 @@ pub fn run(args: &Args) -> ExitCode {
 /// Where to go, in the order of preference.
 fn urls(args: &Args) -> Vec<String> {
     [std::slice::from_ref(&args.url), &args.dup, &args.or].concat()
+}
+
+/// Where to log in, if elsewhere than at the servers themselves.
+fn logins(args: &Args, servers: usize) -> Result<Vec<Server>, String> {
+    if !args.login.is_empty() && args.login.len() != servers {
+        let given = args.login.len();
+        return Err(format!("--login: one for each server is wanted: {servers}, not {given}"));
+    }
+    let parse = |url: &String| Server::parse(url, "/ahm/").map_err(|e| format!("{url}: {e}"));
+    args.login.iter().map(parse).collect()
 }
 
 fn check(args: &Args) -> Result<(Vec<Server>, Vec<OpenRequest>), String> {
@@ -161,15 +193,23 @@ fn check(args: &Args) -> Result<(Vec<Server>, Vec<OpenRequest>), String> {
     Ok((servers, requests.map(checked).collect::<Result<_, String>>()?))
 }
 
-fn subscribe(args: &Args, servers: Vec<Server>, requests: Vec<OpenRequest>) -> Result<(), String> {
+fn subscribe(
+    args: &Args,
+    (servers, logins): (Vec<Server>, Vec<Server>),
+    requests: Vec<OpenRequest>,
+) -> Result<(), String> {
     let settings = Settings {
         heartbeat: args.heartbeat.map(Span::from_secs),
         flush: args.flush.map(Span::from_millis),
         duplicates: args.dup.len() as u8,
+        seal: args.seal,
         ..Settings::default()
     };
     let seed = getrandom::u64().map_err(|error| error.to_string())?;
     let mut link = Link::over(servers, settings, seed).map_err(|error| error.to_string())?;
+    if !logins.is_empty() {
+        link.log_in_at(logins).map_err(|error| error.to_string())?;
+    }
     link.watch_signals().map_err(|error| error.to_string())?;
     let topics: Vec<TopicName> = requests.iter().map(|request| request.name.clone()).collect();
     let now = link.now();

@@ -1,5 +1,7 @@
 //! Reads the JSON answers of short commands.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::base::id::{Cid, Epoch, Offset, parse_decimal};
@@ -50,8 +52,15 @@ impl Refused {
 }
 
 /// An answer, or one line of a batch's answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Answer(Value);
+
+impl fmt::Debug for Answer {
+    /// Without what it says: it may be the secret of a session.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer(..)")
+    }
+}
 
 impl Answer {
     /// Reads the answer with `status` and `body`.
@@ -69,6 +78,11 @@ impl Answer {
         let detail = word("detail").map_or_else(said, str::to_owned);
         let expected = Self(value).number("sn");
         Err(Refused { status, code, detail, expected })
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
     }
 
     /// A number below 2^53, written as a number or as text.

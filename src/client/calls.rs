@@ -5,8 +5,11 @@ use crate::client::agent::Agent;
 use crate::client::answer::{Answer, Refused};
 use crate::client::channel::{Status, Which};
 use crate::client::document::Document;
-use crate::client::event::{CallId, ChannelKey, Event, Output, Request, RouteId};
+use crate::client::event::{
+    CallId, ChannelKey, Event, Failure, Output, Request, RouteId, StreamId,
+};
 use crate::client::leg::{Leg, LegId};
+use crate::client::sealed::Proof;
 use crate::wire::command::{OpenRequest, encode_query};
 
 /// Channels asked for in one batch.
@@ -23,14 +26,18 @@ pub(crate) enum Kind {
     Word,
     /// `ping`, sent at this moment.
     Ping(Instant),
+    /// `login` for the sealed session of this document.
+    Login(StreamId),
 }
 
 /// A command on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// The number of the session that it was sent in.
-    session: u32,
+    pub(crate) session: u32,
+    /// Where that is sealed: what the answer is measured by.
+    pub(crate) proof: Option<Proof>,
 }
 
 impl Agent {
@@ -43,8 +50,13 @@ impl Agent {
         body: &[u8],
         now: Instant,
     ) {
+        let proof = self.calls.get(&call).and_then(|call| call.proof.clone());
+        if !self.is_believed(proof.as_ref(), status, body) {
+            // Who knows who has answered: the command may have arrived or not.
+            return self.handle_failure(call, now);
+        }
         let known = self.calls.remove(&call);
-        if let Some(Call { kind, session }) = known
+        if let Some(Call { kind, session, .. }) = known
             && !self.stopped
         {
             let wait = retry_after.unwrap_or(Span::ZERO);
@@ -61,6 +73,7 @@ impl Agent {
                 (Kind::Send(key), Some(leg)) if leg == self.legs[0].id => {
                     self.answer_send(key, call, Answer::parse(status, body), wait, now);
                 }
+                (Kind::Login(stream), _) => self.take_login(stream, (status, body), now),
                 (Kind::Ping(sent), _) => self.events.push_back(Event::RoundTrip(now.since(sent))),
                 _ => {}
             }
@@ -74,7 +87,12 @@ impl Agent {
     /// has its number.
     pub fn handle_failure(&mut self, call: CallId, now: Instant) {
         let known = self.calls.remove(&call);
-        if let Some(Call { kind, session }) = known
+        if let Some(Call { kind: Kind::Login(stream), .. }) = known
+            && !self.stopped
+        {
+            let what = "the login was not answered".to_owned();
+            self.lose(stream, Failure::Broken(what), false, now);
+        } else if let Some(Call { kind, session, .. }) = known
             && !self.stopped
             && let Some(id) = self.leg_of_session(session).map(|leg| leg.id)
         {
@@ -85,7 +103,7 @@ impl Agent {
                     keys.into_iter().for_each(|key| leg.want(key, at));
                 }
                 Kind::Send(key) if id == self.legs[0].id => self.retry_send(key, call, at),
-                Kind::Send(_) | Kind::Word | Kind::Ping(_) => {}
+                Kind::Send(_) | Kind::Word | Kind::Ping(_) | Kind::Login(_) => {}
             }
         }
         self.drive(now);
@@ -229,14 +247,21 @@ impl Agent {
         for part in requests.chunks(BATCH_LINES_MAX) {
             let keys = part.iter().map(|(key, _)| *key).collect();
             let lines: Vec<_> = part.iter().map(|(_, request)| open_command(request)).collect();
+            let sealed = self.is_sealed(id);
             match &lines[..] {
-                [line] => self.call(id, Kind::Open(keys), ("open", line), None),
+                // In a batch of a sealed session nobody on the way reads what it is that is read.
+                [line] if !sealed => self.call(id, Kind::Open(keys), ("open", line), None),
                 _ => {
                     let lines: String = lines.iter().map(|l| format!("open?{l}\n")).collect();
                     self.call(id, Kind::Open(keys), ("batch", ""), Some(lines.into_bytes()));
                 }
             }
         }
+    }
+
+    fn is_sealed(&self, id: LegId) -> bool {
+        let leg = self.legs.iter().find(|leg| leg.id == id);
+        leg.and_then(|leg| leg.session.as_ref()).is_some_and(|session| session.seal.is_some())
     }
 
     /// Leaves a channel of the leg's session.
@@ -317,8 +342,15 @@ impl Agent {
             None => return,
         }
         target.push_str(query);
-        self.calls.insert(call, Call { kind, session: number });
-        let request = Request { target, key, body };
+        let seal = leg.session.as_mut().and_then(|session| session.seal.as_mut());
+        let (request, proof) = match seal {
+            Some(seal) => {
+                let (request, proof) = seal.prove(&target, body);
+                (request, Some(proof))
+            }
+            None => (Request { target, key, body }, None),
+        };
+        self.calls.insert(call, Call { kind, session: number, proof });
         self.outputs.push_back(Output::Call { call, route, request });
     }
 }

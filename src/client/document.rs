@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::base::id::Cid;
 use crate::base::time::{Instant, Span};
 use crate::client::event::{ChannelKey, RouteId, StreamId};
-use crate::client::leg::{Leg, LegId};
+use crate::client::leg::{Leg, LegId, Session};
+use crate::client::sealed::{Proof, Unsealer};
 use crate::client::settings::Settings;
 use crate::html::frame::Identity;
 use crate::html::scan::Scanner;
@@ -73,6 +74,14 @@ pub struct Document {
     pub quiet: bool,
     /// Taken out while it is at work.
     pub scanner: Option<Scanner>,
+    /// Opens its lines, where they are sealed; taken out while it is at work.
+    pub unsealer: Option<Unsealer>,
+    /// Of a sealed session: the command that has asked for it.
+    pub(crate) proof: Option<Proof>,
+    /// The session that was made for it, and is the leg's when it begins.
+    pub(crate) made: Option<Session>,
+    /// How often it was asked for of a server that has not made that session.
+    pub(crate) strays: u8,
     /// The body of an error answer.
     pub refusal: Vec<u8>,
     /// How long the server asks to stay away.
@@ -106,6 +115,10 @@ impl Document {
             demands: false,
             quiet: false,
             scanner: Some(Scanner::new(settings.line_bytes_max)),
+            unsealer: None,
+            proof: None,
+            made: None,
+            strays: 0,
             refusal: Vec::new(),
             retry_after: Span::ZERO,
         }
@@ -131,6 +144,12 @@ impl Document {
         self.heartbeat = identity.heartbeat.max(Span::from_millis(1));
         self.session = session;
         self.demands = identity.client_heartbeat;
+    }
+
+    /// Something has come of it.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.last_byte = now;
+        self.quiet = false;
     }
 
     /// Whether its identity frame has come.

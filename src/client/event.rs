@@ -224,6 +224,17 @@ pub enum Output {
         /// The document.
         stream: StreamId,
     },
+    /// Ask for a sealed session, over TLS and a new connection, so that a balancer leads it where
+    /// it leads the document that follows: the answer is its secret. It is handed to the agent as
+    /// that of a short command, and so is a failure.
+    Login {
+        /// The command.
+        call: CallId,
+        /// Which way the session's documents and commands will go.
+        route: RouteId,
+        /// What to ask.
+        request: Request,
+    },
     /// Send a short command on a kept connection. Commands may be pipelined.
     Call {
         /// The command; its answer or its failure is handed to the agent under this name.
@@ -277,6 +288,10 @@ pub struct Counters {
     pub resends: u64,
     /// Sends with a known fate.
     pub sends_done: u64,
+    /// Sealed documents given up because a line was not the one that the server had sealed next.
+    pub seal_faults: u64,
+    /// Answers of sealed sessions that the server had not signed.
+    pub seal_unproved: u64,
 }
 
 /// Reads a topic's name from `RESOURCE/SUBJECT` as people type it.

@@ -20,22 +20,39 @@ impl Agent {
     /// Takes bytes of a document.
     pub(crate) fn read(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
         let Some(document) = self.document(stream) else { return };
-        document.last_byte = now;
-        document.quiet = false;
+        if document.unsealer.is_none() {
+            document.hear(now);
+        }
         if let Phase::Refused(_) = document.phase {
             let room = REFUSAL_BYTES_MAX.saturating_sub(document.refusal.len());
             document.refusal.extend_from_slice(&bytes[..bytes.len().min(room)]);
             return;
         }
-        let Some(mut scanner) = document.scanner.take() else { return };
-        self.counters.bytes += bytes.len() as u64;
-        let result = scanner.push(bytes, |frame| self.take_frame(stream, frame, now));
-        if let Some(document) = self.document(stream) {
-            document.scanner = Some(scanner);
-            if let Err(error) = result {
-                self.abandon(stream, Failure::Broken(error.to_string()), now);
+        let mut opened = Vec::new();
+        let mut fault = None;
+        if let Some(unsealer) = &mut document.unsealer {
+            let before = unsealer.opened();
+            fault = unsealer.push(bytes, &mut opened).err();
+            if unsealer.opened() > before {
+                // Anybody on the way can send bytes; that the server lives, its lines alone tell.
+                document.hear(now);
             }
         }
+        let lines = if document.unsealer.is_some() { &opened[..] } else { bytes };
+        let Some(mut scanner) = document.scanner.take() else { return };
+        self.counters.bytes += bytes.len() as u64;
+        let result = scanner.push(lines, |frame| self.take_frame(stream, frame, now));
+        let Some(document) = self.document(stream) else { return };
+        document.scanner = Some(scanner);
+        let failure = match (fault, result) {
+            (Some(fault), _) => {
+                self.counters.seal_faults += 1;
+                fault.to_string()
+            }
+            (None, Err(error)) => error.to_string(),
+            (None, Ok(())) => return,
+        };
+        self.abandon(stream, Failure::Broken(failure), now);
     }
 
     fn take_frame(&mut self, stream: StreamId, frame: Frame<'_>, now: Instant) {
@@ -89,6 +106,10 @@ impl Agent {
         let Some(leg) = self.legs.iter().find(|leg| leg.id == id) else { return };
         let held = leg.session.as_ref();
         let same = held.is_some_and(|held| held.scs == identity.scs && held.mid == identity.mid);
+        if document.proof.is_some() && document.made.is_none() && !same {
+            let what = "a sealed document of another session".to_owned();
+            return self.abandon(stream, Failure::Broken(what), now);
+        }
         if purpose == Purpose::Duplicate && !same {
             // The session that it was asked for is over.
             return self.drop_document(stream, true, now);
@@ -106,11 +127,13 @@ impl Agent {
         let Some(leg) = legs.iter_mut().find(|leg| leg.id == id) else { return };
         let Some(document) = documents.iter_mut().find(|d| d.stream == stream) else { return };
         if new {
-            leg.session = Some(Session {
+            let told = || Session {
                 scs: identity.scs.to_owned(),
                 mid: identity.mid,
                 key: identity.key.map(str::to_owned),
-            });
+                seal: None,
+            };
+            leg.session = Some(document.made.take().unwrap_or_else(told));
         }
         document.begin(identity, leg.number, now);
         leg.begin(document, open_until, now);

@@ -13,6 +13,7 @@ use crate::base::time::Instant;
 use crate::client::channel::{Seat, Status, Which};
 use crate::client::document::Document;
 use crate::client::event::{ChannelKey, RouteId};
+use crate::client::sealed::Sealed;
 use crate::client::settings::Settings;
 
 /// The session of now.
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) scs: String,
     pub(crate) mid: Mid,
     pub(crate) key: Option<String>,
+    /// Where it is sealed.
+    pub(crate) seal: Option<Sealed>,
 }
 
 impl fmt::Debug for Session {

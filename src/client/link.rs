@@ -1,8 +1,7 @@
 //! Drives one agent over TCP from a plain blocking loop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use crate::client::line::Line;
 use crate::client::pipe::Read;
 use crate::client::settings::Settings;
 use crate::client::stream::Stream;
+use crate::client::way::Way;
 use crate::reactor::clock::Clock;
 use crate::reactor::poller::Poller;
 use crate::reactor::signals::Signals;
@@ -27,30 +27,10 @@ pub const ROUTES_MAX: usize = 16;
 const WAKER: Token = Token(0);
 /// Signals of the process.
 const SIGNALS: Token = Token(1);
-/// Added to the number of a route: its connection for commands.
+/// Added to the place of a way: its connection for commands.
 const LINES: usize = 2;
 /// Added to the number of a stream.
-const STREAMS: usize = LINES + ROUTES_MAX;
-
-/// One way to a server.
-#[derive(Debug)]
-struct Way {
-    server: Server,
-    /// Not yet tried, the next last; looked up again when all were tried.
-    addresses: Vec<SocketAddr>,
-    line: Option<Line>,
-    waiting: VecDeque<(CallId, Request)>,
-}
-
-impl Way {
-    fn address(&mut self) -> Result<SocketAddr, String> {
-        if self.addresses.is_empty() {
-            self.addresses = self.server.resolve().map_err(|error| error.to_string())?;
-            self.addresses.reverse();
-        }
-        self.addresses.last().copied().ok_or_else(|| "the host has no address".into())
-    }
-}
+const STREAMS: usize = LINES + 2 * ROUTES_MAX;
 
 /// One agent with its connections.
 ///
@@ -77,6 +57,7 @@ impl Way {
 #[derive(Debug)]
 pub struct Link {
     agent: Agent,
+    /// First those of the routes, then as many for their logins.
     ways: Vec<Way>,
     clock: Clock,
     poller: Poller,
@@ -122,10 +103,9 @@ impl Link {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, detail));
         }
         let settings = Settings { routes: servers.len() as u8, ..settings };
-        let way = |server| Way { server, addresses: vec![], line: None, waiting: [].into() };
         Ok(Self {
             agent: Agent::new(settings, seed),
-            ways: servers.into_iter().map(way).collect(),
+            ways: servers.iter().chain(&servers).cloned().map(Way::to).collect(),
             clock: Clock::start(),
             poller: Poller::new(64)?,
             streams: BTreeMap::new(),
@@ -135,6 +115,35 @@ impl Link {
             signals: None,
             interrupted: false,
         })
+    }
+
+    /// Asks for the secrets of sealed sessions ([`Settings::seal`]) elsewhere than for documents:
+    /// at these servers, over TLS, one for each route. Documents and commands, which are sealed,
+    /// may then go over plain HTTP.
+    ///
+    /// ```no_run
+    /// use ahm::client::link::Link;
+    /// use ahm::client::settings::Settings;
+    /// use ahm::reactor::url::Server;
+    /// use ahm::seal::key::Algorithm;
+    ///
+    /// let settings = Settings { seal: Some(Algorithm::Aes256Gcm), ..Settings::default() };
+    /// let mut link =
+    ///     Link::new(Server::parse("http://127.0.0.1:8080", "/ahm/").unwrap(), settings, 1)?;
+    /// link.log_in_at(vec![Server::parse("http://127.0.0.1:8443", "/ahm/").unwrap()])?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there are not as many as routes.
+    pub fn log_in_at(&mut self, servers: Vec<Server>) -> io::Result<()> {
+        let routes = self.ways.len() / 2;
+        if servers.len() != routes {
+            let detail = "one server for the logins of each route is wanted";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, detail));
+        }
+        self.ways.splice(routes.., servers.into_iter().map(Way::to));
+        Ok(())
     }
 
     /// The agent, for commands.
@@ -279,6 +288,12 @@ impl Link {
                     if let Some(mut stream) = self.streams.remove(&stream) {
                         fail(&mut self.agent, stream.give_up(), now);
                     }
+                }
+                Output::Login { call, route, request } => {
+                    let at = self.ways.len() / 2 + usize::from(route.0);
+                    let way = &mut self.ways[at];
+                    way.line = way.line.take().filter(Line::is_waiting);
+                    way.waiting.push_back((call, request));
                 }
                 Output::Call { call, route, request } => {
                     self.ways[usize::from(route.0)].waiting.push_back((call, request));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::base::reason::ErrorCode;
 use crate::base::time::Span;
 use crate::client::event::Request;
+use crate::seal::mac;
 use crate::wire::query::VALUE;
 
 /// A piece of what a server sends.
@@ -118,8 +119,17 @@ fn give(each: &mut impl FnMut(Piece<'_>), frames: &[u8], rest: &[u8]) {
 
 /// Appends `request` as a line; returns how many answers it will have. What is the body in HTTP is
 /// a parameter: the payload of a `send`, the positions of a document. Of a batch each command is a
-/// line of its own.
+/// line of its own, unless it is sealed: then it is one line, with one of answers.
 pub fn put_line(out: &mut Vec<u8>, request: &Request) -> usize {
+    if mac::divide(&request.target).is_some() {
+        let line = match &request.body {
+            Some(body) => mac::add_body(&request.target, body),
+            None => request.target.clone(),
+        };
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+        return 1;
+    }
     if let (Some(session), Some(body)) = (request.target.strip_prefix("batch?"), &request.body) {
         let commands = body.split(|byte| *byte == b'\n').filter(|command| !command.is_empty());
         return commands
@@ -147,6 +157,9 @@ pub fn put_line(out: &mut Vec<u8>, request: &Request) -> usize {
 
 /// What the head of HTTP says of an answer: its status, and how long the server asks to stay away.
 pub fn head_of(answer: &[u8]) -> (u16, Option<Span>) {
+    if memchr::memchr(b'\n', answer).is_some() {
+        return (200, None); // the answers to a batch
+    }
     let value = serde_json::from_slice(answer).unwrap_or(Value::Null);
     if value.get("ok") == Some(&Value::Bool(true)) {
         return (200, None);
@@ -203,6 +216,8 @@ mod tests {
             ("send?cid=1&n=1", None, Some(&b"a &\n\xff"[..]), "&data=a%20%26%0A%FF\n"),
             ("mux.html?mid=7", Some("s3-_"), Some(b"7:9f:1,8:a:2"), "&k=s3-_&last=7:9f:1,8:a:2\n"),
             ("logout?mid=7", Some("k"), None, "&k=k\n"),
+            ("send?cid=1&n=1&q=2&mac=x", None, Some(b"a\n\xff"), "&body=YQr_\n"),
+            ("batch?mid=7&q=2&mac=x", None, Some(b"a\nb\n"), "&body=YQpiCg\n"),
         ];
         for (target, key, body, end) in cases {
             let (target, key) = (target.to_owned(), key.map(str::to_owned));

@@ -1,5 +1,7 @@
 //! What a server sends on one connection, in HTTP or without it, in the same pieces.
 
+use std::borrow::Cow;
+
 use crate::base::time::Span;
 use crate::client::raw::{LineReader, Piece, head_of};
 use crate::http::exchange::{Part, ResponseReader};
@@ -94,7 +96,9 @@ impl Reader {
                 each(Got::Part(Part::Body(bytes)));
             }
             Piece::Answer(body) => {
-                let (status, retry_after) = head_of(body);
+                let lines = lines_of(body);
+                let (status, retry_after) = head_of(&lines);
+                let body = &*lines;
                 if *begun {
                     return each(Got::Beside { status, retry_after, body });
                 }
@@ -104,6 +108,14 @@ impl Reader {
             }
         })
     }
+}
+
+/// The answers to a sealed batch, which come as one line, divided by TABs, as in HTTP.
+fn lines_of(body: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\t', body).is_none() {
+        return Cow::Borrowed(body);
+    }
+    Cow::Owned(body.iter().map(|&byte| if byte == b'\t' { b'\n' } else { byte }).collect())
 }
 
 fn head(status: u16, retry_after: Option<Span>) -> Got<'static> {

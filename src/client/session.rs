@@ -43,6 +43,11 @@ impl Agent {
         let stream = StreamId(self.next_id());
         let mut document = Document::new(stream, (leg, route), purpose, &self.settings, now);
         document.succeeds = succeeds;
+        if purpose == Purpose::Session
+            && let Some(algorithm) = self.settings.seal
+        {
+            return self.ask_login(document, algorithm);
+        }
         let succeeded = succeeds.and_then(|stream| self.document(stream).map(|old| old.d));
         let Some(leg) = self.legs.iter().find(|other| other.id == leg) else { return };
         let session = leg.session.clone().filter(|_| purpose != Purpose::Session);
@@ -61,12 +66,7 @@ impl Agent {
             }
             None => pairs.extend([("mid", "0".into()), ("scs", "0".into())]),
         }
-        if let Some(heartbeat) = self.settings.heartbeat {
-            pairs.push(("h", heartbeat.as_millis().to_string()));
-        }
-        if let Some(flush) = self.settings.flush {
-            pairs.push(("flush", flush.as_millis().to_string()));
-        }
+        self.add_wishes(&mut pairs);
         if document.is_duplicate() {
             pairs.push(("dup", "1".into()));
             pairs.extend(succeeded.map(|d| ("d", d.to_string())));
@@ -83,12 +83,24 @@ impl Agent {
         let refreshes = purpose == Purpose::Refresh || succeeded.is_some();
         let name = if refreshes { "refresh.html" } else { "mux.html" };
         let target = format!("{name}?{}", encode_query(&pairs));
-        let key = session.and_then(|session| session.key);
+        let request = match session {
+            Some(session) => self.prove_document(&mut document, session, target, body),
+            None => Request { target, key: None, body },
+        };
         self.counters.documents += 1;
         self.merge.begin_stream(stream);
         self.documents.push(document);
-        let request = Request { target, key, body };
         self.outputs.push_back(Output::OpenStream { stream, route, request });
+    }
+
+    /// What the settings ask of a document.
+    pub(crate) fn add_wishes(&self, pairs: &mut Vec<(&str, String)>) {
+        if let Some(heartbeat) = self.settings.heartbeat {
+            pairs.push(("h", heartbeat.as_millis().to_string()));
+        }
+        if let Some(flush) = self.settings.flush {
+            pairs.push(("flush", flush.as_millis().to_string()));
+        }
     }
 
     /// Puts as many channels into the request of a new session as fit; the rest follow by command.
@@ -129,8 +141,13 @@ impl Agent {
         }
     }
 
-    /// A document was refused with an error answer.
-    fn refused(&mut self, stream: StreamId, status: u16, body: &[u8], now: Instant) {
+    /// A document was refused with an error answer, or the login for it.
+    pub(crate) fn refused(&mut self, stream: StreamId, status: u16, body: &[u8], now: Instant) {
+        let proof = self.document(stream).and_then(|document| document.proof.clone());
+        if !self.is_believed(proof.as_ref(), status, body) {
+            let what = "a refusal that the server has not signed".to_owned();
+            return self.lose(stream, Failure::Broken(what), false, now);
+        }
         let refused = match Answer::parse(status, body) {
             Err(refused) => refused,
             Ok(_) => {
@@ -141,7 +158,12 @@ impl Agent {
         let (passing, code) = (refused.is_passing(), refused.code);
         let Some(document) = self.document(stream) else { return };
         let (id, purpose) = (document.leg, document.purpose);
+        // The session was made over another way, which has led to another server.
+        let strayed = document.made.is_some() && refused.is_of_session();
         let opens = !document.opens.is_empty();
+        if strayed && code == Some(ErrorCode::WrongServer) && self.ask_elsewhere(stream, now) {
+            return;
+        }
         if purpose != Purpose::Session && refused.is_of_session() {
             return self.refused_session(stream, refused, now);
         }
@@ -154,7 +176,7 @@ impl Agent {
             }
             None => 0,
         };
-        let hopeless = !passing && !singly && purpose == Purpose::Session;
+        let hopeless = !passing && !strayed && !singly && purpose == Purpose::Session;
         self.lose(stream, refused.into_failure(), false, now);
         let all_ways = last_way + 1 >= u32::from(self.settings.routes);
         if hopeless && all_ways && self.documents.is_empty() && self.legs[0].id == id {
@@ -201,7 +223,7 @@ impl Agent {
     }
 
     /// A document is lost: the next attempt is set.
-    fn lose(&mut self, stream: StreamId, failure: Failure, close: bool, now: Instant) {
+    pub(crate) fn lose(&mut self, stream: StreamId, failure: Failure, close: bool, now: Instant) {
         let Some(at) = self.documents.iter().position(|lost| lost.stream == stream) else { return };
         let lost = self.documents.remove(at);
         self.set_next(&lost, lost.retry_after, now);

@@ -3,6 +3,7 @@
 use crate::base::backoff::Backoff;
 use crate::base::limits;
 use crate::base::time::Span;
+use crate::seal::key::Algorithm;
 
 /// The settings of one agent; the default suits a consumer on the open internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub struct Settings {
     pub flush: Option<Span>,
     /// The refresh period; `None`: what the server says in its identity frame.
     pub refresh: Option<Span>,
+    /// Seal every session: what is said can be read and changed by nobody on the way, whatever
+    /// carries it. The login goes over TLS, as it hands out the secret; a server that does not seal
+    /// is not spoken to.
+    pub seal: Option<Algorithm>,
     /// Ways to servers that there are, at least 1. A document that cannot be had over one is asked
     /// for over the next, and duplicates are spread over all.
     pub routes: u8,
@@ -50,6 +55,7 @@ impl Default for Settings {
             heartbeat: None,
             flush: None,
             refresh: None,
+            seal: None,
             routes: 1,
             duplicates: 0,
             warn_intervals: 2,

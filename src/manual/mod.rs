@@ -4,7 +4,7 @@
 //! [`embedding`] to put it into a program of your own, with [`consuming`] to read from it, with
 //! [`publishing`] to write a source of data, with [`relaying`] to put a web site behind it,
 //! with [`tls`] to have it encrypted, with [`authentication`] to know who reads, with [`access`] to
-//! say who may.
+//! say who may, with [`sealing`] for sessions that nobody on the way can read.
 
 pub mod http_pitfalls;
 
@@ -40,6 +40,9 @@ pub mod publishing {}
 
 #[doc = include_str!("relaying.md")]
 pub mod relaying {}
+
+#[doc = include_str!("sealing.md")]
+pub mod sealing {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

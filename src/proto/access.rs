@@ -223,7 +223,7 @@ impl Hub {
             identity: session.and_then(|session| session.identity.clone()),
             address: address.ip(),
             tls: secured.is_some() && !slots.any(is_plain),
-            seal: false,
+            seal: session.is_some_and(|session| session.seal.is_some()),
         }
     }
 

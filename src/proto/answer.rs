@@ -7,6 +7,7 @@ use crate::http::request::Version;
 use crate::http::response::ResponseHead;
 use crate::http::status::{Refusal, reason_phrase};
 use crate::proto::metrics::Counted;
+use crate::seal::mac;
 
 /// What a built-in page may load: its own files and streams, nothing inline, nothing foreign.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -163,9 +164,18 @@ impl Answer {
                 out.extend_from_slice(frames.strip_prefix(PREAMBLE).unwrap_or(frames));
                 "{\"ok\":true}"
             }
+            // The answers to a sealed batch. No text in JSON holds a TAB.
+            Content::Text(lines) => {
+                out.extend_from_slice(lines.trim_end().replace('\n', "\t").as_bytes());
+                return out.push(b'\n');
+            }
             // No line is answered so.
             _ => "{\"ok\":false,\"error\":\"bad-request\"}",
         };
+        if mac::is_signed(json) {
+            // Whatever came to it would belong to it no more.
+            return out.extend_from_slice(&[json.as_bytes(), b"\n"].concat());
+        }
         out.extend_from_slice(json.strip_suffix('}').unwrap_or(json).as_bytes());
         if let Some(("Retry-After", seconds)) = &self.field {
             out.extend_from_slice(format!(",\"retry_after\":{seconds}").as_bytes());

@@ -1,100 +1,26 @@
 //! The commands of clients, whichever carriage brought them.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use crate::auth::verdict::Proof;
-use crate::base::id::{Cid, ConnKey, Key};
+use crate::base::id::{Cid, Key, ShardId};
 use crate::base::reason::{ChannelEnd, ErrorCode, SendOutcome};
 use crate::base::time::Span;
 use crate::html::frame;
 use crate::mem::window::Offer;
-use crate::proto::answer::{Answer, Content, Meta, quote};
+use crate::proto::answer::{Answer, Content, quote};
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::inbox::{Bounds, PassedOn, Sent};
 use crate::proto::parcel::{Forwarded, Parcel, ReplyTo};
-use crate::wire::command::{self, Command, DocumentRequest, Request};
-use crate::wire::position::Positions;
+use crate::wire::command::{self, Command, Request};
 
 impl Hub {
-    /// Begins a document on `conn`; returns the answer if it cannot.
-    pub(crate) fn open_document(
-        &mut self,
-        conn: ConnKey,
-        (request, document): (&Request<'_>, &DocumentRequest),
-        showing: (Option<&str>, Option<&Proof>),
-        body: Option<Vec<u8>>,
-        meta: &Meta,
-    ) -> Option<Answer> {
-        let mut document = Cow::Borrowed(document);
-        if let Some(body) = body.filter(|body| !body.is_empty()) {
-            if document.last.is_some() {
-                let detail = "`last` stands in the target or in the body, not in both";
-                return Some(Answer::error(ErrorCode::BadRequest, detail));
-            }
-            match Positions::parse_body(&body) {
-                Ok(last) => document.to_mut().last = Some(last),
-                Err(error) => return Some(Answer::error(error.code, &error.detail)),
-            }
-        }
-        match self.session_for_document(conn, request, &document, showing) {
-            Ok((session, made_here)) => {
-                self.begin_document(conn, session, made_here, &document, meta);
-                None
-            }
-            Err(answer) => Some(answer),
-        }
-    }
-
-    fn session_for_document(
-        &mut self,
-        conn: ConnKey,
-        request: &Request<'_>,
-        document: &DocumentRequest,
-        (key, proof): (Option<&str>, Option<&Proof>),
-    ) -> Result<(Key, bool), Answer> {
-        if request.mid.is_none() {
-            if document.refresh {
-                let detail = "a refresh needs the session that it is for";
-                return Err(Answer::error(ErrorCode::NoSession, detail));
-            }
-            if let Some(refusal) = self.refuse_while_leaving() {
-                return Err(refusal);
-            }
-            if let Some(refusal) = self.refuse_unknown(proof) {
-                return Err(refusal);
-            }
-            let from = self.conns.get(conn).map(|connection| connection.address());
-            let identity = proof.map(|proof| Arc::clone(&proof.identity));
-            return self.new_session(from, identity).map(|session| (session, true));
-        }
-        let session = self.session_of(request, (key, proof))?;
-        if let Some(connection) = self.conns.get(conn) {
-            self.allow_command(session, connection.address().ip())?;
-        }
-        self.hear(session);
-        // A session that has lost its document may stay to the end; the successor of one that
-        // lives belongs elsewhere.
-        if (self.stopping || self.has_live_document(session))
-            && let Some(refusal) = self.refuse_while_leaving()
-        {
-            return Err(refusal);
-        }
-        if !self.has_room_for_document(session, document) {
-            let detail = "a session has at most 4 documents";
-            return Err(Answer::error(ErrorCode::TooMany, detail));
-        }
-        Ok((session, false))
-    }
-
     /// Whether a request's session is another server's.
-    fn is_elsewhere(&self, request: &Request<'_>) -> bool {
+    pub(crate) fn is_elsewhere(&self, request: &Request<'_>) -> bool {
         request.scs.as_deref().is_some_and(|scs| scs != self.settings.scs)
     }
 
     /// The session that a request names and proves, which is nobody else's than who has sent it.
-    fn session_of(
+    pub(crate) fn session_of(
         &mut self,
         request: &Request<'_>,
         (key, proof): (Option<&str>, Option<&Proof>),
@@ -143,6 +69,7 @@ impl Hub {
             Command::Batch if self.is_elsewhere(request) => {
                 self.give(reply, wrong_server());
             }
+            Command::Batch if request.mac.is_some() => self.run_for_session(request, forwarded),
             Command::Batch => self.run_batch(forwarded),
             Command::History { .. } if request.mid.is_none() => {
                 if let Some(refusal) = self.refuse_unknown(forwarded.proof.as_ref()) {
@@ -150,11 +77,11 @@ impl Hub {
                 }
                 self.ask_history(&request.command, &forwarded, None);
             }
-            Command::Login { resource, .. } => {
+            Command::Login { resource, seal, .. } => {
                 let proof = forwarded.proof.as_ref();
                 let refusal = self.refuse_while_leaving().or_else(|| self.refuse_unknown(proof));
-                let resource = resource.as_deref();
-                let answer = refusal.unwrap_or_else(|| self.login(resource, &forwarded));
+                let wanted = (resource.as_deref(), seal.as_deref());
+                let answer = refusal.unwrap_or_else(|| self.login(wanted, &forwarded));
                 self.give(reply, answer);
             }
             Command::Ping { t, .. } if request.mid.is_none() => {
@@ -172,18 +99,20 @@ impl Hub {
         self.run_command(forwarded);
     }
 
+    /// The shard to which a command goes, if it is another one.
+    fn other_shard(&self, request: &Request<'_>, forwarded: &Forwarded) -> Option<ShardId> {
+        // What was proved here is of a session here, or is refused.
+        let shard = request.mid.filter(|_| forwarded.proved.is_none())?.shard();
+        (shard != self.shard && shard.index() < usize::from(self.shards)).then_some(shard)
+    }
+
     fn run_for_session(&mut self, request: &Request<'_>, mut forwarded: Forwarded) {
         let reply = forwarded.reply;
-        let elsewhere = request
-            .mid
-            .map(|mid| mid.shard())
-            .filter(|&shard| shard != self.shard && shard.index() < usize::from(self.shards));
-        if let Some(shard) = elsewhere {
+        if let Some(shard) = self.other_shard(request, &forwarded) {
             return self.post(shard, Parcel::Command(Box::new(forwarded)));
         }
-        let showing = (forwarded.key.as_deref(), forwarded.proof.as_ref());
-        let session = match self.session_of(request, showing) {
-            Ok(session) => session,
+        let (session, opened) = match self.prove_command(request, &mut forwarded) {
+            Ok(proved) => proved,
             Err(answer) => return self.give(reply, answer),
         };
         if let Err(answer) = self.allow_command(session, forwarded.address.ip()) {
@@ -196,11 +125,16 @@ impl Hub {
                 let asking = self.asking_for(session, forwarded.address, &forwarded.secured);
                 return self.open_channel(session, open, Some(reply), (forwarded.address, asking));
             }
+            Command::History { .. } if self.is_sealed(session) => {
+                let detail = "a history is not sealed: open the topic with `since` instead";
+                Answer::error(ErrorCode::Forbidden, detail)
+            }
             Command::History { .. } => {
                 return self.ask_history(&request.command, &forwarded, Some(session));
             }
             Command::Send { cid, n, id, data } => {
-                match payload_of(data.as_deref(), forwarded.body.take()) {
+                let data = opened.as_deref().or(data.as_deref());
+                match payload_of(data, forwarded.body.take()) {
                     Ok(payload) => {
                         let sent = Sent { id: id.as_ref().map(|id| id.to_string()), payload };
                         self.send(session, *cid, *n, sent, &forwarded)
@@ -208,6 +142,7 @@ impl Hub {
                     Err(detail) => Answer::error(ErrorCode::BadRequest, detail),
                 }
             }
+            Command::Batch => return self.run_sealed_batch(session, forwarded),
             Command::Close { cid, life } => self.close_channel(session, *cid, *life),
             Command::Renew { .. } => self.renew(session, forwarded.proof.as_ref()),
             Command::Logout => {
@@ -264,6 +199,8 @@ impl Hub {
         for (part, (name, query)) in lines.into_iter().enumerate() {
             self.run_command(Forwarded {
                 reply: ReplyTo { part: Some(part as u32), ..reply },
+                method: forwarded.method,
+                proved: None,
                 name: name.to_string(),
                 query: join_queries(query, &forwarded.query),
                 key: forwarded.key.clone(),
@@ -374,12 +311,12 @@ fn payload_of(data: Option<&[u8]>, body: Option<Vec<u8>>) -> Result<Vec<u8>, &'s
     }
 }
 
-fn wrong_server() -> Answer {
+pub(crate) fn wrong_server() -> Answer {
     Answer::error(ErrorCode::WrongServer, "the session lives on another communication server")
 }
 
 /// The parameters of a batch's line; what it does not say of the session, the batch says.
-fn join_queries(line: &str, batch: &str) -> String {
+pub(crate) fn join_queries(line: &str, batch: &str) -> String {
     let mut joined = line.to_string();
     for pair in batch.split('&') {
         let name = pair.split('=').next().unwrap_or_default();

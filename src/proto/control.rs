@@ -9,11 +9,13 @@ use crate::base::id::{Key, Mid, ShardId};
 use crate::base::reason::ErrorCode;
 use crate::http::request::{Head, Method};
 use crate::proto::answer::{Answer, Content, quote};
+use crate::proto::connection::Door;
 use crate::proto::exchange::Gather;
 use crate::proto::hub::Hub;
 use crate::proto::parcel::{Parcel, ReplyTo};
 use crate::proto::routes::not_allowed;
 use crate::proto::session::encode_key;
+use crate::seal::key::Algorithm;
 use crate::wire::control::Control;
 
 /// Sessions that one shard tells of in one answer.
@@ -22,8 +24,8 @@ const TOLD_MAX: usize = 10_000;
 /// What a web server wants of the shard that gets this.
 #[derive(Debug)]
 pub enum ControlOrder {
-    /// A session for this user.
-    Begin(Arc<Identity>),
+    /// A session for this user, sealed where that is wanted.
+    Begin(Arc<Identity>, Option<Algorithm>),
     /// The end of that session.
     End(Mid),
     /// A list of that user's sessions, or of all; true: they end.
@@ -72,16 +74,24 @@ impl Hub {
             Ok(identity) => identity,
             Err(answer) => return self.give(reply, answer),
         };
+        let connection = self.conns.get(reply.conn);
+        let hidden = connection.is_some_and(|connection| {
+            connection.secured.is_some()
+                || connection.door == Door::Local
+                || connection.address().ip().is_loopback()
+        });
+        let seal = control.seal.as_deref().map(|word| self.check_seal(hidden, word)).transpose();
+        let seal = match seal {
+            Ok(seal) => seal,
+            Err(refusal) => return self.give(reply, refusal),
+        };
         let shard = ShardId(self.random.below(u64::from(self.shards)) as u8);
-        let order = ControlOrder::Begin(Arc::new(identity));
+        let order = ControlOrder::Begin(Arc::new(identity), seal);
         self.post(shard, Parcel::Control(reply, Box::new(order)));
     }
 
     fn new_identity(&self, control: &Control) -> Result<Identity, Answer> {
         let bad = |detail: &str| Answer::error(ErrorCode::BadRequest, detail);
-        if control.seal.is_some() {
-            return Err(bad("sealed sessions are not made here"));
-        }
         let user = control.user.clone().ok_or_else(|| bad("`user` is needed"))?;
         let identity =
             Identity::new(user, Means::Control).ok_or_else(|| bad("`user` is no name"))?;
@@ -118,14 +128,14 @@ impl Hub {
     /// Does what a web server wants of this shard.
     pub(crate) fn take_control(&mut self, reply: ReplyTo, order: ControlOrder) {
         let answer = match order {
-            ControlOrder::Begin(identity) => self.begin_for(identity),
+            ControlOrder::Begin(identity, seal) => self.begin_for(identity, seal),
             ControlOrder::End(mid) => self.end_for(mid),
             ControlOrder::List(user, end) => self.list_sessions(user.as_deref(), end),
         };
         self.give(reply, answer);
     }
 
-    fn begin_for(&mut self, identity: Arc<Identity>) -> Answer {
+    fn begin_for(&mut self, identity: Arc<Identity>, seal: Option<Algorithm>) -> Answer {
         if let Some(refusal) = self.refuse_while_leaving() {
             return refusal;
         }
@@ -133,7 +143,11 @@ impl Hub {
             Ok(session) => session,
             Err(refusal) => return refusal,
         };
-        let Some(members) = self.session_members(session) else {
+        let members = match seal {
+            Some(algorithm) => self.seal_session(session, algorithm),
+            None => self.session_members(session),
+        };
+        let Some(members) = members else {
             return Answer::error(ErrorCode::Busy, "try again");
         };
         self.stats.private.sessions += 1;

@@ -8,6 +8,7 @@ use crate::base::time::{Instant, Millis, Span};
 use crate::mem::few::Few;
 use crate::mem::lent::Lent;
 use crate::proto::run::Run;
+use crate::proto::sealing::DocumentSeal;
 use crate::proto::session::NONE;
 
 /// A place in a topic's log, for one channel on one document.
@@ -187,6 +188,8 @@ pub struct Document {
     pub noted: u32,
     /// What the last write left over.
     pub unfinished: Option<Box<Unfinished>>,
+    /// What seals its lines, where they are sealed.
+    pub seal: Option<Box<DocumentSeal>>,
     /// The heartbeat interval.
     pub heartbeat: Millis,
     /// How long a message may wait for more, as the client was told; never longer than half of the
@@ -234,6 +237,7 @@ impl Document {
             notes: Lent::default(),
             noted: 0,
             unfinished: None,
+            seal: None,
             heartbeat: Span::from_secs(15).into(),
             flush: Millis::ZERO,
             soon_at: Instant::NEVER,
@@ -266,12 +270,14 @@ impl Document {
         self.unfinished.is_some() || (more && !self.ended)
     }
 
-    /// Whether what it has to send, itself not being heard, are messages and nothing else.
+    /// Whether what it has to send, itself not being heard, are messages and nothing else, as
+    /// others may be sent too.
     pub fn has_messages_alone(&self) -> bool {
         self.notes.is_empty()
             && self.ending.is_none()
             && !self.ended
             && self.coding != Coding::Fresh
+            && self.seal.is_none()
     }
 
     /// When the next heartbeat is due if nothing else is sent: between 0.75 and 1.0 intervals after
@@ -294,7 +300,8 @@ impl Document {
                 + left.bytes.capacity()
                 + left.pieces.capacity() * size_of::<Piece>()
         });
-        self.cursors.bytes() + self.ready.bytes() + self.notes.bytes() + unfinished
+        let seal = self.seal.as_ref().map_or(0, |_| size_of::<DocumentSeal>());
+        self.cursors.bytes() + self.ready.bytes() + self.notes.bytes() + unfinished + seal
     }
 }
 
@@ -307,7 +314,7 @@ mod tests {
     #[test]
     fn what_a_stream_is_made_of_stays_small() {
         let sizes = [size_of::<Few<Cursor>>(), size_of::<Few<Channel>>(), size_of::<Document>()];
-        assert_eq!(sizes, [32, 32, 144]);
+        assert_eq!(sizes, [32, 32, 152]);
     }
 
     #[test]

@@ -34,9 +34,18 @@ impl Hub {
         self.post(home, Parcel::History(Box::new(ask)));
     }
 
-    /// Makes a session, for whoever may have one.
-    pub(crate) fn login(&mut self, resource: Option<&str>, forwarded: &Forwarded) -> Answer {
+    /// Makes a session, for whoever may have one; sealed, where that is wanted.
+    pub(crate) fn login(
+        &mut self,
+        (resource, seal): (Option<&str>, Option<&str>),
+        forwarded: &Forwarded,
+    ) -> Answer {
         let proof = forwarded.proof.as_ref();
+        let secured = forwarded.secured.is_some();
+        let seal = match seal.map(|word| self.check_seal(secured, word)).transpose() {
+            Ok(seal) => seal,
+            Err(refusal) => return refusal,
+        };
         if let Some(resource) = resource
             && let Err((code, detail)) = self.may_open_any(&asking_alone(forwarded), resource)
         {
@@ -48,7 +57,11 @@ impl Hub {
             Err(refusal) => return refusal,
         };
         self.bind_lines(forwarded.reply, session);
-        match self.session_members(session) {
+        let members = match seal {
+            Some(algorithm) => self.seal_session(session, algorithm),
+            None => self.session_members(session),
+        };
+        match members {
             Some(members) => Answer::ok(&format!("{members}{}", told(proof))),
             None => Answer::error(ErrorCode::Busy, "try again"),
         }

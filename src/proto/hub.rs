@@ -31,6 +31,7 @@ use crate::proto::parcel::Parcel;
 use crate::proto::porter::Porter;
 use crate::proto::remote::Remote;
 use crate::proto::scratch::Scratch;
+use crate::proto::sealing::Sealing;
 use crate::proto::session::{NONE, Session};
 use crate::proto::settings::Settings;
 use crate::proto::stalled::Stalled;
@@ -132,6 +133,8 @@ pub struct Hub {
     topics_numbered: u32,
     pub(crate) history_bytes: usize,
     pub(crate) stalled: Stalled,
+    /// Commands of sealed sessions whose answers are waited for.
+    pub(crate) sealing: Sealing,
     pub(crate) sweep_at: u32,
     pub(crate) sweeping: bool,
     pub(crate) pressed: bool,
@@ -203,6 +206,7 @@ impl Hub {
             topics_numbered: 0,
             history_bytes: 0,
             stalled: Stalled::default(),
+            sealing: Sealing::default(),
             sweep_at: 0,
             sweeping: false,
             pressed: false,

@@ -14,6 +14,7 @@ use crate::proto::connection::{Body, Door, Phase};
 use crate::proto::document::Coding;
 use crate::proto::hub::Hub;
 use crate::proto::output::Output;
+use crate::seal::cipher::TAG_BYTES;
 use crate::wire::command::{Command, Request};
 
 /// How long a closed connection waits for the peer to close too, or to send more, so that the last
@@ -308,7 +309,9 @@ fn body_bytes_max(head: &Head<'_>, door: Door, settings: &crate::proto::settings
         }
         Door::Public | Door::Raw => path.strip_prefix(settings.prefix.as_str()) == Some("send"),
     };
-    let bytes = if single { settings.payload_bytes_max } else { settings.batch_bytes_max };
+    // A payload may be sealed, which makes it longer; what is in it is measured once more.
+    let single_max = settings.payload_bytes_max + TAG_BYTES;
+    let bytes = if single { single_max } else { settings.batch_bytes_max };
     bytes as u64
 }
 

@@ -6,6 +6,9 @@
 //! document that it carries. Where that lives on another shard, the connection goes there first, so
 //! that it is always at hand.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::base::id::{ConnKey, Key, Mid};
 use crate::base::limits::TARGET_BYTES_MAX;
 use crate::base::reason::ErrorCode;
@@ -21,6 +24,7 @@ use crate::proto::parcel::{Forwarded, ReplyTo};
 use crate::proto::porter;
 use crate::proto::routes::ClientRequest;
 use crate::proto::session::encode_key;
+use crate::seal::mac;
 use crate::wire::command::{self, Command, Request};
 use crate::wire::line::{self, Foreign, Found};
 
@@ -42,13 +46,14 @@ impl Hub {
                 return Step::Used(rest.len());
             }
         };
+        let (query, body) = mac::divide_body(query);
         let request = command::parse(name, query);
         if let Ok(request) = &request
             && let Some(step) = self.place_line(conn, request)
         {
             return step;
         }
-        self.run_line(conn, (name, query), request);
+        self.run_line(conn, (name, query, body), request);
         self.set_idle_deadline(conn);
         if let Some(connection) = self.conns.get_mut(conn)
             && matches!(connection.phase, Phase::Stream(_))
@@ -83,13 +88,20 @@ impl Hub {
         Some(Step::More)
     }
 
-    fn run_line(&mut self, conn: ConnKey, (name, query): (&str, &str), request: ClientRequest<'_>) {
+    fn run_line(
+        &mut self,
+        conn: ConnKey,
+        (name, query, body): (&str, &str, Option<&str>),
+        request: ClientRequest<'_>,
+    ) {
         let close = self.stopping;
         let Some(connection) = self.conns.get_mut(conn) else { return };
         connection.last_taken |= close;
         let (address, bound) = (connection.address(), connection.session);
         let streams = matches!(connection.phase, Phase::Stream(_));
         let id = match &request {
+            // Nothing is put into an answer that is signed.
+            Ok(request) if request.mac.is_some() => None,
             Ok(request) => request.id.clone(),
             Err(_) => command::id_of(query),
         };
@@ -97,11 +109,14 @@ impl Hub {
         let meta = Meta { carriage, head_only: false, close, origin: None };
         let unfit = |detail| Answer::error(ErrorCode::BadRequest, detail);
         let request = request.map_err(|error| Answer::error(error.code, &error.detail));
-        let request = request.and_then(|request| match why_unfit(&request.command, streams) {
+        let request = request.and_then(|request| match why_unfit(&request, streams) {
             Some(detail) => Err(unfit(detail)),
             None => Ok(request),
         });
-        let mut request = match request {
+        let body = body.map(|body| URL_SAFE_NO_PAD.decode(body)).transpose();
+        let body = body.map_err(|_| unfit("`body` is base64url without padding"));
+        let request = request.and_then(|request| Ok((request, body?)));
+        let (mut request, body) = match request {
             Ok(request) => request,
             Err(answer) => {
                 let reply = self.open_exchange(conn, meta);
@@ -120,9 +135,12 @@ impl Hub {
                 return self.give(reply, porter::refusal(&why));
             }
         };
+        // What it would be in HTTP, so that what proves it proves it everywhere.
+        let method = if body.is_some() { "POST" } else { "GET" };
         if let Command::Document(document) = &request.command {
-            let (asked, showing) = ((&request, document), (key.as_deref(), proof.as_ref()));
-            if let Some(failure) = self.open_document(conn, asked, showing, None, &meta) {
+            let asked = (&request, document, (method, name, query));
+            let showing = (key.as_deref(), proof.as_ref());
+            if let Some(failure) = self.open_document(conn, asked, showing, body, &meta) {
                 let reply = self.open_exchange(conn, meta);
                 self.give(reply, failure);
             }
@@ -131,7 +149,9 @@ impl Hub {
         let reply = self.open_exchange(conn, meta);
         let (name, query) = (name.to_string(), query.to_string());
         let secured = self.conns.get(conn).and_then(|connection| connection.secured.clone());
-        let forwarded = Forwarded { reply, name, query, key, address, proof, secured, body: None };
+        let proved = None;
+        let forwarded =
+            Forwarded { reply, method, proved, name, query, key, address, proof, secured, body };
         self.run_parsed(&request, forwarded);
     }
 
@@ -189,9 +209,10 @@ impl Hub {
 }
 
 /// Why a command has no place among lines; `streams`: beside a document.
-const fn why_unfit(command: &Command<'_>, streams: bool) -> Option<&'static str> {
-    match command {
-        Command::Batch => Some("lines are a batch as they are"),
+const fn why_unfit(request: &Request<'_>, streams: bool) -> Option<&'static str> {
+    match &request.command {
+        // A sealed one hides from whoever is on the way what it asks for.
+        Command::Batch if request.mac.is_none() => Some("lines are a batch as they are"),
         Command::ClientJs => Some("the client for browsers is given out over HTTP"),
         Command::Document(_) if streams => {
             Some("this connection carries a document; another one needs a connection of its own")

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod asking;
 pub mod beating;
 mod belonging;
 pub mod commands;
@@ -57,6 +58,8 @@ mod ruled;
 pub mod ruling;
 pub mod run;
 pub mod scratch;
+pub mod seal_counts;
+pub mod sealing;
 mod secured;
 pub mod session;
 pub mod sessions;

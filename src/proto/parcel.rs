@@ -20,7 +20,7 @@ use crate::proto::topic::Told;
 use crate::wire::position::Position;
 
 /// Where an answer belongs: an exchange of a connection, or one part of a gathered answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplyTo {
     /// The connection's shard.
     pub shard: ShardId,
@@ -36,6 +36,10 @@ pub struct ReplyTo {
 pub struct Forwarded {
     /// Who waits for the answer.
     pub reply: ReplyTo,
+    /// The request's method.
+    pub method: &'static str,
+    /// The session for which the carriage of this command was proved already.
+    pub proved: Option<Key>,
     /// The command's name.
     pub name: String,
     /// Its parameters, still encoded.

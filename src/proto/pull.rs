@@ -136,6 +136,9 @@ impl Hub {
             frame::end(&mut scratch.bytes, end, asks_back);
             document.ended = true;
         }
+        if let Some(seal) = &mut document.seal {
+            document.ended |= !seal.apply(scratch, &self.topics);
+        }
         scratch.finish(key, conn, document.coding == Coding::Chunked, document.ended);
         !document.ended && self.read_out.is_empty()
     }

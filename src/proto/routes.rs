@@ -74,9 +74,11 @@ impl Hub {
             && !is_prefetch(head)
         {
             // A document that cannot begin is answered like any other command.
-            let key = head.field("AHM-Key");
-            let showing = (key, proof.as_ref());
-            let failure = self.open_document(conn, (request, document), showing, body, &meta);
+            let path = head.target.path;
+            let name = path.strip_prefix(self.settings.prefix.as_str()).unwrap_or_default();
+            let asked = (request, document, (method_word(&head.method), name, head.target.query));
+            let showing = (head.field("AHM-Key"), proof.as_ref());
+            let failure = self.open_document(conn, asked, showing, body, &meta);
             if let Some(failure) = failure {
                 let reply = self.open_exchange(conn, meta);
                 self.give(reply, failure);
@@ -105,6 +107,7 @@ impl Hub {
 
     /// Answers an exchange, here or on the shard of its connection.
     pub(crate) fn give(&mut self, reply: ReplyTo, answer: Answer) {
+        let Some(answer) = self.seal_answer(reply, answer) else { return };
         if reply.shard != self.shard {
             self.post(reply.shard, Parcel::Answer(reply, Box::new(answer)));
             return;
@@ -174,6 +177,8 @@ impl Hub {
         let secured = connection.and_then(|connection| connection.secured.clone());
         let forwarded = Forwarded {
             reply: incoming.reply,
+            method: method_word(&head.method),
+            proved: None,
             name: name.unwrap_or_default().to_string(),
             query: head.target.query.to_string(),
             key: head.field("AHM-Key").map(str::to_string),
@@ -193,6 +198,15 @@ impl Hub {
     fn is_origin_allowed(&self, origin: &str, head: &Head<'_>) -> bool {
         let listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
         is_own_origin(origin, head) || self.settings.origins.iter().any(listed)
+    }
+}
+
+/// The word of a method with which commands come.
+pub(crate) fn method_word(method: &Method<'_>) -> &'static str {
+    match method {
+        Method::Post => "POST",
+        Method::Head => "HEAD",
+        _ => "GET",
     }
 }
 

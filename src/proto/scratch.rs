@@ -8,6 +8,7 @@ use crate::base::limits;
 use crate::http::chunk;
 use crate::proto::document::{Coding, Cursor, Piece, Unfinished};
 use crate::proto::topic::Topics;
+use crate::seal::line::Sealer;
 
 /// Room for a chunk's header before its content, filled in from the right.
 const HEADER_ROOM: usize = chunk::HEADER_MAX;
@@ -94,6 +95,9 @@ pub struct Scratch {
     shared: usize,
     /// Parts before this are those of other writes.
     first_part: usize,
+    /// Content that is being sealed, and one line of it.
+    plain: Vec<u8>,
+    line: Vec<u8>,
 }
 
 impl Scratch {
@@ -165,6 +169,31 @@ impl Scratch {
             return;
         }
         self.parts.push(Part::Shared { topic, run, from, to });
+    }
+
+    /// Seals the lines of the content but for its first `clear` bytes. False: not all of them,
+    /// because `sealer` may seal no more.
+    pub fn seal(&mut self, topics: &Topics, clear: usize, sealer: &mut Sealer) -> bool {
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        for part in &self.parts[self.first_part..] {
+            match *part {
+                Part::Own(from, to) => {
+                    plain.extend_from_slice(&self.bytes[from.max(self.content)..to]);
+                }
+                Part::Shared { .. } => plain.extend_from_slice(self.resolve(topics, part)),
+            }
+        }
+        plain.extend_from_slice(&self.bytes[self.noted.max(self.content)..]);
+        self.parts.truncate(self.first_part);
+        self.bytes.truncate(self.content);
+        self.noted = self.content - HEADER_ROOM - self.prefix;
+        self.shared = 0;
+        let (open, lines) = plain.split_at(clear.min(plain.len()));
+        self.bytes.extend_from_slice(open);
+        let all = sealer.seal_lines(lines, &mut self.line, &mut self.bytes);
+        self.plain = plain;
+        all
     }
 
     /// Completes the write: header and end of the chunk, and of the whole body where `last`.

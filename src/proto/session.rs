@@ -12,6 +12,7 @@ use crate::base::time::{Instant, Millis, Span};
 use crate::mem::bucket::Bucket;
 use crate::mem::few::Few;
 use crate::proto::inbox::Inboxes;
+use crate::proto::sealing::SessionSeal;
 use crate::wire::open::Mode;
 
 /// No slot.
@@ -92,6 +93,8 @@ pub struct Session {
     pub flush: Option<Millis>,
     /// Who its client is; `None` where nobody has asked.
     pub identity: Option<Arc<Identity>>,
+    /// What seals it, where it is sealed; its key counts for nothing then.
+    pub seal: Option<Box<SessionSeal>>,
     /// What is left of its rate of commands.
     pub pace: Bucket,
     /// When its client was last heard.
@@ -127,6 +130,7 @@ impl Session {
             heartbeat: heartbeat.into(),
             flush: None,
             identity: None,
+            seal: None,
             pace: Bucket::default(),
             heard_at: now,
             quiet: false,
@@ -170,7 +174,9 @@ impl Session {
 
     /// Memory beside the struct itself, in bytes; what waits in the inboxes is left out.
     pub fn bytes(&self) -> usize {
-        self.channels.bytes() + self.inboxes.as_ref().map_or(0, |_| size_of::<Inboxes>())
+        self.channels.bytes()
+            + self.inboxes.as_ref().map_or(0, |_| size_of::<Inboxes>())
+            + self.seal.as_ref().map_or(0, |seal| seal.bytes())
     }
 
     /// How many channels are open or opening.

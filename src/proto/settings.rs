@@ -38,6 +38,10 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// Whether `k=` in the target is accepted beside the `AHM-Key` field.
     pub key_in_target: bool,
+    /// Whether `login` hands out the secret of a sealed session over a connection that TLS does not
+    /// protect, where whoever listens has it too: for tests on one machine, and behind a proxy that
+    /// ends TLS.
+    pub seal_without_tls: bool,
     /// Heartbeat interval unless the client asks for another.
     pub heartbeat: Span,
     /// The shortest heartbeat interval that a client may ask for.
@@ -124,6 +128,7 @@ impl Default for Settings {
             prefix: "/ahm/".into(),
             origins: Vec::new(),
             key_in_target: true,
+            seal_without_tls: false,
             heartbeat: Span::from_secs(15),
             heartbeat_min: Span::from_millis(500),
             heartbeat_max: Span::from_secs(120),

@@ -5,6 +5,7 @@ use crate::base::reason::CloseReason;
 use crate::proto::access::Refusals;
 use crate::proto::limiting::Met;
 use crate::proto::private::PrivateCounts;
+use crate::proto::seal_counts::Counts as SealCounts;
 use crate::relay::counts::Counts;
 
 /// Counters of one shard; every drop is here under its reason.
@@ -64,6 +65,8 @@ pub struct Stats {
     pub turns_long: u64,
     /// The longest turn of any shard, in microseconds.
     pub turn_longest_us: u64,
+    /// What has happened to sealed sessions.
+    pub seal: SealCounts,
     /// How often limits against abuse were met.
     pub met: Met,
     /// What happened at the private listener.
@@ -121,6 +124,7 @@ impl Stats {
         self.stalled_bytes_peak += other.stalled_bytes_peak;
         self.turns_long += other.turns_long;
         self.turn_longest_us = self.turn_longest_us.max(other.turn_longest_us);
+        self.seal.add(&other.seal);
         self.met.add(&other.met);
         self.private.add(&other.private);
         self.relay.add(&other.relay);
@@ -172,7 +176,7 @@ impl Stats {
         ];
         let counts = counts.into_iter().chain(self.met.named()).chain(self.private.named());
         let counts = counts.chain(self.access.named()).chain(self.relay.named());
-        let counts = counts.chain(self.auth.named());
+        let counts = counts.chain(self.auth.named()).chain(self.seal.named());
         let counts = counts.map(|(name, value)| (name, value, Kind::Count));
         counts.chain(peaks.map(|(name, value)| (name, value, Kind::Peak)))
     }

@@ -72,8 +72,7 @@ impl Hub {
     pub(crate) fn begin_document(
         &mut self,
         conn: ConnKey,
-        session_key: Key,
-        made_here: bool,
+        (session_key, made_here, q): (Key, bool, Option<u64>),
         request: &DocumentRequest,
         meta: &Meta,
     ) {
@@ -107,7 +106,7 @@ impl Hub {
             *free = document.slot;
         }
         self.stats.documents += 1;
-        self.put_identity(document, session_key, made_here, request.pad);
+        self.put_identity(document, session_key, (made_here, q), request.pad);
         self.recheck_for(session_key, conn);
         self.set_cursors(document.slot, session_key, request.last.as_ref());
         let mid = self.mid_of(session_key);
@@ -161,7 +160,13 @@ impl Hub {
         }
     }
 
-    fn put_identity(&mut self, key: Key, session_key: Key, made_here: bool, pad: Option<u32>) {
+    fn put_identity(
+        &mut self,
+        key: Key,
+        session_key: Key,
+        (made_here, q): (bool, Option<u64>),
+        pad: Option<u32>,
+    ) {
         let Some(mid) = self.mid_of(session_key) else { return };
         let Some(session) = self.sessions.get(session_key) else { return };
         let Some(document) = self.documents.get_mut(key) else { return };
@@ -172,6 +177,7 @@ impl Hub {
         if document.coding != Coding::RawFresh {
             notes.extend_from_slice(frame::PREAMBLE);
         }
+        let start = notes.len();
         frame::identity(
             notes,
             &frame::Identity {
@@ -185,8 +191,15 @@ impl Hub {
                 client_heartbeat: self.settings.client_heartbeat,
             },
         );
+        let identity = notes.len();
         if let Some(pad) = pad {
             frame::padding(notes, pad as usize);
+        }
+        if let (Some(q), Some(seal)) = (q, &session.seal) {
+            let line = &notes[start..identity - 1];
+            document.seal = Some(Box::new(seal.document(document.number, q, line, notes.len())));
+            // A sealed line proves the first one, which is not sealed: the client waits for it.
+            document.heartbeat_due = true;
         }
     }
 

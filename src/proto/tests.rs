@@ -34,6 +34,9 @@ mod hidden;
 mod leaving;
 #[cfg(test)]
 mod lines;
+mod sealed_lines;
+#[cfg(test)]
+mod sealing;
 #[cfg(test)]
 mod sends;
 #[cfg(test)]

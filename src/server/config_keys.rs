@@ -107,7 +107,7 @@ static LOG: [Key<Config>; 2] = [
 ];
 
 /// The keys of `[protocol]`.
-static PROTOCOL: [Key<Config>; 33] = [
+static PROTOCOL: [Key<Config>; 34] = [
     Key {
         path: "protocol.scs",
         place: Place::Text(|c| &mut c.protocol.scs, check_scs),
@@ -127,6 +127,11 @@ static PROTOCOL: [Key<Config>; 33] = [
         path: "protocol.key_in_target",
         place: Place::Flag(|c| &mut c.protocol.key_in_target),
         meaning: "Whether k= in the target is taken beside the AHM-Key field",
+    },
+    Key {
+        path: "protocol.seal_without_tls",
+        place: Place::Flag(|c| &mut c.protocol.seal_without_tls),
+        meaning: "Whether login hands out secrets of sealed sessions without TLS: only for tests",
     },
     Key {
         path: "protocol.heartbeat",

@@ -4,9 +4,11 @@ use crate::base::time::Instant;
 use crate::client::event::{CallId, RouteId, StreamId};
 use crate::client::flight::{Done, Flight};
 use crate::client::reader::{Got, Reader};
+use crate::client::sealed::Unsealer;
 use crate::html::scan::Scanner;
 use crate::http::exchange::Part;
 use crate::testing::cable::Cable;
+use crate::testing::keyring::meddle;
 use crate::testing::network::Network;
 use crate::testing::news::{Names, News, note};
 use crate::testing::phrase;
@@ -23,8 +25,9 @@ pub(crate) struct Stream {
     /// Commands beside it.
     pub(crate) flight: Flight,
     pub(crate) tamper: Tamper,
-    /// Reads what the agent is given, to know what has come.
+    /// Reads what the agent is given, to know what has come; behind this, where it is sealed.
     pub(crate) scanner: Scanner,
+    pub(crate) unsealer: Option<Unsealer>,
     pub(crate) names: Names,
     /// Its session.
     pub(crate) mid: u64,
@@ -109,9 +112,10 @@ impl Pilot {
         now: Instant,
     ) -> Option<String> {
         let clock = self.clock(now);
-        let Stream { reader, flight, tamper, scanner, names, cable, .. } = stream;
+        let Stream { reader, flight, tamper, scanner, unsealer, names, cable, .. } = stream;
         let life = (cable.site, cable.life);
         let (agent, visits) = (&mut self.agent, &mut self.visits);
+        let (attacks, random) = (&mut self.attacks, &mut self.random);
         let mut whole = false;
         let result = reader.push(bytes, |got| match got {
             Got::Part(Part::Head { status, retry_after, .. }) => {
@@ -123,10 +127,17 @@ impl Pilot {
             }
             Got::Part(Part::Body(body)) => {
                 visits.insert(life, now);
-                let body = tamper.pass(body);
+                let mut body = tamper.pass(body);
+                if unsealer.is_some() && *attacks > 0 && random.below(30) == 0 {
+                    *attacks -= 1;
+                    meddle(&mut body, random);
+                }
                 if !tamper.is_refusal() {
                     // A fault in it is the agent's to find.
-                    let _ = scanner.push(&body, |frame| note(frame, names, news));
+                    let mut lines = Vec::new();
+                    let _ = unsealer.as_mut().map(|unsealer| unsealer.push(&body, &mut lines));
+                    let lines = if unsealer.is_some() { &lines } else { &body };
+                    let _ = scanner.push(lines, |frame| note(frame, names, news));
                 }
                 agent.handle_bytes(id, &body, clock);
             }
@@ -160,7 +171,7 @@ impl Pilot {
                 stream.cable.send(bytes, now);
                 stream.flight.push(call, answers, now);
             }
-            None => self.callers.entry(route).or_default().call(call, (bytes, answers)),
+            None => self.callers.entry((route, false)).or_default().call(call, (bytes, answers)),
         }
     }
 }

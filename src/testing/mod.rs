@@ -17,6 +17,7 @@ pub mod frames;
 pub mod gateway;
 pub mod house;
 pub mod inbound;
+pub mod keyring;
 pub mod ledger;
 pub mod lines;
 pub mod model;

@@ -13,7 +13,7 @@ pub fn output(output: &Output) -> String {
             format!("s{} opens over route {}: {}", stream.0, route.0, of(request))
         }
         Output::CloseStream { stream } => format!("s{} is closed", stream.0),
-        Output::Call { call, route, request } => {
+        Output::Login { call, route, request } | Output::Call { call, route, request } => {
             format!("c{} over route {}: {}", call.0, route.0, of(request))
         }
     }

@@ -15,6 +15,7 @@ use crate::testing::cable::Cable;
 use crate::testing::caller::{Caller, Heard};
 use crate::testing::carriage::Stream;
 use crate::testing::consumer::Word;
+use crate::testing::keyring::Keyring;
 use crate::testing::ledger::{Life, Shared};
 use crate::testing::network::Network;
 use crate::testing::news::{bytes_of, channel_of};
@@ -64,8 +65,12 @@ pub struct Pilot {
     pub(crate) random: Random,
     pub(crate) trace: Trace,
     pub(crate) streams: BTreeMap<StreamId, Stream>,
-    pub(crate) callers: BTreeMap<RouteId, Caller>,
+    /// Of each route: for commands, and for logins.
+    pub(crate) callers: BTreeMap<(RouteId, bool), Caller>,
     ghosts: Vec<Ghost>,
+    keyring: Keyring,
+    /// How often somebody still meddles with what is sealed.
+    pub(crate) attacks: u32,
     /// Processes of which it had a document, and when it lost the last.
     pub(crate) visits: BTreeMap<Life, Instant>,
     pub(crate) shared: Shared,
@@ -95,6 +100,8 @@ impl Pilot {
             streams: BTreeMap::new(),
             callers: BTreeMap::new(),
             ghosts: Vec::new(),
+            keyring: Keyring::default(),
+            attacks: 10,
             visits: BTreeMap::new(),
             shared,
             sabotage,
@@ -117,9 +124,9 @@ impl Pilot {
         for stream in streams {
             self.turn_stream(stream, net, now);
         }
-        let routes: Vec<RouteId> = self.callers.keys().copied().collect();
-        for route in routes {
-            self.turn_caller(route, net, now);
+        let callers: Vec<_> = self.callers.keys().copied().collect();
+        for caller in callers {
+            self.turn_caller(caller, net, now);
         }
         self.ghosts.retain_mut(|ghost| {
             ghost.cable.step(&mut net.sites[ghost.cable.site], &mut self.random, now);
@@ -139,9 +146,10 @@ impl Pilot {
         }
     }
 
-    fn turn_caller(&mut self, route: RouteId, net: &mut Network, now: Instant) {
-        let Some(caller) = self.callers.get_mut(&route) else { return };
+    fn turn_caller(&mut self, which: (RouteId, bool), net: &mut Network, now: Instant) {
+        let Some(caller) = self.callers.get_mut(&which) else { return };
         if caller.wants_cable() {
+            let route = which.0;
             let site = net.pick(route, self.id, &mut self.random);
             caller.connect(Cable::dial((site, net.door(route)), self.lag, now), now);
         }
@@ -152,6 +160,7 @@ impl Pilot {
                 Heard::Answer(call, status, wait, body) => {
                     self.trace
                         .note(now, || format!("c{}: {status} {}", call.0, phrase::text(&body)));
+                    self.keyring.learn(call, &body);
                     self.agent.handle_answer(call, status, wait, &body, clock);
                 }
                 Heard::Lost(call) => self.lose_call(call, now),
@@ -168,7 +177,7 @@ impl Pilot {
             self.trace.note(now, || phrase::output(&output));
             match output {
                 Output::OpenStream { stream, route, request } => {
-                    self.shadow.asks(&request);
+                    self.shadow.asks(&self.keyring.opened(&request));
                     let request = self.sabotage_request(request);
                     let site = net.pick(route, self.id, &mut self.random);
                     let raw = net.door(route) == Door::Raw;
@@ -178,9 +187,18 @@ impl Pilot {
                     let tamper = Tamper::new(sabotage.filter(|_| !done), &mut self.random);
                     let (names, scanner) = (HashMap::new(), Scanner::new(1 << 20));
                     let (reader, flight) = (Reader::new(raw, u64::MAX), Flight::new(now));
-                    let mid = 0;
-                    let opened =
-                        Stream { cable, route, reader, flight, tamper, scanner, names, mid };
+                    let unsealer = self.keyring.unsealer(&request);
+                    let opened = Stream {
+                        cable,
+                        route,
+                        reader,
+                        flight,
+                        tamper,
+                        scanner,
+                        unsealer,
+                        names,
+                        mid: 0,
+                    };
                     self.streams.insert(stream, opened);
                 }
                 Output::CloseStream { stream } => {
@@ -192,8 +210,17 @@ impl Pilot {
                         lost.into_iter().for_each(|call| self.lose_call(call, now));
                     }
                 }
+                Output::Login { call, route, request } => {
+                    self.keyring.expect(call);
+                    let bytes = bytes_of(&request, net.door(route) == Door::Raw);
+                    let caller = self.callers.entry((route, true)).or_default();
+                    if caller.is_idle() {
+                        caller.close(&mut net.sites, &mut self.random);
+                    }
+                    caller.call(call, bytes);
+                }
                 Output::Call { call, route, request } => {
-                    self.shadow.asks(&request);
+                    self.shadow.asks(&self.keyring.opened(&request));
                     let bytes = bytes_of(&request, net.door(route) == Door::Raw);
                     if self.twice > 0 {
                         self.twice -= 1;

@@ -5,6 +5,7 @@ use crate::base::random::Random;
 use crate::base::time::{Instant, Span};
 use crate::client::settings::Settings as AgentSettings;
 use crate::proto::settings::{History, Settings};
+use crate::seal::key::Algorithm;
 use crate::testing::deed::{Deed, What};
 use crate::testing::schedule;
 use crate::wire::open::Mode;
@@ -202,6 +203,7 @@ fn site(index: usize, long: bool, random: &mut Random) -> SitePlan {
         skip: Span::from_millis(pick(random, &[400, 1_500])),
         send_window: 64,
         return_spread: Span::from_millis(pick(random, &[50, 800])),
+        seal_without_tls: true,
         history,
         ..Settings::default()
     };
@@ -236,7 +238,7 @@ fn routes(sites: usize, random: &mut Random) -> Vec<RoutePlan> {
 fn agent(routes: usize, strict: bool, random: &mut Random) -> AgentPlan {
     let millis = |random: &mut Random, from, to| Span::from_millis(from + random.below(to - from));
     let heartbeat = millis(random, 200, 900);
-    let settings = AgentSettings {
+    let mut settings = AgentSettings {
         heartbeat: Some(heartbeat),
         flush: (random.below(5) == 0).then(|| millis(random, 0, 80)),
         refresh: (random.below(3) > 0).then(|| millis(random, 800, 5_000)),
@@ -266,8 +268,15 @@ fn agent(routes: usize, strict: bool, random: &mut Random) -> AgentPlan {
     if channels.is_empty() {
         channels.push(channel(0, strict, random));
     }
+    let seed = random.next();
+    // Some sessions are sealed, and somebody on the way meddles with them.
+    settings.seal = match seed % 7 {
+        0 => Some(Algorithm::Aes256Gcm),
+        1 => Some(Algorithm::ChaCha20Poly1305),
+        _ => None,
+    };
     AgentPlan {
-        seed: random.next(),
+        seed,
         settings,
         ahead: Span::from_millis(random.below(1_000_000)),
         latency: Span::from_millis(pick(random, &[0, 1, 5, 30])),

@@ -56,6 +56,14 @@ export interface ClientOptions {
   heartbeat?: number;
   /** How long messages may wait at the server for more, in milliseconds; default: as it likes. */
   flush?: number;
+  /**
+   * Seal the session with AES-256-GCM: what is said can be read and changed by nobody on the way,
+   * not even by whoever ends its TLS. Only for pages that came over TLS or from the own machine;
+   * where it cannot be had, the client closes with `insecure`.
+   */
+  seal?: boolean;
+  /** Where the login of a sealed session goes, over TLS; default: `url`. */
+  login?: string | URL;
   /** Intervals of silence before the state is `silent`; default 2. */
   warn?: number;
   /** Intervals of silence before the document is given up; default 4. */
@@ -96,7 +104,7 @@ export interface Stats {
 
 export declare class AhmError extends Error {
   constructor(code: string, detail?: string, status?: number);
-  /** A word of the protocol, or `network`, `closed`, `unknown`. */
+  /** A word of the protocol, or `network`, `closed`, `insecure`, `unknown`. */
   readonly code: string;
   /** The HTTP status; 0 where there is none. */
   readonly status: number;
@@ -136,6 +144,18 @@ export declare class Client {
   open(topic: string, options?: ChannelOptions): Channel;
   cut(): void;
   close(): void;
+}
+
+export declare class Seal {
+  private constructor();
+  static readonly ALGORITHM: string;
+  static of(secret: string, mid: string): Promise<Seal>;
+  prove(
+    target: string,
+    payload?: string | Uint8Array,
+  ): Promise<{ target: string; q: number; init: { method: string; body?: Uint8Array } }>;
+  isAnswer(q: number, line: number, json: string): Promise<boolean>;
+  opener(q: number): (line: string) => Promise<string | null>;
 }
 
 export declare class Decoder {

@@ -80,6 +80,133 @@ export class Decoder {
   }
 }
 
+const encode = (text) => new TextEncoder().encode(text);
+const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
+  .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+
+function unbase64(text) {
+  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+  return Uint8Array.from(binary, (char) => char.charCodeAt(0));
+}
+
+/** `parts`, each text or bytes, as one. */
+function joined(...parts) {
+  const all = parts.map((part) => (typeof part === 'string' ? encode(part) : new Uint8Array(part)));
+  const bytes = new Uint8Array(all.reduce((length, part) => length + part.length, 0));
+  all.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
+  return bytes;
+}
+
+/**
+ * What seals a session: its keys, and the number of its last command. Browsers give their
+ * cryptography to pages that came over TLS, or from the own machine, and to no other.
+ */
+export class Seal {
+  static ALGORITHM = 'aes-256-gcm';
+  #root;
+  #mid;
+  #keys = new Map();
+  #q = 0;
+
+  /** @param {string} secret as `login` hands it out @param {string} mid */
+  static async of(secret, mid) {
+    const seal = new Seal();
+    seal.#mid = mid;
+    const root = unbase64(secret);
+    seal.#root = await crypto.subtle.importKey('raw', root, 'HKDF', false, ['deriveKey']);
+    return seal;
+  }
+
+  #derive(purpose, algorithm, uses, rest = new Uint8Array()) {
+    const info = joined(`ahm seal 1 ${Seal.ALGORITHM} ${purpose} ${this.#mid}`, rest);
+    const from = { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(), info };
+    return crypto.subtle.deriveKey(from, this.#root, algorithm, false, uses);
+  }
+
+  /** A key that is made once. */
+  #key(purpose) {
+    const make = purpose === 'payload'
+      ? () => this.#derive(purpose, { name: 'AES-GCM', length: 256 }, ['encrypt'])
+      : () => this.#derive(purpose, { name: 'HMAC', hash: 'SHA-256', length: 256 }, ['sign']);
+    if (!this.#keys.has(purpose)) this.#keys.set(purpose, make());
+    return this.#keys.get(purpose);
+  }
+
+  #cipher(counter, d) {
+    const iv = new DataView(new ArrayBuffer(12));
+    iv.setBigUint64(4, BigInt(counter));
+    const additionalData = new DataView(new ArrayBuffer(12));
+    additionalData.setBigUint64(0, BigInt(this.#mid));
+    additionalData.setUint32(8, d);
+    return { name: 'AES-GCM', iv, additionalData };
+  }
+
+  async #code(purpose, ...parts) {
+    return base64url(await crypto.subtle.sign('HMAC', await this.#key(purpose), joined(...parts)));
+  }
+
+  /**
+   * Seals the payload of a command, and lets it prove itself.
+   * @param {string} target @param {string | Uint8Array} [payload]
+   */
+  async prove(target, payload) {
+    const q = ++this.#q;
+    let body;
+    if (payload !== undefined) {
+      const cipher = this.#cipher(q, 0);
+      const key = await this.#key('payload');
+      body = new Uint8Array(await crypto.subtle.encrypt(cipher, key, joined(payload)));
+    }
+    const covered = `${target}&q=${q}`;
+    const method = body ? 'POST' : 'GET';
+    const hash = await crypto.subtle.digest('SHA-256', body ?? new Uint8Array());
+    const code = await this.#code('command', `${method}\n${covered}\n`, hash);
+    return { target: `${covered}&mac=${code}`, q, init: { method, ...(body && { body }) } };
+  }
+
+  /** Whether the server has signed it as the answer to command `q`, or to that line of it. */
+  async isAnswer(q, line, json) {
+    const found = /^(.*),"mac":"([\w-]{43})"\}$/s.exec(json);
+    return found !== null && found[2] === await this.#code('answer', `${q}\n${line}\n${found[1]}}`);
+  }
+
+  /**
+   * Opens the lines of the document that command `q` has asked for, one by one. The first, which
+   * is not sealed, comes with the next one: before, nobody knows whose it is.
+   * @returns {(line: string) => Promise<string | null>} `null` while there is nothing to take
+   */
+  opener(q) {
+    let key = null;
+    let d = 0;
+    let next = 1;
+    let identity = '';
+    return async (line) => {
+      if (line === '' || line.startsWith('<!')) return null;
+      if (key === null) {
+        const { kind, attributes } = parseLine(line) ?? {};
+        if (kind !== 'i' || attributes.mid !== this.#mid) throw new AhmError('network', 'no seal');
+        d = Number(attributes.d);
+        const rest = joined(` ${d} ${q} `, await crypto.subtle.digest('SHA-256', encode(line)));
+        key = await this.#derive('document', { name: 'AES-GCM', length: 256 }, ['decrypt'], rest);
+        identity = `${line}\n`;
+        return null;
+      }
+      const start = `<p q=${next}>`;
+      if (!line.startsWith(start)) throw new AhmError('network', 'a line that is not the next');
+      try {
+        const sealed = unbase64(line.slice(start.length));
+        const text = await crypto.subtle.decrypt(this.#cipher(next, d), key, sealed);
+        next += 1;
+        const known = identity;
+        identity = '';
+        return known + new TextDecoder('utf-8', { fatal: true }).decode(text);
+      } catch {
+        throw new AhmError('network', 'a line that the server has not sealed');
+      }
+    };
+  }
+}
+
 /** The payload of a message: text, or bytes where the frame says base64. */
 function payloadOf({ attributes, payload }) {
   if (!('b' in attributes)) return unescape(payload);
@@ -181,6 +308,7 @@ export class Client {
   mid = '0';
 
   #key = '';
+  /** What seals the session; `null` where it is not sealed. */ #seal = null;
   #base;
   #options;
   #env;
@@ -241,8 +369,13 @@ export class Client {
   /** Ends the session. */
   close() {
     if (this.state === 'closed') return;
-    if (this.#key) this.#command('logout', {}, { keepalive: true }).catch(() => {});
+    if (this.#isKnown()) this.#command('logout', {}, { keepalive: true }).catch(() => {});
     this.#shut(new AhmError('closed'));
+  }
+
+  /** Whether there is a session that commands can prove. */
+  #isKnown() {
+    return this.#key !== '' || this.#seal !== null;
   }
 
   // --- state and time
@@ -303,6 +436,7 @@ export class Client {
     this.#wake = this.#refresh = this.#retry = null;
     for (const channel of [...this.#channels]) this.#ended(channel, error.code);
     this.#key = '';
+    this.#seal = null;
     this.#setState('closed', { error });
   }
 
@@ -324,6 +458,7 @@ export class Client {
       /** cid -> which of its channels this document carries */ lives: new Map(),
       /** cid -> frames behind a gap that another document may fill */ held: new Map(),
       /** channels that its request has asked for */ asked: new Set(),
+      /** what seals it */ seal: null,
       /** the last reason given */ reason: '', wait: undefined, timers: new Set(), watch: null,
     };
     this.#documents.add(doc);
@@ -332,39 +467,106 @@ export class Client {
     this.#read(doc, name).catch((error) => this.#broke(doc, error));
   }
 
+  /**
+   * Asks for the document of a sealed session, after a login where that is to be a new one. Its
+   * channels are opened by a batch afterwards, so that nobody on the way reads what is read.
+   */
+  async #sealedRequest(doc, name) {
+    const { signal } = doc.abort;
+    let session = { scs: this.scs, mid: this.mid };
+    doc.seal = this.#seal;
+    if (this.mid === '0' || doc.elsewhere) {
+      if (!globalThis.crypto?.subtle) {
+        throw new AhmError('insecure', 'a browser seals only what came over TLS');
+      }
+      const login = new URL(`login?seal=${Seal.ALGORITHM}`, this.#options.login ?? this.#base);
+      const response = await this.#env.fetch(login, { cache: 'no-store', signal });
+      if (!response.ok) throw await refusal(response);
+      const { scs, mid, seal, secret } = await response.json();
+      if (seal !== Seal.ALGORITHM || !secret) {
+        throw new AhmError('insecure', 'the server has made no sealed session');
+      }
+      session = { scs, mid };
+      doc.seal = await Seal.of(secret, mid);
+    }
+    const query = queryOf({ ...session, ...this.#wishes() });
+    const has = doc.elsewhere || this.mid === '0' ? undefined : this.#last();
+    const long = has !== undefined && has.length > LAST_IN_TARGET;
+    const last = has === undefined || long ? '' : `&last=${has}`;
+    const proved = await doc.seal.prove(`${name}?${query}${last}`, long ? has : undefined);
+    const target = new URL(proved.target, this.#base);
+    return { target, q: proved.q, init: { cache: 'no-store', ...proved.init } };
+  }
+
   async #read(doc, name) {
-    const { target, init } = this.#request(doc, name);
-    const response = await this.#env.fetch(target, { ...init, signal: doc.abort.signal });
-    if (!response.ok) return this.#refused(doc, await refusal(response));
+    const { signal } = doc.abort;
+    let asked;
+    try {
+      asked = this.#options.seal ? await this.#sealedRequest(doc, name) : this.#request(doc, name);
+    } catch (error) {
+      if (error.code === 'insecure') return this.#shut(error);
+      if (error instanceof AhmError) return this.#refused(doc, error);
+      throw error;
+    }
+    const response = await this.#env.fetch(asked.target, { ...asked.init, signal });
+    if (!response.ok) return this.#refused(doc, await refusal(response, doc.seal, asked.q));
     const decoder = new Decoder((frame) => {
       if (this.#documents.has(doc)) this.#frame(doc, frame);
     });
+    const opener = doc.seal?.opener(asked.q);
+    const text = new TextDecoder();
+    let rest = '';
     const reader = response.body.getReader();
     for (;;) {
       const { done, value } = await reader.read();
       if (done) throw new AhmError('network', 'the document ended');
       if (!this.#documents.has(doc)) return void reader.cancel().catch(() => {});
-      doc.heard = this.heardAt = this.#env.now();
       this.stats.bytes += value.length;
-      if (doc.warned) {
-        doc.warned = false;
-        this.#setState('open', { resumed: false });
+      if (!opener) {
+        this.#hear(doc);
+        decoder.push(value);
+        continue;
       }
-      decoder.push(value);
+      rest += text.decode(value, { stream: true });
+      for (let end; (end = rest.indexOf('\n')) >= 0; rest = rest.slice(end + 1)) {
+        const line = await opener(rest.slice(0, end));
+        if (!this.#documents.has(doc)) return void reader.cancel().catch(() => {});
+        if (line === null) continue;
+        // Anybody on the way can send bytes; that the server lives, its lines alone tell.
+        this.#hear(doc);
+        decoder.push(encode(`${line}\n`));
+      }
+      if (rest.length > 2 * LINE_MAX) throw new Error('a line that is too long');
     }
   }
 
+  /** Something has come of the document. */
+  #hear(doc) {
+    doc.heard = this.heardAt = this.#env.now();
+    if (!doc.warned) return;
+    doc.warned = false;
+    this.#setState('open', { resumed: false });
+  }
+
+  /** What the options ask of a document. */
+  #wishes() {
+    const { heartbeat, flush } = this.#options;
+    return { ...(heartbeat && { h: heartbeat }), ...(flush !== undefined && { flush }) };
+  }
+
+  /** What the client has, by channel. */
+  #last() {
+    const known = [...this.#channels].filter((channel) => channel.cid && channel.ep);
+    return known.map(({ cid, ep, n }) => `${cid}:${ep}:${n}`).join(',');
+  }
+
   #request(doc, name) {
-    const query = [];
+    const query = Object.entries(this.#wishes()).map(([wish, value]) => `${wish}=${value}`);
     const init = { headers: {}, cache: 'no-store' };
-    if (this.#options.heartbeat) query.push(`h=${this.#options.heartbeat}`);
-    const { flush } = this.#options;
-    if (flush !== undefined) query.push(`flush=${flush}`);
     if (this.mid !== '0' && !doc.elsewhere) {
       query.unshift(`scs=${this.scs}`, `mid=${this.mid}`);
       init.headers['AHM-Key'] = this.#key;
-      const known = [...this.#channels].filter((channel) => channel.cid && channel.ep);
-      const last = known.map(({ cid, ep, n }) => `${cid}:${ep}:${n}`).join(',');
+      const last = this.#last();
       if (last.length > LAST_IN_TARGET) Object.assign(init, { method: 'POST', body: last });
       else query.push(`last=${last}`);
     } else {
@@ -459,6 +661,7 @@ export class Client {
     for (const doc of [...this.#documents]) this.#drop(doc);
     this.mid = '0';
     this.scs = this.#key = '';
+    this.#seal = null;
     this.#leaveSession();
     this.#comeBack(this.#backoff(this.#attempt++));
   }
@@ -548,6 +751,7 @@ export class Client {
     doc.byCid = this.#byCid;
     Object.assign(this, { scs, mid });
     if (k) this.#key = k;
+    if (isNew) this.#seal = doc.seal;
     this.interval = Number(h) || this.interval;
     this.flush = Number(f ?? 0);
     doc.begun = true;
@@ -721,6 +925,7 @@ export class Client {
   /** One command; the answer, or an `AhmError`. */
   async #command(name, parameters, init = {}) {
     const query = queryOf({ scs: this.scs, mid: this.mid, ...parameters });
+    if (this.#seal) return this.#sealedCommand(this.#seal, `${name}?${query}`, init);
     const headers = { 'AHM-Key': this.#key, ...init.headers };
     const signal = AbortSignal.timeout(COMMAND_TIMEOUT);
     let response;
@@ -732,6 +937,29 @@ export class Client {
       throw new AhmError('network', String(error));
     }
     throw await refusal(response);
+  }
+
+  /** The same in a sealed session; what its server has not signed is no answer. */
+  async #sealedCommand(seal, command, { body: payload, keepalive }) {
+    const signal = AbortSignal.timeout(COMMAND_TIMEOUT);
+    const { target, q, init } = await seal.prove(command, payload);
+    let response;
+    let answer;
+    try {
+      const all = { cache: 'no-store', signal, keepalive, ...init };
+      response = await this.#env.fetch(new URL(target, this.#base), all);
+      if (response.ok) answer = await response.text();
+    } catch (error) {
+      throw new AhmError('network', String(error));
+    }
+    if (answer === undefined) throw await refusal(response, seal, q);
+    const isBatch = command.startsWith('batch?');
+    const lines = isBatch ? answer.trim().split('\n') : [answer];
+    for (const [at, line] of lines.entries()) {
+      if (await seal.isAnswer(q, isBatch ? at + 1 : 0, line)) continue;
+      throw new AhmError('network', 'an answer that the server has not signed');
+    }
+    return answer;
   }
 
   /** Opens, in one request, what no document has been asked for. */
@@ -798,7 +1026,7 @@ export class Client {
 
   /** Numbers and sends what waits, a bounded number at once. */
   #flush(channel) {
-    while (channel.unsent.length > 0 && channel.cid && channel.sendNext && this.#key
+    while (channel.unsent.length > 0 && channel.cid && channel.sendNext && this.#isKnown()
       && !this.#leaving && channel.sent.size < SENDS_AT_ONCE) {
       const entry = channel.unsent.shift();
       const n = channel.sendNext++;
@@ -828,9 +1056,22 @@ export class Client {
   }
 }
 
-/** The error that a refused request was answered with. */
-async function refusal(response) {
-  const answer = await response.json().catch(() => ({}));
+/**
+ * The error that a refused request was answered with. In a sealed session it must be signed, but
+ * for the word that there is no session, which nobody could sign.
+ */
+async function refusal(response, seal = null, q = 0) {
+  const text = await response.text().catch(() => '');
+  let answer = {};
+  try {
+    answer = JSON.parse(text) ?? {};
+  } catch {
+    // Whoever answered is no server of ours.
+  }
+  const unsigned = seal && !(await seal.isAnswer(q, 0, text));
+  if (unsigned && answer.error !== 'no-session' && answer.error !== 'wrong-server') {
+    return new AhmError('network', 'a refusal that the server has not signed', 503);
+  }
   return new AhmError(answer.error ?? `http-${response.status}`, answer.detail, response.status);
 }
 

@@ -32,6 +32,8 @@ pub enum Command<'q> {
         resource: Option<Cow<'q, str>>,
         /// The script or program that says who the client is.
         auth: Option<Cow<'q, str>>,
+        /// How the session is to be sealed, in the word of the request.
+        seal: Option<Cow<'q, str>>,
     },
     /// Go on with what is proved anew.
     Renew {
@@ -131,6 +133,10 @@ pub struct Request<'q> {
     /// What answers are told apart by where they do not come in order: at most 64 bytes without
     /// control characters.
     pub id: Option<String>,
+    /// In a sealed session: the command's number.
+    pub q: Option<u64>,
+    /// The same: what proves the command; any text of at most 64 bytes.
+    pub mac: Option<String>,
 }
 
 impl fmt::Debug for Request<'_> {
@@ -142,6 +148,8 @@ impl fmt::Debug for Request<'_> {
             .field("mid", &self.mid)
             .field("key", &self.key.as_ref().map(|_| "(secret)"))
             .field("id", &self.id)
+            .field("q", &self.q)
+            .field("mac", &self.mac.as_ref().map(|_| "(code)"))
             .finish()
     }
 }
@@ -208,6 +216,8 @@ pub fn parse<'q>(name: &str, query: &'q str) -> Result<Request<'q>, CommandError
             .filter(|scs| scs != "0"),
         mid: params.optional("mid", "a session's number or 0", session)?.flatten(),
         key: params.optional("k", "a session key", |text| is_word(text).then(|| text.into()))?,
+        q: params.optional("q", "a number from 1, below 2^53", number)?,
+        mac: params.optional("mac", "a code", |text| is_word(text).then(|| text.into()))?,
         id: id.map(Cow::into_owned),
     })
 }
@@ -244,7 +254,7 @@ const MILLIS: &str = "a number of milliseconds";
 /// The parameters that a command knows, beside those of every command; `None`: no such command.
 fn parameters(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
-        "login" => &["resource", "auth"],
+        "login" => &["resource", "auth", "seal"],
         "renew" => &["auth"],
         "mux.html" => &["last", "h", "flush", "pad", "length", "dup", "auth"],
         "refresh.html" => &["last", "h", "flush", "pad", "length", "dup", "d"],
@@ -263,7 +273,7 @@ fn login<'q>(params: &Params<'q>) -> Result<Command<'q>, CommandError> {
     if let Some(resource) = &resource {
         check_resource(resource).map_err(|error| CommandError::bad(error.to_string()))?;
     }
-    Ok(Command::Login { resource, auth: way(params)? })
+    Ok(Command::Login { resource, auth: way(params)?, seal: params.text("seal")? })
 }
 
 /// Which script or program says who the client is.
@@ -311,9 +321,7 @@ fn send<'q>(params: &Params<'q>, id: Option<Cow<'q, str>>) -> Result<Command<'q>
     let data = params.raw("data").map(|raw| bytes("data", raw)).transpose()?;
     Ok(Command::Send {
         cid: params.required("cid", CID, Cid::parse)?,
-        n: params.required("n", "a number from 1, below 2^53", |text| {
-            Offset::parse(text).map(|n| n.0).filter(|n| *n > 0)
-        })?,
+        n: params.required("n", "a number from 1, below 2^53", number)?,
         id,
         data: data.map(Cow::into_owned),
     })
@@ -341,6 +349,10 @@ fn ping<'q>(params: &Params<'q>) -> Result<Command<'q>, CommandError> {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= WORD_BYTES_MAX
+}
+
+fn number(text: &str) -> Option<u64> {
+    Offset::parse(text).map(|n| n.0).filter(|n| *n > 0)
 }
 
 fn server_id(text: &str) -> Option<String> {

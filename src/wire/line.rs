@@ -84,7 +84,7 @@ pub fn find(bytes: &[u8], long: usize) -> Found<'_> {
         _ => return Found::Foreign(Foreign::Name),
     }
     let bytes_max = match &bytes[..name_end] {
-        b"send" | b"mux.html" | b"refresh.html" => long.max(TARGET_BYTES_MAX),
+        b"send" | b"mux.html" | b"refresh.html" | b"batch" => long.max(TARGET_BYTES_MAX),
         _ => TARGET_BYTES_MAX,
     };
     let within = &bytes[..bytes.len().min(bytes_max)];

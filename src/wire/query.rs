@@ -23,11 +23,11 @@ pub(crate) const VALUE: &AsciiSet = &NON_ALPHANUMERIC
 /// is divided by and its own escapes stay.
 const OPEN: &AsciiSet = &VALUE.remove(b';').remove(b'=').remove(b'%');
 
-/// Parameters a command may have, beside the four that all may have.
+/// Parameters a command may have, beside those that all may have.
 const PARAMS_MAX: usize = 10;
 
 /// Parameters that every command may have.
-const COMMON: [&str; 4] = ["scs", "mid", "k", "id"];
+const COMMON: [&str; 6] = ["scs", "mid", "k", "id", "q", "mac"];
 
 /// Makes a query string of `pairs`, without `?`. Names must be plain ASCII; values may be any text.
 ///

@@ -533,7 +533,9 @@ impl World {
                 Output::CloseStream { stream } => {
                     self.server.documents.remove(&stream);
                 }
-                Output::Call { call, request, .. } => self.calls.push((call, request)),
+                Output::Login { call, request, .. } | Output::Call { call, request, .. } => {
+                    self.calls.push((call, request))
+                }
             }
         }
         while let Some(event) = self.agent.poll_event() {

@@ -5,4 +5,5 @@
 mod authority;
 mod peers;
 mod records;
+mod sealed;
 mod serving;

@@ -13,7 +13,7 @@ use ahm::server::config::{Config, Listen, RegistryConfig, ResourceConfig, Resour
 use crate::authority::Authority;
 use crate::peers::{Typist, curl, openssl, text};
 
-fn server(listen: &[&str], change: impl FnOnce(&mut Config)) -> Server {
+pub fn server(listen: &[&str], change: impl FnOnce(&mut Config)) -> Server {
     try_server(listen, change).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn try_server(listen: &[&str], change: impl FnOnce(&mut Config)) -> std::io::Res
     Builder::new(config).start()
 }
 
-fn publish(server: &Server, text: &str) {
+pub fn publish(server: &Server, text: &str) {
     let name = TopicName::new("fx", "EURUSD").unwrap();
     while server.handle().publish(&name, text.as_bytes(), false).is_err() {
         std::thread::yield_now();
@@ -40,7 +40,7 @@ fn publish(server: &Server, text: &str) {
 }
 
 /// Says it in plain words and reads whatever comes.
-fn plain(address: SocketAddr, said: &str) -> String {
+pub fn plain(address: SocketAddr, said: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(said.as_bytes()).unwrap();

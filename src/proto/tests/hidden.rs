@@ -50,6 +50,8 @@ fn nothing_that_is_printed_shows_a_key() {
     };
     let forwarded = Forwarded {
         reply,
+        method: "GET",
+        proved: None,
         name: "ping".into(),
         query: format!("k={SECRET}"),
         key: Some(SECRET.into()),

@@ -12,7 +12,7 @@ use crate::proto::tests::{Once, Pack, frames};
 /// Writes down what reaches it.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
-    heard: Mutex<Vec<String>>,
+    pub(super) heard: Mutex<Vec<String>>,
 }
 
 impl Resource for Desk {
