@@ -2,7 +2,7 @@
 //! between them, whatever carries it (section 5 of `wire::protocol`).
 //!
 //! A session has a [`Secret`](key::Secret), of which every key is derived: one for each document
-//! ([`line`]), one for the payloads of commands and two for what proves commands and answers
+//! ([`mod@line`]), one for the payloads of commands and two for what proves commands and answers
 //! ([`mac`]). What a key was used for once it is never used for again: documents have numbers that
 //! no other has, lines and commands are counted ([`replay`]).
 

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
+mod attack;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -12,7 +14,7 @@ use ahm::seal::line::{Opener, Sealer};
 use ahm::seal::mac::{self, Command as Covered};
 use serde_json::Value;
 
-const MANUAL: &str = include_str!("../src/manual/sealing.md");
+const MANUAL: &str = include_str!("../../src/manual/sealing.md");
 
 fn vectors() -> Vec<Value> {
     let (_, rest) = MANUAL.split_once("```json\n").unwrap();
