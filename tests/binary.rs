@@ -199,8 +199,8 @@ fn a_subscriber_of_two_servers_does_not_notice_the_death_of_one() {
 #[test]
 fn a_sealed_subscriber_reads_what_is_published_and_none_is_made_in_the_clear() {
     let server = Server::with("serve", "60s", "true");
-    publish_to(&server, "/publish/board/b?epoch=e1&n=1", "one");
-    publish_to(&server, "/publish/board/b?epoch=e1&n=2", "two");
+    publish_to(&server, "board/b?epoch=e1&n=1", "one");
+    publish_to(&server, "board/b?epoch=e1&n=2", "two");
     let url = format!("http://{}", server.public);
     for how in [&["--seal", "aes"][..], &["--seal", "chacha", "--login", &url]] {
         let subscriber = Command::new(env!("CARGO_BIN_EXE_ahm"))

@@ -58,7 +58,7 @@ const STREAMS: usize = LINES + 2 * ROUTES_MAX;
 pub struct Link {
     agent: Agent,
     /// First those of the routes, then as many for their logins.
-    ways: Vec<Way>,
+    pub(crate) ways: Vec<Way>,
     clock: Clock,
     poller: Poller,
     streams: BTreeMap<StreamId, Stream>,
@@ -115,35 +115,6 @@ impl Link {
             signals: None,
             interrupted: false,
         })
-    }
-
-    /// Asks for the secrets of sealed sessions ([`Settings::seal`]) elsewhere than for documents:
-    /// at these servers, over TLS, one for each route. Documents and commands, which are sealed,
-    /// may then go over plain HTTP.
-    ///
-    /// ```no_run
-    /// use ahm::client::link::Link;
-    /// use ahm::client::settings::Settings;
-    /// use ahm::reactor::url::Server;
-    /// use ahm::seal::key::Algorithm;
-    ///
-    /// let settings = Settings { seal: Some(Algorithm::Aes256Gcm), ..Settings::default() };
-    /// let mut link =
-    ///     Link::new(Server::parse("http://127.0.0.1:8080", "/ahm/").unwrap(), settings, 1)?;
-    /// link.log_in_at(vec![Server::parse("http://127.0.0.1:8443", "/ahm/").unwrap()])?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When there are not as many as routes.
-    pub fn log_in_at(&mut self, servers: Vec<Server>) -> io::Result<()> {
-        let routes = self.ways.len() / 2;
-        if servers.len() != routes {
-            let detail = "one server for the logins of each route is wanted";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, detail));
-        }
-        self.ways.splice(routes.., servers.into_iter().map(Way::to));
-        Ok(())
     }
 
     /// The agent, for commands.

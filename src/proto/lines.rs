@@ -107,17 +107,8 @@ impl Hub {
         };
         let carriage = Carriage::Line(id.map(String::into_boxed_str));
         let meta = Meta { carriage, head_only: false, close, origin: None };
-        let unfit = |detail| Answer::error(ErrorCode::BadRequest, detail);
-        let request = request.map_err(|error| Answer::error(error.code, &error.detail));
-        let request = request.and_then(|request| match why_unfit(&request, streams) {
-            Some(detail) => Err(unfit(detail)),
-            None => Ok(request),
-        });
-        let body = body.map(|body| URL_SAFE_NO_PAD.decode(body)).transpose();
-        let body = body.map_err(|_| unfit("`body` is base64url without padding"));
-        let request = request.and_then(|request| Ok((request, body?)));
-        let (mut request, body) = match request {
-            Ok(request) => request,
+        let (mut request, body) = match fit(request, body, streams) {
+            Ok(fit) => fit,
             Err(answer) => {
                 let reply = self.open_exchange(conn, meta);
                 return self.give(reply, answer);
@@ -205,6 +196,25 @@ impl Hub {
         connection.input.take();
         self.set_deadline(conn, self.settings.idle_timeout);
         self.give(reply, answer);
+    }
+}
+
+/// A command that can be carried out as a line, and its body; else what is answered.
+fn fit<'q>(
+    request: ClientRequest<'q>,
+    body: Option<&str>,
+    streams: bool,
+) -> Result<(Request<'q>, Option<Vec<u8>>), Answer> {
+    let request = request.map_err(|error| Answer::error(error.code, &error.detail))?;
+    if let Some(detail) = why_unfit(&request, streams) {
+        return Err(Answer::error(ErrorCode::BadRequest, detail));
+    }
+    match body.map(|body| URL_SAFE_NO_PAD.decode(body)).transpose() {
+        Ok(body) => Ok((request, body)),
+        Err(_) => {
+            let detail = "`body` is base64url without padding";
+            Err(Answer::error(ErrorCode::BadRequest, detail))
+        }
     }
 }
 

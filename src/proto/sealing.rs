@@ -134,8 +134,8 @@ impl Hub {
     }
 
     /// Seals a session that has no document yet; returns what the answer that makes it says of it:
-    /// `scs`, `mid`, `seal` and the secret, which is told nobody but its client. `None`: the session
-    /// is no more.
+    /// `scs`, `mid`, `seal` and the secret, which is told nobody but its client. `None`: the
+    /// session is no more.
     pub(crate) fn seal_session(&mut self, key: Key, algorithm: Algorithm) -> Option<String> {
         let mut bytes = [0; 32];
         self.random.fill(&mut bytes);

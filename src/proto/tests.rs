@@ -34,6 +34,7 @@ mod hidden;
 mod leaving;
 #[cfg(test)]
 mod lines;
+#[cfg(test)]
 mod sealed_lines;
 #[cfg(test)]
 mod sealing;

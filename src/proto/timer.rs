@@ -132,6 +132,10 @@ impl Hub {
             return;
         }
         connection.timer_at = Instant::NEVER;
+        if connection.moving {
+            // Its request is whole and goes with it; the other shard counts from its arrival.
+            return;
+        }
         if let Phase::Relay(key) = connection.phase {
             return self.fire_relay(conn, key);
         }

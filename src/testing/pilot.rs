@@ -177,29 +177,7 @@ impl Pilot {
             self.trace.note(now, || phrase::output(&output));
             match output {
                 Output::OpenStream { stream, route, request } => {
-                    self.shadow.asks(&self.keyring.opened(&request));
-                    let request = self.sabotage_request(request);
-                    let site = net.pick(route, self.id, &mut self.random);
-                    let raw = net.door(route) == Door::Raw;
-                    let mut cable = Cable::dial((site, net.door(route)), self.lag, now);
-                    cable.send(bytes_of(&request, raw).0, now);
-                    let (sabotage, done) = (self.sabotage, self.tampered);
-                    let tamper = Tamper::new(sabotage.filter(|_| !done), &mut self.random);
-                    let (names, scanner) = (HashMap::new(), Scanner::new(1 << 20));
-                    let (reader, flight) = (Reader::new(raw, u64::MAX), Flight::new(now));
-                    let unsealer = self.keyring.unsealer(&request);
-                    let opened = Stream {
-                        cable,
-                        route,
-                        reader,
-                        flight,
-                        tamper,
-                        scanner,
-                        unsealer,
-                        names,
-                        mid: 0,
-                    };
-                    self.streams.insert(stream, opened);
+                    self.open_stream(stream, route, request, net, now);
                 }
                 Output::CloseStream { stream } => {
                     closed.insert(stream);
@@ -235,6 +213,30 @@ impl Pilot {
             self.tell(event, now);
         }
         closed
+    }
+
+    fn open_stream(
+        &mut self,
+        stream: StreamId,
+        route: RouteId,
+        request: Request,
+        net: &Network,
+        now: Instant,
+    ) {
+        self.shadow.asks(&self.keyring.opened(&request));
+        let request = self.sabotage_request(request);
+        let site = net.pick(route, self.id, &mut self.random);
+        let raw = net.door(route) == Door::Raw;
+        let mut cable = Cable::dial((site, net.door(route)), self.lag, now);
+        cable.send(bytes_of(&request, raw).0, now);
+        let (sabotage, done) = (self.sabotage, self.tampered);
+        let tamper = Tamper::new(sabotage.filter(|_| !done), &mut self.random);
+        let (names, scanner) = (HashMap::new(), Scanner::new(1 << 20));
+        let (reader, flight) = (Reader::new(raw, u64::MAX), Flight::new(now));
+        let unsealer = self.keyring.unsealer(&request);
+        let mid = 0;
+        let opened = Stream { cable, route, reader, flight, tamper, scanner, unsealer, names, mid };
+        self.streams.insert(stream, opened);
     }
 
     fn haunt(&mut self, route: RouteId, bytes: &[u8], net: &Network, now: Instant) {

@@ -1,6 +1,7 @@
 //! Opening a channel twice, and strict channels that history has passed.
 
 use crate::base::name::TopicName;
+use crate::base::time::Span;
 use crate::proto::connection::Door;
 use crate::proto::directory::Directory;
 use crate::proto::settings::{History, Settings};
@@ -248,4 +249,20 @@ fn a_channel_is_told_from_its_predecessors_of_the_same_number() {
     let next = pack.connect(shard, Door::Public);
     let seen = frames(&pack.get(next, &format!("/ahm/mux.html?{me}&last={cid}:other:1")));
     assert!(seen.contains(&format!("<p x c={cid} l=1 e=closed>")), "{seen:?}");
+}
+
+#[test]
+fn a_request_that_moves_is_answered_however_late_its_last_bytes_came() {
+    let mut pack = Pack::new(2, Settings::default(), Directory::default());
+    let (_, _, me) = pack.document(1, "h=1000");
+    let line = pack.connect(0, Door::Public);
+    pack.send(line, &format!("GET /ahm/ping?{me} HTTP/1.1\r\n"));
+    // A machine that slept: the rest is there, and the time for it is over, in the same turn.
+    pack.now += pack.hubs[0].settings.head_timeout + Span::from_secs(1);
+    let (shard, conn) = pack.conns[line].unwrap();
+    pack.hubs[shard].handle_received(conn, b"Host: x\r\n\r\n", pack.now);
+    pack.hubs[shard].handle_timeout(pack.now);
+    pack.drain();
+    assert_eq!(pack.conns[line].unwrap().0, 1, "it has moved");
+    assert!(pack.text(line).starts_with("HTTP/1.1 200 "), "{:?}", pack.text(line));
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::auth::access::Lists;
+use crate::base::id::Mid;
 use crate::proto::connection::Door;
 use crate::proto::directory::Directory;
 use crate::proto::settings::Settings;
@@ -38,8 +39,8 @@ fn say(pack: &mut Pack, peer: usize, client: &mut Client, what: &str) -> String 
     answer.to_string()
 }
 
-#[test]
-fn lines_are_sealed_like_requests() {
+/// A desk and a market, and a client whose session is sealed, on a connection without HTTP.
+fn house() -> (Pack, Arc<Desk>, usize, Client) {
     let desk = Arc::new(Desk::default());
     let mut directory = Directory::default();
     directory.add("desk", desk.clone()).unwrap();
@@ -51,9 +52,13 @@ fn lines_are_sealed_like_requests() {
     let login = send_bytes(&mut pack, peer, b"login?seal=aes-256-gcm&id=a\n");
     assert_eq!(member(&login, "id"), "a", "this answer is not signed");
     let (mid, secret) = (member(&login, "mid"), Secret::parse(&member(&login, "secret")).unwrap());
-    let mid_of = crate::base::id::Mid::parse(&mid).unwrap();
-    let keys = Keys::new(Algorithm::Aes256Gcm, secret, mid_of);
-    let mut client = Client { keys, mid, q: 0 };
+    let keys = Keys::new(Algorithm::Aes256Gcm, secret, Mid::parse(&mid).unwrap());
+    (pack, desk, peer, Client { keys, mid, q: 0 })
+}
+
+#[test]
+fn lines_are_proved_like_requests() {
+    let (mut pack, _, peer, mut client) = house();
     // The connection is the session's, but that proves nothing.
     for bare in ["open?resource=fx&subject=A\n", "logout\n", "mux.html\n", "send?cid=7&n=1\n"] {
         let answer = send_bytes(&mut pack, peer, bare.as_bytes());
@@ -68,22 +73,33 @@ fn lines_are_sealed_like_requests() {
     let web = pack.connect(0, Door::Public);
     let request = pack.get(web, &format!("/ahm/{}", ping.trim_end()));
     assert_eq!(body(&request), first.trim_end());
-    // What goes wrong with the body of a line is told and nothing happens.
+    // What is wrong with the body of a line is told, and nothing happens.
     let (send, _) = line(&mut client, "send?cid=7&n=1", Some(b"hello"));
-    for wrong in [send.replace("&body=", "&body=*"), send.replace("&body=", "&body=A")] {
-        let answer = send_bytes(&mut pack, peer, wrong.as_bytes());
-        assert!(answer.contains("bad-request") || answer.contains("forbidden"), "{answer}");
+    for (wrong, word) in [("&body=*", "bad-request"), ("&body=AAAA", "forbidden")] {
+        let answer = send_bytes(&mut pack, peer, send.replace("&body=", wrong).as_bytes());
+        assert!(answer.contains(word), "{answer}");
     }
+    assert!(send_bytes(&mut pack, peer, b"batch?mid=0\n").contains("bad-request"));
+}
 
-    // A document, with commands beside it.
+#[test]
+fn a_document_without_http_is_sealed_and_so_is_what_goes_beside_it() {
+    let (mut pack, desk, peer, mut client) = house();
     let (open, q) = line(&mut client, "mux.html?open=desk/x;cid=7&open=fx/A;cid=8", None);
     let text = send_bytes(&mut pack, peer, open.as_bytes());
     let identity = text.lines().next().unwrap();
     assert!(identity.starts_with("<p i ") && !identity.contains(" k="), "{text}");
     let d = attribute(&[identity.to_string()], "d").parse().unwrap();
     let mut opener = Opener::new(client.keys.document(d, q, identity.as_bytes()));
-    let mut opened: Vec<_> =
-        text.lines().skip(1).map(|line| opener.open(line.as_bytes()).unwrap().to_vec()).collect();
+    let mut opened = Vec::new();
+    let mut open_all = |lines: &[&str]| {
+        for line in lines {
+            let line = opener.open(line.as_bytes()).unwrap();
+            opened.push(String::from_utf8(line.to_vec()).unwrap());
+        }
+        opened.clone()
+    };
+    open_all(&text.lines().skip(1).collect::<Vec<_>>());
     let (send, q) = line(&mut client, "send?cid=7&n=1", Some(b"hello"));
     let answer = send_bytes(&mut pack, peer, send.as_bytes());
     let answer = answer.lines().find(|line| line.starts_with('{')).unwrap();
@@ -93,21 +109,19 @@ fn lines_are_sealed_like_requests() {
     let asked = b"open?resource=fx&subject=B&cid=9\nping?t=z\n";
     let (batch, q) = line(&mut client, "batch?", Some(asked));
     let answer = send_bytes(&mut pack, peer, batch.as_bytes());
-    let lines: Vec<&str> = answer.lines().collect();
     let (answers, frames): (Vec<&str>, Vec<&str>) =
-        lines.iter().partition(|line| line.starts_with('{'));
-    opened.extend(frames.iter().map(|line| opener.open(line.as_bytes()).unwrap().to_vec()));
+        answer.lines().partition(|line| line.starts_with('{'));
+    open_all(&frames);
     let parts: Vec<&str> = answers[0].split('\t').collect();
     assert_eq!((answers.len(), parts.len()), (1, 2), "{answer}");
     for (at, part) in parts.iter().enumerate() {
         assert!(client.keys.answer().is_answer(q, at + 1, part.as_bytes()), "{part}");
     }
-    assert!(send_bytes(&mut pack, peer, b"batch?mid=0\n").contains("bad-request"));
     pack.received[peer].clear();
+    let publisher = pack.connect(0, Door::Private);
     pack.post(publisher, "/publish/fx/A", "two");
     let text = pack.text(peer);
-    opened.extend(text.lines().map(|line| opener.open(line.as_bytes()).unwrap().to_vec()));
-    let opened: Vec<_> = opened.into_iter().map(|line| String::from_utf8(line).unwrap()).collect();
+    let opened = open_all(&text.lines().collect::<Vec<_>>());
     assert!(opened.iter().any(|line| line.ends_with(">two")), "{opened:?}");
     assert!(opened.iter().any(|line| line.contains(" u=fx/B ")), "{opened:?}");
 }
@@ -152,7 +166,7 @@ fn a_web_server_can_ask_for_a_sealed_session() {
     assert!(!json.contains("\"k\"") && member(&json, "user") == "anna", "{json}");
     let mid = member(&json, "mid");
     let secret = Secret::parse(&member(&json, "secret")).unwrap();
-    let keys = Keys::new(Algorithm::Aes256Gcm, secret, crate::base::id::Mid::parse(&mid).unwrap());
+    let keys = Keys::new(Algorithm::Aes256Gcm, secret, Mid::parse(&mid).unwrap());
     let mut client = Client { keys, mid, q: 0 };
     let peer = pack.connect(1, Door::Public);
     assert!(client.command(&mut pack, peer, "ping?", None).contains("\"ok\":true"));
