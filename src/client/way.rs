@@ -36,9 +36,11 @@ impl Way {
 }
 
 impl Link {
-    /// Asks for the secrets of sealed sessions ([`Settings::seal`]) elsewhere than for documents:
-    /// at these servers, over TLS, one for each route. Documents and commands, which are sealed,
-    /// may then go over plain HTTP.
+    /// Asks for the secrets of sealed sessions ([`seal`]) elsewhere than for documents: at these
+    /// servers, over TLS, one for each route. Documents and commands, which are sealed, may then go
+    /// over plain HTTP.
+    ///
+    /// [`seal`]: crate::client::settings::Settings::seal
     ///
     /// ```no_run
     /// use ahm::client::link::Link;

@@ -9,19 +9,20 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::auth::verdict::Refusal;
 use crate::base::id::{ConnKey, Key, Mid};
 use crate::base::limits::TARGET_BYTES_MAX;
 use crate::base::reason::ErrorCode;
 use crate::base::time::Instant;
 use crate::http::request::Version;
-use crate::http::status::Refusal;
+use crate::http::status::Refusal as Broken;
 use crate::proto::answer::{Answer, Carriage, Meta, refusal};
 use crate::proto::connection::Phase;
 use crate::proto::hub::Hub;
 use crate::proto::intake::Step;
 use crate::proto::output::Output;
 use crate::proto::parcel::{Forwarded, ReplyTo};
-use crate::proto::porter;
+use crate::proto::porter::{self, Standing};
 use crate::proto::routes::ClientRequest;
 use crate::proto::session::encode_key;
 use crate::seal::mac;
@@ -53,7 +54,17 @@ impl Hub {
         {
             return step;
         }
-        self.run_line(conn, (name, query, body), request);
+        let shown = line::authorization(query);
+        let standing = match (&request, &shown) {
+            (Ok(request), Ok(shown)) => {
+                let shown = shown.as_ref().map(|shown| shown.as_str());
+                self.standing_of_line(conn, request, shown)
+            }
+            (_, Err(error)) => Some(Err(Refusal::Unknown(error.detail.clone()))),
+            (Err(_), _) => Some(Ok(None)),
+        };
+        let Some(standing) = standing else { return Step::Wait };
+        self.run_line(conn, (name, query, body), request, standing);
         self.set_idle_deadline(conn);
         if let Some(connection) = self.conns.get_mut(conn)
             && matches!(connection.phase, Phase::Stream(_))
@@ -93,6 +104,7 @@ impl Hub {
         conn: ConnKey,
         (name, query, body): (&str, &str, Option<&str>),
         request: ClientRequest<'_>,
+        standing: Standing,
     ) {
         let close = self.stopping;
         let Some(connection) = self.conns.get_mut(conn) else { return };
@@ -119,7 +131,7 @@ impl Hub {
             request.mid = Some(mid);
             key = self.key_of(mid);
         }
-        let proof = match self.standing_of_line(conn) {
+        let proof = match standing {
             Ok(proof) => proof,
             Err(why) => {
                 let reply = self.open_exchange(conn, meta);
@@ -177,7 +189,7 @@ impl Hub {
             _ => ErrorCode::BadRequest,
         };
         if why == Foreign::Http && !streams {
-            let answer = refusal(Refusal::BadRequest(why.detail()));
+            let answer = refusal(Broken::BadRequest(why.detail()));
             self.say_last(conn, Carriage::Http(Version::Http11), answer);
         } else {
             self.say_last(conn, Carriage::Line(None), Answer::error(code, why.detail()));

@@ -68,33 +68,47 @@ impl Hub {
         head: &Head<'_>,
         request: &Request<'_>,
     ) -> Option<Standing> {
-        let Some(porter) = &self.porter else { return Some(Ok(None)) };
-        if !proves(head, request) || self.is_foreign(head) {
+        if self.porter.is_none() || !proves(head, request) || self.is_foreign(head) {
             return Some(Ok(None));
         }
         let resource = match &request.command {
             Command::Login { resource, .. } => resource.as_deref(),
             _ => None,
         };
-        let named = request.way().map(|name| porter.office.way_named(name));
-        match named {
-            None => self.look(conn, head, &DIRECT, (resource, None)),
-            Some(Ok(way)) => self.look(conn, head, &[way], (resource, None)),
-            Some(Err(why)) => Some(Err(self.count_refusal(why))),
-        }
+        let seen = Seen { resource, ..Seen::of(head) };
+        self.look_at(conn, request.way(), &seen)
     }
 
-    /// What a command that came as a line proves: it shows nothing but the certificate of its
-    /// connection.
-    pub(crate) fn standing_of_line(&mut self, conn: ConnKey) -> Standing {
-        let unix_seconds = self.unix_micros() / 1_000_000;
-        let secured = self.conns.get(conn).and_then(|connection| connection.secured.clone());
-        let Some(porter) = self.porter.as_ref().filter(|_| secured.is_some()) else {
-            return Ok(None);
+    /// What a command proves that came as a line, which shows `authorization`; `None`: it must wait
+    /// for that.
+    pub(crate) fn standing_of_line(
+        &mut self,
+        conn: ConnKey,
+        request: &Request<'_>,
+        authorization: Option<&str>,
+    ) -> Option<Standing> {
+        let connection = self.conns.get(conn).filter(|_| self.porter.is_some());
+        let Some(connection) = connection else { return Some(Ok(None)) };
+        let shows = authorization.is_some() || connection.secured.is_some();
+        if !shows && request.way().is_none() {
+            return Some(Ok(None));
+        }
+        let resource = match &request.command {
+            Command::Login { resource, .. } => resource.as_deref(),
+            _ => None,
         };
-        match porter.office.look(&DIRECT, None, secured.as_deref(), unix_seconds) {
-            Look::Told(verdict) => self.count_verdict(verdict).map(Some),
-            Look::Nothing | Look::Password(_) | Look::Ask(_) => Ok(None),
+        let at_once = matches!(connection.phase, Phase::Stream(_));
+        let seen = Seen { authorization, resource, at_once, ..Seen::default() };
+        self.look_at(conn, request.way(), &seen)
+    }
+
+    /// Looks at what was shown, by the way of that name, else by those that need none.
+    fn look_at(&mut self, conn: ConnKey, name: Option<&str>, seen: &Seen<'_>) -> Option<Standing> {
+        let porter = self.porter.as_ref()?;
+        match name.map(|name| porter.office.way_named(name)) {
+            None => self.look(conn, seen, &DIRECT),
+            Some(Ok(way)) => self.look(conn, seen, &[way]),
+            Some(Err(why)) => Some(Err(self.count_refusal(why))),
         }
     }
 
@@ -103,7 +117,8 @@ impl Hub {
         let Some(porter) = &self.porter else { return Some(Ok(None)) };
         let Some(ways) = porter.office.ways_into(head.target.path) else { return Some(Ok(None)) };
         let ways = ways.to_vec();
-        let standing = self.look(conn, head, &ways, (None, Some(head.target.path)))?;
+        let seen = Seen { path: Some(head.target.path), ..Seen::of(head) };
+        let standing = self.look(conn, &seen, &ways)?;
         let Some(porter) = self.porter.as_mut().filter(|_| standing == Ok(None)) else {
             return Some(standing);
         };
@@ -111,13 +126,7 @@ impl Hub {
         Some(Err(self.count_refusal(why)))
     }
 
-    fn look(
-        &mut self,
-        conn: ConnKey,
-        head: &Head<'_>,
-        ways: &[Way],
-        (resource, path): (Option<&str>, Option<&str>),
-    ) -> Option<Standing> {
+    fn look(&mut self, conn: ConnKey, seen: &Seen<'_>, ways: &[Way]) -> Option<Standing> {
         let (now, unix_seconds) = (self.now, self.unix_micros() / 1_000_000);
         let porter = self.porter.as_mut()?;
         if let Some((_, verdict)) = porter.found.take_if(|(found, _)| *found == conn) {
@@ -125,8 +134,7 @@ impl Hub {
         }
         let connection = self.conns.get_mut(conn)?;
         let secured = connection.secured.clone();
-        let authorization = head.field("Authorization");
-        let look = porter.office.look(ways, authorization, secured.as_deref(), unix_seconds);
+        let look = porter.office.look(ways, seen.authorization, secured.as_deref(), unix_seconds);
         let matter = match look {
             Look::Nothing => return Some(Ok(None)),
             Look::Told(verdict) => return Some(self.count_verdict(verdict).map(Some)),
@@ -139,11 +147,15 @@ impl Hub {
                 Matter::Password(shown, tag)
             }
             Look::Ask(index) => {
-                let seen = Seen { head, resource, path };
                 let evidence = Evidence { secured, ..seen.evidence(connection.address()) };
                 Matter::Helper(index, Box::new(evidence))
             }
         };
+        if seen.at_once {
+            let detail = "beside a document only a token or a certificate proves who you are: \
+                 use another connection";
+            return Some(Err(self.count_refusal(Refusal::Unknown(detail.into()))));
+        }
         let office = Arc::clone(&porter.office);
         let patience = office.patience + LATE;
         porter.serial = porter.serial.wrapping_add(1);
@@ -271,27 +283,42 @@ fn proves(head: &Head<'_>, request: &Request<'_>) -> bool {
 }
 
 /// What is seen of a client beside its connection.
+#[derive(Clone, Copy, Default)]
 struct Seen<'a> {
-    head: &'a Head<'a>,
+    authorization: Option<&'a str>,
+    host: Option<&'a str>,
+    cookie: Option<&'a str>,
+    agent: Option<&'a str>,
     resource: Option<&'a str>,
     path: Option<&'a str>,
+    /// Whether nothing can wait for what is found out.
+    at_once: bool,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    fn of(head: &'a Head<'a>) -> Self {
+        Self {
+            authorization: head.field("Authorization"),
+            host: head.host,
+            cookie: head.field("Cookie"),
+            agent: head.field("User-Agent"),
+            ..Self::default()
+        }
+    }
+
     fn evidence(&self, address: std::net::SocketAddr) -> Evidence {
         use crate::auth::basic::{Shown, read};
-        let text = |name: &str| self.head.field(name).map(str::to_owned);
-        let (basic, token) = match self.head.field("Authorization").map(read) {
+        let (basic, token) = match self.authorization.map(read) {
             Some(Shown::Basic(basic)) => (Some(basic), None),
             Some(Shown::Bearer(token)) => (None, Some(token)),
             _ => (None, None),
         };
         Evidence {
-            host: self.head.host.map(str::to_owned),
+            host: self.host.map(str::to_owned),
             basic,
             token,
-            cookie: self.head.field("Cookie").map(Into::into),
-            agent: text("User-Agent"),
+            cookie: self.cookie.map(Into::into),
+            agent: self.agent.map(str::to_owned),
             resource: self.resource.map(str::to_owned),
             path: self.path.map(str::to_owned),
             ..Evidence::new(address)

@@ -5,7 +5,11 @@
 //! through: nothing that HTTP, TLS or STUN begins with is the beginning of a command's name, and
 //! what follows something that is none is never looked at.
 
+use zeroize::Zeroizing;
+
 use crate::base::limits::TARGET_BYTES_MAX;
+use crate::wire::error::CommandError;
+use crate::wire::query::{pairs, text};
 
 /// Bytes of a command's name at most; the longest that there is has 12.
 const NAME_BYTES_MAX: usize = 32;
@@ -99,6 +103,27 @@ pub fn find(bytes: &[u8], long: usize) -> Found<'_> {
     let Ok(line) = std::str::from_utf8(line) else { return Found::Foreign(Foreign::Text) };
     let (name, query) = line.split_once('?').unwrap_or((line, ""));
     Found::Command { name, query, bytes: end + 1 }
+}
+
+/// What a line shows of who has sent it: the parameter `authorization`, whose value is that of the
+/// field `Authorization` in HTTP.
+///
+/// ```
+/// use ahm::wire::line::authorization;
+/// let shown = authorization("resource=fx&authorization=Bearer%20abc").unwrap();
+/// assert_eq!(shown.unwrap().as_str(), "Bearer abc");
+/// assert_eq!(authorization("resource=fx"), Ok(None));
+/// ```
+///
+/// # Errors
+/// When it is no text, or stands there twice.
+pub fn authorization(query: &str) -> Result<Option<Zeroizing<String>>, CommandError> {
+    let mut values = pairs(query, '&').filter(|(name, _)| *name == "authorization");
+    let Some((name, value)) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(CommandError::bad("`authorization` stands there twice".to_string()));
+    }
+    text(name, value).map(|text| Some(Zeroizing::new(text.into_owned())))
 }
 
 const fn is_of_name(byte: u8) -> bool {

@@ -451,3 +451,43 @@ fn rights_hold_from_the_login_on_and_shrink_with_a_renewal() {
         pack.fresh(reader).into_iter().filter(|frame| frame.starts_with("<p x")).collect();
     assert_eq!(ended, ["<p x c=1 e=denied>"]);
 }
+
+#[test]
+fn lines_show_who_sends_them() {
+    let mut pack = pack(2, true);
+    let peer = pack.connect(0, Door::Raw);
+    let say = |pack: &mut Pack, line: &str| {
+        pack.received[peer].clear();
+        pack.send(peer, line);
+        pack.text(peer)
+    };
+    let basic = |fields: &str| fields.trim().split_once(": ").unwrap().1.replace(' ', "%20");
+    assert!(say(&mut pack, "login\n").contains("auth-required"));
+    let none = say(&mut pack, "login?authorization=Basic%20%zz\n");
+    assert!(none.contains("bad-request"), "{none}");
+    // A password takes time; what comes behind it waits, in its order.
+    let lines = format!("login?authorization={}&id=a\nping?id=b\n", basic(ANNA));
+    assert_eq!(say(&mut pack, &lines), "");
+    pack.find();
+    let text = pack.text(peer);
+    let answers: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&answers[0]["id"], &answers[1]["id"]), (&json!("a"), &json!("b")), "{text}");
+    assert_eq!((&answers[0]["ok"], &answers[0]["user"]), (&json!(true), &json!("anna")));
+    let wrong = format!("login?authorization={}\n", basic(WRONG));
+    assert_eq!(say(&mut pack, &wrong), "");
+    pack.find();
+    assert!(pack.text(peer).contains("auth-required"), "{}", pack.text(peer));
+    // Beside a document only what takes no time is looked at; a session is renewed by a token.
+    assert!(say(&mut pack, "mux.html?open=fx/A\n").contains("<p i "));
+    let token = basic(&bearer("anna", 7_200));
+    let renewed = say(&mut pack, &format!("renew?authorization={token}\n"));
+    assert!(renewed.contains("\"ok\":true") && renewed.contains("\"expires\""), "{renewed}");
+    let slow = say(&mut pack, &format!("renew?authorization={}\n", basic(BERTA)));
+    assert!(slow.contains("bad-request") && slow.contains("another connection"), "{slow}");
+    // Another's token, as everywhere.
+    let other = basic(&bearer("berta", 7_200));
+    let other = say(&mut pack, &format!("ping?t=1&authorization={other}\n"));
+    assert!(other.contains("forbidden"), "{other}");
+    assert!(pack.questions.is_empty());
+}
