@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::certificate::Secured;
 use crate::base::id::ConnKey;
+use crate::base::reason::CloseReason;
 use crate::base::time::Instant;
 use crate::proto::connection::Phase;
 use crate::proto::hub::Hub;
@@ -19,9 +20,13 @@ impl Hub {
         }
     }
 
-    /// Setting up TLS has failed.
-    pub fn note_failed_handshake(&mut self) {
+    /// Setting up TLS has failed, and the client was told why. What it sends yet is thrown away for
+    /// a moment: where nobody reads it, the system resets the connection, and that may be all that
+    /// the client sees.
+    pub fn handle_unshaken(&mut self, conn: ConnKey, now: Instant) {
+        self.now = now;
         self.stats.handshakes_failed += 1;
+        self.finish(conn, CloseReason::TransportError);
     }
 
     /// Whether a load balancer has still to say who the client is.

@@ -65,10 +65,22 @@ impl Shard {
             }
             Ok(Shaken::Passed(passed)) => self.pass(conn, passed),
             Err(error) => {
-                self.hub.note_failed_handshake();
-                self.fail(conn, "TLS handshake", &error);
+                log::debug!("TLS handshake: {error}");
+                self.strip(conn);
+                self.hub.handle_unshaken(conn, self.now);
+                self.read_from_now(conn);
             }
         }
+    }
+
+    /// From now on bytes are read and written as they are. The transport is registered as it was.
+    fn strip(&mut self, conn: ConnKey) {
+        let Some(wire) = self.wires.remove(conn) else { return };
+        let transport = match wire.transport {
+            Transport::Tls(secure) => secure.into_under(),
+            plain => plain,
+        };
+        self.wires.insert(conn, transport, wire.owner == Owner::Publisher).input = wire.input;
     }
 
     /// Whoever comes from now on gets these certificates; who is there keeps what it has.
@@ -87,14 +99,7 @@ impl Shard {
 
     /// A client wants somebody else: what it says goes there as it is.
     fn pass(&mut self, conn: ConnKey, passed: Passed) {
-        let Some(wire) = self.wires.remove(conn) else { return };
-        let transport = match wire.transport {
-            Transport::Tls(secure) => secure.into_under(),
-            plain => plain,
-        };
-        // It is registered as it was.
-        let (publisher, input) = (wire.owner == Owner::Publisher, wire.input);
-        self.wires.insert(conn, transport, publisher).input = input;
+        self.strip(conn);
         let passed = (passed.name, passed.target, passed.heard);
         self.hub.handle_passed(conn, passed, self.now);
         self.read_from_now(conn);

@@ -122,9 +122,9 @@ const FLAGS = [
 ];
 
 /** A browser with an empty profile; `open` gives a page whose faults fail the test. */
-export async function browser(t) {
+export async function browser(t, more = {}) {
   const profile = await mkdtemp(join(tmpdir(), 'ahm-browser-'));
-  const options = { executablePath: '/usr/bin/chromium', args: FLAGS, headless: true };
+  const options = { executablePath: '/usr/bin/chromium', args: FLAGS, headless: true, ...more };
   const context = await chromium.launchPersistentContext(profile, options);
   t.after(async () => {
     await context.close();
