@@ -32,8 +32,8 @@ use crate::server::tls_names::{Names, read_names};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
     /// Files of each certificate: `CHAIN.pem KEY.pem` and maybe `OCSP.der`, the answer of its
-    /// authority that is sent along (RFC 6961). A client gets the first whose names fit, else the
-    /// first.
+    /// authority that is sent along (RFC 6066, section 8). A client gets the first whose names
+    /// fit, else the first.
     pub certificates: Vec<String>,
     /// Authorities that may certify clients, a file of PEM; empty for none.
     pub client_authorities: String,
@@ -195,9 +195,28 @@ fn read_certificate(
     })?;
     if let Some(path) = ocsp_path {
         let answer = std::fs::read(path).map_err(|error| in_file(path, error.to_string()))?;
+        if !is_ocsp_answer(&answer) {
+            let what = "it is no successful OCSP answer in DER, or not a whole one";
+            return Err(in_file(path, what.into()));
+        }
         certified.ocsp = Some(answer);
     }
     Ok((names, Arc::new(certified)))
+}
+
+/// Whether it is an `OCSPResponse` that was successful (RFC 6960, 4.2.1), and whole: clients end a
+/// handshake in which they are sent anything else.
+fn is_ocsp_answer(bytes: &[u8]) -> bool {
+    const SUCCESSFUL: [u8; 3] = [0x0a, 1, 0];
+    let (length, inside) = match bytes {
+        [0x30, length @ ..=0x7f, inside @ ..] => (usize::from(*length), inside),
+        [0x30, 0x81, length, inside @ ..] => (usize::from(*length), inside),
+        [0x30, 0x82, high, low, inside @ ..] => {
+            (usize::from(u16::from_be_bytes([*high, *low])), inside)
+        }
+        _ => return false,
+    };
+    inside.len() == length && inside.starts_with(&SUCCESSFUL)
 }
 
 fn read_revoked(path: &str) -> io::Result<Vec<CertificateRevocationListDer<'static>>> {

@@ -28,6 +28,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
+        std::fs::write(folder.join("ca.key"), key.serialize_pem()).unwrap();
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         std::fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
         Self { folder, issuer }

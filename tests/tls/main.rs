@@ -7,3 +7,4 @@ mod peers;
 mod records;
 mod sealed;
 mod serving;
+mod stapling;
