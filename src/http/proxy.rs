@@ -124,6 +124,8 @@ fn v6(rest: &[u8]) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -185,6 +187,24 @@ mod tests {
             binary(0x22, 0x11, &[0; 12]),
         ] {
             assert!(read(&bad).is_err(), "{:?}", String::from_utf8_lossy(&bad));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_introduction_or_none(
+            start in prop_oneof![
+                Just(&b""[..]), Just(LINE_START), Just(SIGNATURE),
+                Just(&b"PROXY TCP4 192.0.2.7 "[..]),
+                Just(&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..]),
+            ],
+            rest in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let bytes = [start, &rest].concat();
+            // In any pieces it is what it is as a whole.
+            if let Ok(Some(found)) = read(&bytes) {
+                prop_assert!(found.bytes <= bytes.len());
+            }
         }
     }
 }
