@@ -12,6 +12,8 @@ mod desk;
 mod duplicates;
 #[path = "agent/link.rs"]
 mod link;
+#[path = "agent/login.rs"]
+mod login;
 #[path = "agent/model.rs"]
 mod model;
 #[path = "agent/routes.rs"]

@@ -8,6 +8,8 @@ pub mod demo_feed;
 pub mod merge;
 pub mod packed;
 pub mod pages;
+pub mod papers;
+pub mod passes;
 pub mod print;
 pub mod publish;
 pub mod publish_served;

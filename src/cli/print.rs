@@ -13,6 +13,7 @@ use crate::base::name::TopicName;
 use crate::base::reason::ChannelEnd;
 use crate::base::time::Instant;
 use crate::client::event::{ChannelKey, Event, Failure, RouteId, StreamState};
+use crate::http::date::http_date;
 
 /// How a message is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub struct Printer<O, E> {
     refused: HashMap<ChannelKey, String>,
     messages: u64,
     last_failure: String,
+    not_renewed: String,
     over: Option<String>,
     broken_pipe: bool,
     line: Vec<u8>,
@@ -70,6 +72,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             refused: HashMap::new(),
             messages: 0,
             last_failure: String::new(),
+            not_renewed: String::new(),
             over: None,
             broken_pipe: false,
             line: Vec::new(),
@@ -152,9 +155,39 @@ impl<O: Write, E: Write> Printer<O, E> {
                     self.note(&format!("{}: open", self.name(*channel)));
                 }
             }
+            Event::Known { .. } | Event::Expiring { .. } | Event::NotRenewed { .. } => {
+                self.proof(event);
+            }
             Event::Session { .. } | Event::Sent { .. } | Event::RoundTrip(_) => {}
         }
         Ok(())
+    }
+
+    /// What is told of who we are to the server.
+    fn proof(&mut self, event: &Event) {
+        match event {
+            Event::Known { route, user, expires, .. } => {
+                let who = user
+                    .as_ref()
+                    .map_or_else(|| "nobody in particular".to_owned(), |user| format!("{user:?}"));
+                let until = expires.map_or(String::new(), |at| format!(", until {}", date(at)));
+                self.not_renewed.clear();
+                self.note(&format!("{}logged in as {who}{until}", self.way(*route)));
+            }
+            Event::Expiring { route, within } => {
+                let (way, seconds) = (self.way(*route), within.as_millis() / 1000);
+                self.note(&format!("{way}the session ends in {seconds} s unless it is renewed"));
+            }
+            Event::NotRenewed { route, failure } => {
+                let text = format!("{}not renewed: {}", self.way(*route), describe(failure));
+                // Told once, however often it is tried.
+                if text != self.not_renewed {
+                    self.tell(&format!("{text}; it is tried again while there is time"));
+                    self.not_renewed = text;
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Which of several ways it was, for the beginning of a line.
@@ -225,7 +258,7 @@ impl<O: Write, E: Write> Printer<O, E> {
     fn closed(&mut self, channel: ChannelKey, end: ChannelEnd) -> io::Result<()> {
         let name = self.name(channel);
         self.tell(&format!("{name}: the channel ended: {}", end.word()));
-        if !matches!(end, ChannelEnd::Gone | ChannelEnd::Closed) {
+        if !matches!(end, ChannelEnd::Gone | ChannelEnd::Closed | ChannelEnd::Expired) {
             self.leave(channel, format!("{name}: {}", end.word()));
         }
         self.json_event(&json!({"event": "closed", "name": name, "end": end.word()}))
@@ -272,9 +305,14 @@ impl<O: Write, E: Write> Printer<O, E> {
         }
     }
 
-    fn tell(&mut self, text: &str) {
+    /// Tells something on the standard error.
+    pub fn tell(&mut self, text: &str) {
         let _ = writeln!(self.err, "ahm subscribe: {text}");
     }
+}
+
+fn date(unix_seconds: u64) -> String {
+    String::from_utf8_lossy(&http_date(unix_seconds)).into_owned()
 }
 
 fn put_name(line: &mut Vec<u8>, names: &HashMap<ChannelKey, TopicName>, channel: ChannelKey) {
@@ -314,7 +352,7 @@ fn describe(failure: &Failure) -> String {
             }
             text
         }
-        Failure::Broken(detail) => detail.clone(),
+        Failure::Broken(detail) | Failure::Untrusted(detail) => detail.clone(),
         Failure::Silent => "the server has gone silent".into(),
         Failure::Ended(word) => format!("the server ended the document: {word}"),
     }

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use crate::base::limits::DOCUMENTS_MAX;
 use crate::base::name::TopicName;
 use crate::base::time::Span;
+use crate::cli::papers::PaperArgs;
+use crate::cli::passes::PassArgs;
 use crate::cli::print::{Format, Printer};
 use crate::cli::terminal::{complain, fail};
-use crate::client::event::{ChannelKey, parse_topic};
+use crate::client::event::{ChannelKey, Event, parse_topic};
 use crate::client::link::{Link, ROUTES_MAX};
 use crate::client::settings::Settings;
 use crate::reactor::url::Server;
@@ -27,6 +29,9 @@ Examples:
   ahm subscribe tcp://127.0.0.1:9000 fx/EURUSD             a listener with :raw, without HTTP
   ahm subscribe http://a:8080 fx/EURUSD --dup http://b:8080    both at once, the first copy counts
   ahm subscribe http://a:8080 fx/EURUSD --or http://b:8080     b where a cannot be reached
+  ahm subscribe https://example.org fx/EURUSD --user anna --password-file ~/.ahm
+  ahm subscribe https://example.org fx/EURUSD --token-file /run/token
+  ahm subscribe tls://10.0.0.5:9443 fx/EURUSD --ca ca.pem --cert me.pem --key me.key
   ahm subscribe http://a:8080 fx/EURUSD --seal aes --login https://a:8443    sealed over plain HTTP
 
 Output, one line a message:
@@ -47,8 +52,8 @@ messages). Ctrl-C ends the session at the server.";
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The server: http://HOST:PORT, with the prefix of its commands where that is not /ahm/, or
-    /// tcp://HOST:PORT for a listener of raw TCP
+    /// The server: https://HOST or http://HOST, with :PORT and the prefix of its commands where
+    /// those are not the usual ones; tls://HOST:PORT or tcp://HOST:PORT for a listener of raw TCP
     #[arg(value_name = "URL")]
     pub url: String,
     /// What to subscribe to
@@ -78,9 +83,9 @@ pub struct Args {
     /// (AES-256-GCM) or `chacha` (ChaCha20-Poly1305). A server that does not seal is not spoken to
     #[arg(long, value_name = "HOW", value_parser = parse_seal)]
     pub seal: Option<Algorithm>,
-    /// Log in here, over TLS, where documents and commands go to URL over plain HTTP; as often as
-    /// there are servers
-    #[arg(long, value_name = "URL2", requires = "seal")]
+    /// Log in here, over TLS, where documents and commands go to URL, sealed over plain HTTP or raw
+    /// TCP, or over tls://; as often as there are servers
+    #[arg(long, value_name = "URL2")]
     pub login: Vec<String>,
     /// Begin after this place (epoch and offset); for one topic
     #[arg(long, value_name = "EP:N", value_parser = parse_place)]
@@ -107,6 +112,12 @@ pub struct Args {
     /// Do not tell of connections and sessions on the standard error; of gaps it is told
     #[arg(long, short)]
     pub quiet: bool,
+    /// Who logs in.
+    #[command(flatten)]
+    pub pass: PassArgs,
+    /// TLS.
+    #[command(flatten)]
+    pub papers: PaperArgs,
 }
 
 fn parse_mode(word: &str) -> Result<Mode, String> {
@@ -203,13 +214,17 @@ fn subscribe(
         flush: args.flush.map(Span::from_millis),
         duplicates: args.dup.len() as u8,
         seal: args.seal,
+        script: args.pass.script.clone(),
+        in_clear: args.pass.in_clear,
         ..Settings::default()
     };
     let seed = getrandom::u64().map_err(|error| error.to_string())?;
+    let all = [&servers[..], &logins].concat();
     let mut link = Link::over(servers, settings, seed).map_err(|error| error.to_string())?;
     if !logins.is_empty() {
         link.log_in_at(logins).map_err(|error| error.to_string())?;
     }
+    args.pass.equip(&args.papers, &all, &mut link)?;
     link.watch_signals().map_err(|error| error.to_string())?;
     let topics: Vec<TopicName> = requests.iter().map(|request| request.name.clone()).collect();
     let now = link.now();
@@ -223,7 +238,7 @@ fn subscribe(
     let out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let printer = Printer::new(format, args.quiet, names, out, io::stderr().lock());
     let mut printer = printer.over_routes(urls(args));
-    let result = pump(&mut link, &mut printer, args.count.unwrap_or(u64::MAX));
+    let result = pump(&mut link, &mut printer, args, &all);
     // Whatever ended it, the session at the server need not linger.
     let _ = link.close(Span::from_secs(1));
     result
@@ -232,8 +247,10 @@ fn subscribe(
 fn pump<O: Write, E: Write>(
     link: &mut Link,
     printer: &mut Printer<O, E>,
-    count: u64,
+    args: &Args,
+    servers: &[Server],
 ) -> Result<(), String> {
+    let count = args.count.unwrap_or(u64::MAX);
     loop {
         let now = link.now();
         while let Some(event) = link.agent().poll_event() {
@@ -242,6 +259,11 @@ fn pump<O: Write, E: Write>(
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(error) => return Err(format!("standard output: {error}")),
                 Ok(()) => {}
+            }
+            if matches!(event, Event::Expiring { .. } | Event::NotRenewed { .. })
+                && let Err(problem) = args.papers.renew(servers, link)
+            {
+                printer.tell(&problem);
             }
             if printer.messages() >= count {
                 return printer.flush();

@@ -26,8 +26,10 @@ pub(crate) enum Kind {
     Word,
     /// `ping`, sent at this moment.
     Ping(Instant),
-    /// `login` for the sealed session of this document.
+    /// `login` for the session of this document.
     Login(StreamId),
+    /// `renew`.
+    Renew,
 }
 
 /// A command on its way.
@@ -73,6 +75,9 @@ impl Agent {
                 (Kind::Send(key), Some(leg)) if leg == self.legs[0].id => {
                     self.answer_send(key, call, Answer::parse(status, body), wait, now);
                 }
+                (Kind::Renew, Some(leg)) => {
+                    self.answer_renew(leg, Answer::parse(status, body), wait, now);
+                }
                 (Kind::Login(stream), _) => self.take_login(stream, (status, body), now),
                 (Kind::Ping(sent), _) => self.events.push_back(Event::RoundTrip(now.since(sent))),
                 _ => {}
@@ -103,6 +108,10 @@ impl Agent {
                     keys.into_iter().for_each(|key| leg.want(key, at));
                 }
                 Kind::Send(key) if id == self.legs[0].id => self.retry_send(key, call, at),
+                Kind::Renew => {
+                    let Some(leg) = self.leg(id) else { return };
+                    leg.renewal.at = at;
+                }
                 Kind::Send(_) | Kind::Word | Kind::Ping(_) | Kind::Login(_) => {}
             }
         }
@@ -348,10 +357,14 @@ impl Agent {
                 let (request, proof) = seal.prove(&target, body);
                 (request, Some(proof))
             }
-            None => (Request { target, key, body }, None),
+            None => (Request { target, key, body, ..Request::default() }, None),
+        };
+        let output = match kind {
+            Kind::Renew => Output::Login { call, route, request },
+            _ => Output::Call { call, route, request },
         };
         self.calls.insert(call, Call { kind, session: number, proof });
-        self.outputs.push_back(Output::Call { call, route, request });
+        self.outputs.push_back(output);
     }
 }
 

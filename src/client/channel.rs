@@ -67,9 +67,10 @@ impl Seat {
 }
 
 /// Whether a channel that ended so is asked for again. `closed` without our asking: it ended while
-/// no document told of it, as it may when a session is found again.
+/// no document told of it, as it may when a session is found again. `expired`: the session
+/// ends with it, and the next one is somebody's who can prove anew who it is.
 pub(crate) fn comes_back(end: ChannelEnd) -> bool {
-    matches!(end, ChannelEnd::Gone | ChannelEnd::Closed)
+    matches!(end, ChannelEnd::Gone | ChannelEnd::Closed | ChannelEnd::Expired)
 }
 
 /// One channel.

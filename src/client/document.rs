@@ -80,6 +80,8 @@ pub struct Document {
     pub(crate) proof: Option<Proof>,
     /// The session that was made for it, and is the leg's when it begins.
     pub(crate) made: Option<Session>,
+    /// When the proof of that session ends, in seconds since 1970.
+    pub(crate) expires: Option<u64>,
     /// How often it was asked for of a server that has not made that session.
     pub(crate) strays: u8,
     /// The body of an error answer.
@@ -118,6 +120,7 @@ impl Document {
             unsealer: None,
             proof: None,
             made: None,
+            expires: None,
             strays: 0,
             refusal: Vec::new(),
             retry_after: Span::ZERO,

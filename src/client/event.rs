@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::auth::secret::Secret;
 use crate::base::hidden::Hidden;
 use crate::base::id::{Epoch, Mid, Offset};
 use crate::base::name::TopicName;
@@ -61,6 +62,8 @@ pub enum Failure {
     },
     /// The connection could not be made, was cut, or carried what is not the protocol.
     Broken(String),
+    /// The server has not proved by TLS who it is, or will not have our certificate; in words.
+    Untrusted(String),
     /// Not a byte came for the drop time.
     Silent,
     /// The server ended the document or asked to leave it.
@@ -129,8 +132,8 @@ pub enum Event {
         /// How many are missing; `None` if nobody can know, as after a change of epoch.
         missing: Option<u64>,
     },
-    /// A channel ended. After `gone`, and `closed` by the other side, the agent tries by itself to
-    /// open it again from where it was; after any other reason it is over.
+    /// A channel ended. After `gone`, `expired`, and `closed` by the other side, the agent tries by
+    /// itself to open it again from where it was; after any other reason it is over.
     Closed {
         /// The channel.
         channel: ChannelKey,
@@ -157,6 +160,34 @@ pub enum Event {
     },
     /// A ping came back.
     RoundTrip(Span),
+    /// A login or a renewal has shown the server who the client is.
+    Known {
+        /// The way of its session.
+        route: RouteId,
+        /// The user's name; `None` where the server asks nobody.
+        user: Option<String>,
+        /// The second since 1970 at which the session ends unless it is renewed.
+        expires: Option<u64>,
+        /// What the server's script has for the application.
+        key: Option<Secret>,
+    },
+    /// The session of this way ends soon unless it is renewed: [`Agent::renew`]. A link that knows
+    /// how to log in does so by itself.
+    ///
+    /// [`Agent::renew`]: crate::client::agent::Agent::renew
+    Expiring {
+        /// The way of its session.
+        route: RouteId,
+        /// How long it still has.
+        within: Span,
+    },
+    /// A renewal has come to nothing. While the session has time it is tried again.
+    NotRenewed {
+        /// The way of its session.
+        route: RouteId,
+        /// Why.
+        failure: Failure,
+    },
 }
 
 /// What became of a numbered send.
@@ -186,22 +217,25 @@ impl Fate {
 }
 
 /// One HTTP request for the link to carry.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// `NAME?query`, to be put behind the server's prefix.
     pub target: String,
     /// The session key, for the `AHM-Key` field.
     pub key: Option<String>,
+    /// Who asks: the `Authorization` field. The agent knows none; the link adds it to logins.
+    pub authorization: Option<Secret>,
     /// `Some`: a POST with this body as `text/plain`. `None`: a GET.
     pub body: Option<Vec<u8>>,
 }
 
-/// Without the key.
+/// Without the key and what proves who asks.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("target", &self.target)
             .field("key", &self.key.as_ref().map(|_| Hidden))
+            .field("authorization", &self.authorization)
             .field("body", &self.body)
             .finish()
     }
@@ -224,9 +258,10 @@ pub enum Output {
         /// The document.
         stream: StreamId,
     },
-    /// Ask for a sealed session, over TLS and a new connection, so that a balancer leads it where
-    /// it leads the document that follows: the answer is its secret. It is handed to the agent as
-    /// that of a short command, and so is a failure.
+    /// Ask for a session, or renew one, with what proves who the client is, which the link adds:
+    /// over a new connection, so that a balancer leads it where it leads the document that follows.
+    /// A sealed session is asked for by TLS, as the answer is its secret. The answer is handed to
+    /// the agent as that of a short command, and so is a failure.
     Login {
         /// The command.
         call: CallId,

@@ -9,6 +9,7 @@ use crate::client::channel::{Status, comes_back};
 use crate::client::document::{Phase, Purpose};
 use crate::client::event::{ChannelKey, Event, Failure, Fate, SendId, StreamId};
 use crate::client::leg::{LegId, Session};
+use crate::client::login::Renewal;
 use crate::client::track::Item;
 use crate::html::frame::Identity;
 use crate::html::scan::Frame;
@@ -106,8 +107,8 @@ impl Agent {
         let Some(leg) = self.legs.iter().find(|leg| leg.id == id) else { return };
         let held = leg.session.as_ref();
         let same = held.is_some_and(|held| held.scs == identity.scs && held.mid == identity.mid);
-        if document.proof.is_some() && document.made.is_none() && !same {
-            let what = "a sealed document of another session".to_owned();
+        if document.is_strange(identity, same) {
+            let what = "a document of another session".to_owned();
             return self.abandon(stream, Failure::Broken(what), now);
         }
         if purpose == Purpose::Duplicate && !same {
@@ -134,6 +135,7 @@ impl Agent {
                 seal: None,
             };
             leg.session = Some(document.made.take().unwrap_or_else(told));
+            leg.renewal = Renewal::new(document.expires);
         }
         document.begin(identity, leg.number, now);
         leg.begin(document, open_until, now);
@@ -158,6 +160,10 @@ impl Agent {
 
     /// The server asks that the document have a successor within `within`.
     fn take_move(&mut self, stream: StreamId, why: &str, within: Span, now: Instant) {
+        if why == "expiry" {
+            // A successor would not help.
+            return self.take_expiry(stream, within, now);
+        }
         // Not all at once; three quarters leave time for the successor to begin.
         let latest = within.fraction(3, 4);
         let at = now + self.random_below(latest);

@@ -13,6 +13,7 @@ use crate::base::time::Instant;
 use crate::client::channel::{Seat, Status, Which};
 use crate::client::document::Document;
 use crate::client::event::{ChannelKey, RouteId};
+use crate::client::login::Renewal;
 use crate::client::sealed::Sealed;
 use crate::client::settings::Settings;
 
@@ -63,6 +64,8 @@ pub(crate) struct Leg {
     pub(crate) singly: bool,
     /// No channel is due before this moment.
     pub(crate) channels_at: Instant,
+    /// When its session ends unless it is renewed.
+    pub(crate) renewal: Renewal,
     /// When the server must hear of the client again, where it demands that.
     pub(crate) beat_at: Instant,
     /// Whether a command was put out since that moment was set.
@@ -96,6 +99,7 @@ impl Leg {
             call_backoff: settings.backoff,
             singly: false,
             channels_at: Instant::NEVER,
+            renewal: Renewal::default(),
             beat_at: Instant::NEVER,
             spoke: false,
             seats: BTreeMap::new(),
@@ -185,6 +189,7 @@ impl Leg {
         self.number = number;
         self.leaving = None;
         self.beat_at = Instant::NEVER;
+        self.renewal = Renewal::default();
         self.channels_at = Instant::ZERO;
         self.seats.values_mut().for_each(Seat::forget);
         self.over.clear();

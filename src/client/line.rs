@@ -1,15 +1,14 @@
 //! The kept connection over which a route's commands go. Answers come in their order.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
 use crate::base::reason::ErrorCode;
 use crate::base::time::{Instant, Span};
-use crate::client::event::{CallId, Request};
+use crate::client::event::{CallId, Failure, Request};
 use crate::client::flight::{Done, Flight};
-use crate::client::pipe::{Pipe, Read, put_request};
+use crate::client::pipe::{Peer, Pipe, Read, put_request};
 use crate::client::reader::Got;
 use crate::http::exchange::Part;
 use crate::reactor::url::Server;
@@ -44,13 +43,12 @@ impl Line {
     /// # Errors
     /// From the operating system.
     pub(crate) fn dial(
-        address: SocketAddr,
-        server: &Server,
+        peer: Peer<'_>,
         wait: (&Registry, Token),
         now: Instant,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            pipe: Pipe::dial(address, server, wait, ANSWER_BYTES_MAX)?,
+            pipe: Pipe::dial(peer, wait, ANSWER_BYTES_MAX)?,
             flight: Flight::new(now),
             status: 0,
             retry_after: None,
@@ -74,37 +72,38 @@ impl Line {
         self.flight.give_up()
     }
 
-    /// Puts commands on the wire, as many as may be there at a time; says whether the connection
-    /// still stands.
+    /// Puts commands on the wire, as many as may be there at a time.
+    ///
+    /// # Errors
+    /// Why the connection is over.
     pub(crate) fn send(
         &mut self,
         waiting: &mut VecDeque<(CallId, Request)>,
         server: &Server,
         now: Instant,
-    ) -> bool {
+    ) -> Result<(), Failure> {
         while !self.flight.is_full()
             && let Some((call, request)) = waiting.pop_front()
         {
             let answers = put_request(self.pipe.out(), server, &request);
             self.flight.push(call, answers, now);
         }
-        self.pipe.flush().is_ok()
+        self.pipe.flush()
     }
 
     /// Writes and reads as far as the socket lets it, with `buffer` as scratch, and gives each
     /// answer to `each`.
     pub(crate) fn ready(
         &mut self,
-        (readable, writable): (bool, bool),
+        ready: (bool, bool),
         buffer: &mut [u8],
         now: Instant,
         mut each: impl FnMut(Answered<'_>),
     ) -> Read {
-        if writable && let Err(detail) = self.pipe.flush() {
-            return Read::Over(detail);
-        }
-        if !readable {
-            return Read::Blocked;
+        match self.pipe.ready(ready) {
+            Ok(true) => {}
+            Ok(false) => return Read::Blocked,
+            Err(failure) => return Read::Over(failure),
         }
         let Self { pipe, flight, status, retry_after, persistent, body } = self;
         let mut misled = false;
@@ -127,13 +126,17 @@ impl Line {
         });
         // Kept no longer than the answer that says so.
         if !*persistent && pipe.is_idle() {
-            return Read::Over("the server keeps the connection no longer".into());
+            return over("the server keeps the connection no longer");
         }
         // Behind it is a server without our session: another connection may come to the one that
         // has it (RFC 9110, 15.5.20).
         if misled {
-            return Read::Over("the connection leads to another server".into());
+            return over("the connection leads to another server");
         }
         read
     }
+}
+
+fn over(what: &str) -> Read {
+    Read::Over(Failure::Broken(what.to_owned()))
 }

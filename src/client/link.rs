@@ -1,4 +1,4 @@
-//! Drives one agent over TCP from a plain blocking loop.
+//! Drives one agent over TCP and TLS from a plain blocking loop.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,8 +9,11 @@ use mio::{Token, Waker};
 
 use crate::base::time::{Instant, Span};
 use crate::client::agent::Agent;
-use crate::client::event::{CallId, Event, Output, Request, RouteId, StreamId, StreamState};
+use crate::client::event::{
+    CallId, Event, Failure, Output, Request, RouteId, StreamId, StreamState,
+};
 use crate::client::line::Line;
+use crate::client::pass::Pass;
 use crate::client::pipe::Read;
 use crate::client::settings::Settings;
 use crate::client::stream::Stream;
@@ -56,9 +59,10 @@ const STREAMS: usize = LINES + 2 * ROUTES_MAX;
 /// ```
 #[derive(Debug)]
 pub struct Link {
-    agent: Agent,
+    pub(crate) agent: Agent,
     /// First those of the routes, then as many for their logins.
     pub(crate) ways: Vec<Way>,
+    pub(crate) pass: Pass,
     clock: Clock,
     poller: Poller,
     streams: BTreeMap<StreamId, Stream>,
@@ -106,6 +110,7 @@ impl Link {
         Ok(Self {
             agent: Agent::new(settings, seed),
             ways: servers.iter().chain(&servers).cloned().map(Way::to).collect(),
+            pass: Pass::default(),
             clock: Clock::start(),
             poller: Poller::new(64)?,
             streams: BTreeMap::new(),
@@ -216,7 +221,7 @@ impl Link {
                 }
                 Token(number) => {
                     let stream = StreamId((number - STREAMS) as u64);
-                    self.stream_ready(stream, readable, writable, now);
+                    self.stream_ready(stream, (readable, writable), now);
                 }
             }
             self.drain(now);
@@ -225,12 +230,12 @@ impl Link {
         for way in 0..self.ways.len() {
             let line = self.ways[way].line.as_ref();
             if line.and_then(Line::timeout).is_some_and(|at| at <= now) {
-                self.lose_line(way, now);
+                self.lose_line(way, &late(), now);
             }
         }
         for stream in self.streams.values_mut() {
             if stream.timeout().is_some_and(|at| at <= now) {
-                fail(&mut self.agent, stream.give_up(), now);
+                fail(&mut self.agent, stream.give_up(), &late(), now);
             }
         }
         if self.agent.poll_timeout().is_some_and(|at| at <= now) {
@@ -257,14 +262,11 @@ impl Link {
                 }
                 Output::CloseStream { stream } => {
                     if let Some(mut stream) = self.streams.remove(&stream) {
-                        fail(&mut self.agent, stream.give_up(), now);
+                        fail(&mut self.agent, stream.give_up(), &closed(), now);
                     }
                 }
                 Output::Login { call, route, request } => {
-                    let at = self.ways.len() / 2 + usize::from(route.0);
-                    let way = &mut self.ways[at];
-                    way.line = way.line.take().filter(Line::is_waiting);
-                    way.waiting.push_back((call, request));
+                    self.log_in(route, (call, request), now);
                 }
                 Output::Call { call, route, request } => {
                     self.ways[usize::from(route.0)].waiting.push_back((call, request));
@@ -280,31 +282,29 @@ impl Link {
         let way = &mut self.ways[usize::from(route.0)];
         let token = Token(stream.0 as usize + STREAMS);
         let wait = (self.poller.registry(), token);
-        let dialed = way
-            .address()
-            .and_then(|address| Stream::dial((route, &way.server), address, wait, request, now));
+        let dialed = way.peer().and_then(|peer| Stream::dial((route, peer), wait, request, now));
         match dialed {
             Ok(dialed) => drop(self.streams.insert(stream, dialed)),
-            Err(detail) => {
+            Err(failure) => {
                 way.addresses.pop(); // the next attempt goes to the next address
-                self.agent.handle_end(stream, &detail, now);
+                end(&mut self.agent, stream, &failure, now);
             }
         }
     }
 
-    fn stream_ready(&mut self, id: StreamId, readable: bool, writable: bool, now: Instant) {
+    fn stream_ready(&mut self, id: StreamId, ready: (bool, bool), now: Instant) {
         // Out of the table while it is at work; what the agent closes meanwhile is dropped below.
         let Some(mut stream) = self.streams.remove(&id) else { return };
-        if writable && let Err(detail) = stream.flush() {
-            self.ways[usize::from(stream.route.0)].addresses.pop();
-            return self.lose_stream(id, stream, &detail, now);
-        }
-        let mut read = Read::Blocked;
-        if readable {
-            read = stream.read(id, &mut self.buffer, &mut self.agent, now);
-        }
+        let read = match stream.ready(ready) {
+            Ok(true) => stream.read(id, &mut self.buffer, &mut self.agent, now),
+            Ok(false) => Read::Blocked,
+            Err(failure) => {
+                self.ways[usize::from(stream.route.0)].addresses.pop();
+                return self.lose_stream(id, stream, &failure, now);
+            }
+        };
         match read {
-            Read::Over(detail) => return self.lose_stream(id, stream, &detail, now),
+            Read::Over(failure) => return self.lose_stream(id, stream, &failure, now),
             Read::More => self.again.push(Token(id.0 as usize + STREAMS)),
             Read::Blocked => {}
         }
@@ -312,9 +312,9 @@ impl Link {
     }
 
     /// A document's connection is over, and with it the commands beside it.
-    fn lose_stream(&mut self, id: StreamId, mut stream: Stream, detail: &str, now: Instant) {
-        self.agent.handle_end(id, detail, now);
-        fail(&mut self.agent, stream.give_up(), now);
+    fn lose_stream(&mut self, id: StreamId, mut stream: Stream, failure: &Failure, now: Instant) {
+        end(&mut self.agent, id, failure, now);
+        fail(&mut self.agent, stream.give_up(), failure, now);
     }
 
     fn lines_timeout(&self) -> Option<Instant> {
@@ -331,31 +331,20 @@ impl Link {
         let route = RouteId(at as u8);
         let mut streams = self.streams.iter_mut().rev();
         if let Some((&id, stream)) = streams.find(|(_, stream)| stream.takes_calls(route)) {
-            if let Err(detail) = stream.send(&mut way.waiting, &way.server, now)
+            if let Err(failure) = stream.send(&mut way.waiting, &way.server, now)
                 && let Some(stream) = self.streams.remove(&id)
             {
-                self.lose_stream(id, stream, &detail, now);
+                self.lose_stream(id, stream, &failure, now);
             }
             return;
         }
-        if way.line.is_none() {
-            let wait = (self.poller.registry(), Token(LINES + at));
-            let address = way.address().ok();
-            way.line = address.and_then(|address| Line::dial(address, &way.server, wait, now).ok());
-        }
-        let Way { server, addresses, line, waiting } = way;
-        match line {
-            Some(line) => {
-                if !line.send(waiting, server, now) {
-                    self.lose_line(at, now);
-                }
+        let wait = (self.poller.registry(), Token(LINES + at));
+        if let Err(failure) = way.send(wait, now) {
+            if way.line.is_some() {
+                return self.lose_line(at, &failure, now);
             }
-            None => {
-                addresses.pop();
-                for (call, _) in std::mem::take(waiting) {
-                    self.agent.handle_failure(call, now);
-                }
-            }
+            let calls = std::mem::take(&mut way.waiting).into_iter().map(|(call, _)| call);
+            fail(&mut self.agent, calls.collect(), &failure, now);
         }
     }
 
@@ -367,20 +356,37 @@ impl Link {
             agent.handle_answer(answered.call, status, wait, answered.body, now);
         });
         match read {
-            Read::Over(_) => self.lose_line(at, now),
+            Read::Over(failure) => self.lose_line(at, &failure, now),
             Read::More => again.push(Token(LINES + at)),
             Read::Blocked => {}
         }
     }
 
     /// The connection for commands is over; whoever has no answer is told so.
-    fn lose_line(&mut self, at: usize, now: Instant) {
+    fn lose_line(&mut self, at: usize, failure: &Failure, now: Instant) {
         let Some(line) = self.ways[at].line.take() else { return };
-        fail(&mut self.agent, line.unanswered(), now);
+        fail(&mut self.agent, line.unanswered(), failure, now);
     }
 }
 
+fn closed() -> Failure {
+    Failure::Broken("the connection was closed".into())
+}
+
+fn late() -> Failure {
+    Failure::Broken("no answer in time".into())
+}
+
 /// Commands were lost with their connection.
-fn fail(agent: &mut Agent, calls: Vec<CallId>, now: Instant) {
-    calls.into_iter().for_each(|call| agent.handle_failure(call, now));
+fn fail(agent: &mut Agent, calls: Vec<CallId>, failure: &Failure, now: Instant) {
+    calls.into_iter().for_each(|call| agent.handle_lost(call, failure.clone(), now));
+}
+
+/// A document's connection is over.
+fn end(agent: &mut Agent, stream: StreamId, failure: &Failure, now: Instant) {
+    match failure {
+        Failure::Untrusted(detail) => agent.handle_untrusted(stream, detail, now),
+        Failure::Broken(detail) => agent.handle_end(stream, detail, now),
+        _ => agent.handle_end(stream, "the connection is lost", now),
+    }
 }

@@ -137,7 +137,7 @@ pub fn put_line(out: &mut Vec<u8>, request: &Request) -> usize {
                 let command = String::from_utf8_lossy(command);
                 let joint = if command.contains('?') { '&' } else { '?' };
                 let target = format!("{command}{joint}{session}");
-                put_line(out, &Request { target, key: request.key.clone(), body: None })
+                put_line(out, &Request { target, key: request.key.clone(), ..Request::default() })
             })
             .sum();
     }
@@ -221,7 +221,8 @@ mod tests {
         ];
         for (target, key, body, end) in cases {
             let (target, key) = (target.to_owned(), key.map(str::to_owned));
-            let request = Request { target: target.clone(), key, body: body.map(<[u8]>::to_vec) };
+            let body = body.map(<[u8]>::to_vec);
+            let request = Request { target: target.clone(), key, body, ..Request::default() };
             let mut out = Vec::new();
             put_line(&mut out, &request);
             assert_eq!(String::from_utf8(out).unwrap(), target + end);
@@ -233,7 +234,7 @@ mod tests {
         let (target, key) = ("batch?scs=a&mid=7".to_owned(), Some("k".to_owned()));
         let body = Some(b"open?resource=a\nlogout\n".to_vec());
         let mut out = Vec::new();
-        assert_eq!(put_line(&mut out, &Request { target, key, body }), 2);
+        assert_eq!(put_line(&mut out, &Request { target, key, body, ..Request::default() }), 2);
         let lines = "open?resource=a&scs=a&mid=7&k=k\nlogout?scs=a&mid=7&k=k\n";
         assert_eq!(String::from_utf8(out).unwrap(), lines);
     }

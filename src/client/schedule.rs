@@ -45,6 +45,7 @@ impl Agent {
         }
         for id in self.leg_ids() {
             if self.legs.iter().any(|leg| leg.id == id && self.can_call(leg)) {
+                self.call_renew(id, now);
                 self.call_beat(id, now);
             }
         }
@@ -66,7 +67,7 @@ impl Agent {
         for leg in &self.legs {
             at = at.min(self.main_at(leg));
             if self.can_call(leg) {
-                at = at.min(leg.channels_at).min(leg.beat_at);
+                at = at.min(leg.channels_at).min(leg.beat_at).min(leg.renewal.at);
             }
         }
         if self.can_call(&self.legs[0]) {

@@ -6,21 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::id::Mid;
-use crate::base::time::Instant;
 use crate::client::agent::Agent;
 use crate::client::answer::Answer;
-use crate::client::calls::{Call, Kind};
 use crate::client::document::Document;
-use crate::client::event::{CallId, Failure, Output, Request, StreamId};
+use crate::client::event::Request;
 use crate::client::leg::Session;
 use crate::html::scan::{Frame, parse_line};
 use crate::seal::key::{Algorithm, Keys, Secret};
 use crate::seal::line::{Fault, Opener};
-use crate::wire::command::encode_query;
-
-/// Connections over which the first document of a session is asked for, one after the other, where
-/// they lead to servers that have not made it.
-const STRAYS_MAX: u8 = 8;
 
 /// What seals a session, and how many commands it has had.
 #[derive(Clone, Debug)]
@@ -56,7 +49,7 @@ impl Sealed {
         let proved = self.keys.command().prove(method, &target, body.as_deref().unwrap_or(&[]));
         let batch = target.starts_with("batch?");
         let proof = Proof { keys: Arc::clone(&self.keys), q, batch };
-        (Request { target: proved, key: None, body }, proof)
+        (Request { target: proved, body, ..Request::default() }, proof)
     }
 }
 
@@ -195,23 +188,6 @@ impl Unsealer {
 }
 
 impl Agent {
-    /// Asks for a sealed session; the document follows when it is there.
-    pub(crate) fn ask_login(&mut self, document: Document, algorithm: Algorithm) {
-        let call = CallId(self.next_id());
-        let (stream, route) = (document.stream, document.route);
-        if let Some(leg) = self.leg(document.leg) {
-            leg.singly = false;
-            leg.document_at = Instant::NEVER;
-        }
-        self.counters.documents += 1;
-        self.merge.begin_stream(stream);
-        self.documents.push(document);
-        self.calls.insert(call, Call::of_login(stream));
-        let target = format!("login?seal={}", algorithm.word());
-        let request = Request { target, key: None, body: None };
-        self.outputs.push_back(Output::Login { call, route, request });
-    }
-
     /// The request for a document of the leg's session, which proves itself one way or the other.
     pub(crate) fn prove_document(
         &mut self,
@@ -222,68 +198,11 @@ impl Agent {
     ) -> Request {
         let known = self.leg(document.leg).and_then(|leg| leg.session.as_mut());
         let Some(seal) = known.and_then(|known| known.seal.as_mut()) else {
-            return Request { target, key: session.key, body };
+            return Request { target, key: session.key, body, ..Request::default() };
         };
         let (request, proof) = seal.prove(&target, body);
         document.unseal(proof, self.settings.line_bytes_max);
         request
-    }
-
-    /// The answer to a login has come: asks for the document, over the way of the document.
-    pub(crate) fn take_login(
-        &mut self,
-        stream: StreamId,
-        (status, body): (u16, &[u8]),
-        now: Instant,
-    ) {
-        let Ok(answer) = Answer::parse(status, body) else {
-            return self.refused(stream, status, body, now);
-        };
-        let made = self.settings.seal.and_then(|algorithm| sealed_session(&answer, algorithm));
-        match made {
-            Some(session) => self.ask_sealed(stream, session, now),
-            None => {
-                let what = "the server has made no sealed session".to_owned();
-                self.lose(stream, Failure::Broken(what), false, now);
-            }
-        }
-    }
-
-    /// Asks for the first document of a session that was made for it.
-    fn ask_sealed(&mut self, stream: StreamId, mut session: Session, now: Instant) {
-        let mut pairs = vec![("scs", session.scs.clone()), ("mid", session.mid.to_string())];
-        self.add_wishes(&mut pairs);
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let target = format!("mux.html?{}", encode_query(&pairs));
-        let line_bytes_max = self.settings.line_bytes_max;
-        let Some(document) = self.document(stream) else { return };
-        let Some(seal) = &mut session.seal else { return };
-        let (request, proof) = seal.prove(&target, None);
-        document.since = now;
-        document.unseal(proof, line_bytes_max);
-        document.made = Some(session);
-        let route = document.route;
-        self.outputs.push_back(Output::OpenStream { stream, route, request });
-    }
-
-    /// The document was asked for of a server that has not made its session: a balancer has led
-    /// there, and over another connection it may lead to the one that has, sooner than another
-    /// login would find its own. False: that was tried often enough.
-    pub(crate) fn ask_elsewhere(&mut self, stream: StreamId, now: Instant) -> bool {
-        let Some(old) = self.document(stream).filter(|old| old.strays < STRAYS_MAX) else {
-            return false;
-        };
-        let Some(session) = old.made.take() else { return false };
-        let (way, purpose) = ((old.leg, old.route), old.purpose);
-        let (succeeds, strays) = (old.succeeds, old.strays + 1);
-        self.drop_document(stream, false, now);
-        let stream = StreamId(self.next_id());
-        let document = Document::new(stream, way, purpose, &self.settings, now);
-        self.counters.documents += 1;
-        self.merge.begin_stream(stream);
-        self.documents.push(Document { succeeds, strays, ..document });
-        self.ask_sealed(stream, session, now);
-        true
     }
 
     /// What is to be done with an answer of a sealed session that the server has not signed: the
@@ -308,14 +227,8 @@ impl Document {
     }
 }
 
-impl Call {
-    fn of_login(stream: StreamId) -> Self {
-        Self { kind: Kind::Login(stream), session: 0, proof: None }
-    }
-}
-
 /// The session that a login was answered with, if it is sealed as was asked for.
-fn sealed_session(answer: &Answer, algorithm: Algorithm) -> Option<Session> {
+pub(crate) fn sealed_session(answer: &Answer, algorithm: Algorithm) -> Option<Session> {
     let mid = answer.text("mid").and_then(Mid::parse)?;
     let secret = answer.text("secret").and_then(Secret::parse)?;
     let fits = answer.text("seal").and_then(Algorithm::from_word) == Some(algorithm);

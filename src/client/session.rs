@@ -43,10 +43,8 @@ impl Agent {
         let stream = StreamId(self.next_id());
         let mut document = Document::new(stream, (leg, route), purpose, &self.settings, now);
         document.succeeds = succeeds;
-        if purpose == Purpose::Session
-            && let Some(algorithm) = self.settings.seal
-        {
-            return self.ask_login(document, algorithm);
+        if purpose == Purpose::Session && self.logs_in() {
+            return self.ask_login(document);
         }
         let succeeded = succeeds.and_then(|stream| self.document(stream).map(|old| old.d));
         let Some(leg) = self.legs.iter().find(|other| other.id == leg) else { return };
@@ -85,7 +83,7 @@ impl Agent {
         let target = format!("{name}?{}", encode_query(&pairs));
         let request = match session {
             Some(session) => self.prove_document(&mut document, session, target, body),
-            None => Request { target, key: None, body },
+            None => Request { target, body, ..Request::default() },
         };
         self.counters.documents += 1;
         self.merge.begin_stream(stream);
@@ -169,15 +167,24 @@ impl Agent {
         }
         let of_one = !matches!(code, Some(ErrorCode::TooMany | ErrorCode::AuthRequired));
         let singly = opens && of_one && (400..500).contains(&status);
-        let last_way = match self.leg(id) {
-            Some(leg) => {
-                leg.singly = singly;
-                leg.failed
-            }
-            None => 0,
-        };
+        if let Some(leg) = self.leg(id) {
+            leg.singly = singly;
+        }
         let hopeless = !passing && !strayed && !singly && purpose == Purpose::Session;
-        self.lose(stream, refused.into_failure(), false, now);
+        self.lose_for_good(stream, refused.into_failure(), (hopeless, false), now);
+    }
+
+    /// A document is lost; if `hopeless`, and no other way is left, everything is over.
+    pub(crate) fn lose_for_good(
+        &mut self,
+        stream: StreamId,
+        failure: Failure,
+        (hopeless, close): (bool, bool),
+        now: Instant,
+    ) {
+        let Some(id) = self.document(stream).map(|document| document.leg) else { return };
+        let last_way = self.leg(id).map_or(0, |leg| leg.failed);
+        self.lose(stream, failure, close, now);
         let all_ways = last_way + 1 >= u32::from(self.settings.routes);
         if hopeless && all_ways && self.documents.is_empty() && self.legs[0].id == id {
             self.give_up(now);

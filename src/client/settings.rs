@@ -19,6 +19,14 @@ pub struct Settings {
     /// carries it. The login goes over TLS, as it hands out the secret; a server that does not seal
     /// is not spoken to.
     pub seal: Option<Algorithm>,
+    /// Begin each session with a login, to which whoever drives the agent adds what proves who the
+    /// client is. A link that was given such proof sets it by itself.
+    pub login: bool,
+    /// The script or program of the server that is to say who the client is, by the name that its
+    /// configuration gives it (`auth=` of a login).
+    pub script: Option<String>,
+    /// Whether a password or token may go where everybody on the way can read it.
+    pub in_clear: bool,
     /// Ways to servers that there are, at least 1. A document that cannot be had over one is asked
     /// for over the next, and duplicates are spread over all.
     pub routes: u8,
@@ -56,6 +64,9 @@ impl Default for Settings {
             flush: None,
             refresh: None,
             seal: None,
+            login: false,
+            script: None,
+            in_clear: false,
             routes: 1,
             duplicates: 0,
             warn_intervals: 2,

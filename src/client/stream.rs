@@ -1,15 +1,14 @@
 //! The connection of one document. Where there is no HTTP commands go beside it, over the same.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
 use crate::base::time::Instant;
 use crate::client::agent::Agent;
-use crate::client::event::{CallId, Request, RouteId, StreamId};
+use crate::client::event::{CallId, Failure, Request, RouteId, StreamId};
 use crate::client::flight::{Done, Flight};
-use crate::client::pipe::{Pipe, Read, put_request};
+use crate::client::pipe::{Peer, Pipe, Read, put_request};
 use crate::client::reader::Got;
 use crate::http::exchange::Part;
 use crate::reactor::url::Server;
@@ -27,17 +26,16 @@ impl Stream {
     /// Begins to connect, and asks for the document.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Why not.
     pub(crate) fn dial(
-        (route, server): (RouteId, &Server),
-        address: SocketAddr,
-        (registry, token): (&Registry, Token),
+        (route, peer): (RouteId, Peer<'_>),
+        wait: (&Registry, Token),
         request: &Request,
         now: Instant,
-    ) -> Result<Self, String> {
-        let pipe = Pipe::dial(address, server, (registry, token), u64::MAX);
-        let mut pipe = pipe.map_err(|error| error.to_string())?;
-        put_request(pipe.out(), server, request);
+    ) -> Result<Self, Failure> {
+        let pipe = Pipe::dial(peer, wait, u64::MAX);
+        let mut pipe = pipe.map_err(|error| Failure::Broken(error.to_string()))?;
+        put_request(pipe.out(), peer.server, request);
         pipe.flush()?;
         Ok(Self { route, pipe, flight: Flight::new(now) })
     }
@@ -71,7 +69,7 @@ impl Stream {
         waiting: &mut VecDeque<(CallId, Request)>,
         server: &Server,
         now: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         while !self.flight.is_full()
             && let Some((call, request)) = waiting.pop_front()
         {
@@ -81,12 +79,12 @@ impl Stream {
         self.pipe.flush()
     }
 
-    /// Writes as much as goes.
+    /// See [`Pipe::ready`].
     ///
     /// # Errors
     /// Why the connection is over.
-    pub(crate) fn flush(&mut self) -> Result<(), String> {
-        self.pipe.flush()
+    pub(crate) fn ready(&mut self, ready: (bool, bool)) -> Result<bool, Failure> {
+        self.pipe.ready(ready)
     }
 
     /// Reads what there is, with `buffer` as scratch, and gives it to the agent as that stream.
@@ -113,6 +111,6 @@ impl Stream {
                 }
             }
         });
-        if whole { Read::Over("the document ended".into()) } else { read }
+        if whole { Read::Over(Failure::Broken("the document ended".into())) } else { read }
     }
 }

@@ -4,15 +4,21 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::client::event::{CallId, Request};
+use mio::{Registry, Token};
+
+use crate::base::time::Instant;
+use crate::client::event::{CallId, Failure, Request};
 use crate::client::line::Line;
-use crate::client::link::Link;
+use crate::client::pipe::Peer;
+use crate::reactor::beyond::{Beyond, Papers, Trust};
 use crate::reactor::url::Server;
 
 /// One way to a server.
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) server: Server,
+    /// What must be proved there, where it is spoken to by TLS.
+    beyond: Option<Beyond>,
     /// Not yet tried, the next last; looked up again when all were tried.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) line: Option<Line>,
@@ -22,48 +28,58 @@ pub(crate) struct Way {
 impl Way {
     /// The way to that server.
     pub(crate) fn to(server: Server) -> Self {
-        Self { server, addresses: vec![], line: None, waiting: [].into() }
+        Self { server, beyond: None, addresses: vec![], line: None, waiting: [].into() }
+    }
+
+    /// Whom to believe there from now on.
+    ///
+    /// # Errors
+    /// When the host can be in no certificate.
+    pub(crate) fn trust(&mut self, trust: &Trust) -> io::Result<()> {
+        if self.server.is_secure() {
+            self.beyond = Some(trust.beyond(self.server.host())?);
+        }
+        Ok(())
+    }
+
+    /// Puts commands that wait on its connection, which is made where there is none.
+    ///
+    /// # Errors
+    /// Why that is over, or cannot be made; the next attempt goes to the next address.
+    pub(crate) fn send(&mut self, wait: (&Registry, Token), now: Instant) -> Result<(), Failure> {
+        if self.line.is_none() {
+            let dialed = self.peer().and_then(|peer| {
+                let broken = |error: io::Error| Failure::Broken(error.to_string());
+                Line::dial(peer, wait, now).map_err(broken)
+            });
+            if dialed.is_err() {
+                self.addresses.pop();
+            }
+            self.line = Some(dialed?);
+        }
+        let Self { server, line, waiting, .. } = self;
+        line.as_mut().map_or(Ok(()), |line| line.send(waiting, server, now))
     }
 
     /// Where to connect.
-    pub(crate) fn address(&mut self) -> Result<SocketAddr, String> {
-        if self.addresses.is_empty() {
-            self.addresses = self.server.resolve().map_err(|error| error.to_string())?;
-            self.addresses.reverse();
-        }
-        self.addresses.last().copied().ok_or_else(|| "the host has no address".into())
-    }
-}
-
-impl Link {
-    /// Asks for the secrets of sealed sessions ([`seal`]) elsewhere than for documents: at these
-    /// servers, over TLS, one for each route. Documents and commands, which are sealed, may then go
-    /// over plain HTTP.
-    ///
-    /// [`seal`]: crate::client::settings::Settings::seal
-    ///
-    /// ```no_run
-    /// use ahm::client::link::Link;
-    /// use ahm::client::settings::Settings;
-    /// use ahm::reactor::url::Server;
-    /// use ahm::seal::key::Algorithm;
-    ///
-    /// let settings = Settings { seal: Some(Algorithm::Aes256Gcm), ..Settings::default() };
-    /// let mut link =
-    ///     Link::new(Server::parse("http://127.0.0.1:8080", "/ahm/").unwrap(), settings, 1)?;
-    /// link.log_in_at(vec![Server::parse("http://127.0.0.1:8443", "/ahm/").unwrap()])?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
     ///
     /// # Errors
-    /// When there are not as many as routes.
-    pub fn log_in_at(&mut self, servers: Vec<Server>) -> io::Result<()> {
-        let routes = self.ways.len() / 2;
-        if servers.len() != routes {
-            let detail = "one server for the logins of each route is wanted";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, detail));
+    /// Why there is nowhere.
+    pub(crate) fn peer(&mut self) -> Result<Peer<'_>, Failure> {
+        let broken = |error: io::Error| Failure::Broken(error.to_string());
+        if self.server.is_secure() && self.beyond.is_none() {
+            let untrusted = |error: io::Error| Failure::Untrusted(error.to_string());
+            let trust = Trust::new(&Papers::default()).map_err(untrusted)?;
+            self.trust(&trust).map_err(untrusted)?;
         }
-        self.ways.splice(routes.., servers.into_iter().map(Way::to));
-        Ok(())
+        if self.addresses.is_empty() {
+            self.addresses = self.server.resolve().map_err(broken)?;
+            self.addresses.reverse();
+        }
+        let Self { server, beyond, addresses, .. } = self;
+        match addresses.last() {
+            Some(&address) => Ok(Peer { server, beyond: beyond.as_ref(), address }),
+            None => Err(Failure::Broken("the host has no address".into())),
+        }
     }
 }

@@ -206,9 +206,8 @@ impl Secure {
             if count > 0 || !self.plain.is_empty() {
                 return if drained { Io::All(count) } else { Io::Bytes(count) };
             }
-            if drained {
-                return Io::Blocked;
-            }
+            // Of a record that is not whole yet one must not say that this was all: the end may
+            // stand right behind it, and no other edge tells of that.
             if buffer.is_empty() && !self.is_handshaking() {
                 return Io::Bytes(0);
             }

@@ -1,24 +1,27 @@
-//! Where a server is: `http://HOST[:PORT][/PREFIX]`, `tcp://HOST:PORT`, or `unix:/PATH`.
+//! Where a server is: `http://HOST[:PORT][/PREFIX]`, `tcp://HOST:PORT`, the same in TLS with
+//! `https://` and `tls://`, or `unix:/PATH`.
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 /// Why an URL was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlError {
-    /// It does not begin with `http://`, nor, where that is taken, with `tcp://`.
+    /// It does not begin with `http://` or `https://`.
     Scheme,
+    /// It begins with none of these, nor with `tcp://` or `tls://`, which are taken here too.
+    StreamScheme,
     /// The host is missing, or has characters that no host has.
     Host,
     /// The port is not 1 to 65535.
     Port,
     /// The file of a socket is not named from the root on.
     Socket,
-    /// A `tcp://` URL without a port.
+    /// A `tcp://` or `tls://` URL without a port.
     NoPort,
-    /// A `tcp://` URL with a path.
+    /// A `tcp://` or `tls://` URL with a path.
     RawPath,
     /// The path has a query, a fragment, or characters that must be percent-encoded.
     Path,
@@ -27,14 +30,17 @@ pub enum UrlError {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => {
-                "an URL begins with http://, or for streams tcp:// (https is not spoken here yet)"
-            }
+            Self::Scheme => "an URL begins with http:// or https:// here",
+            Self::StreamScheme => "an URL begins with http://, https://, tcp:// or tls:// here",
             Self::Host => "the host is missing or not one; an IPv6 address stands in [ ]",
             Self::Port => "the port is not 1 to 65535",
             Self::Socket => "after unix: stands a path from the root, as in unix:/run/ahm/private",
-            Self::NoPort => "tcp:// has no usual port: tcp://HOST:PORT is wanted",
-            Self::RawPath => "tcp:// has no path: tcp://HOST:PORT is wanted",
+            Self::NoPort => {
+                "tcp:// and tls:// have no usual port: tcp://HOST:PORT or tls://HOST:PORT is wanted"
+            }
+            Self::RawPath => {
+                "tcp:// and tls:// have no path: tcp://HOST:PORT or tls://HOST:PORT is wanted"
+            }
             Self::Path => "the path holds ?, #, spaces or other characters it cannot have",
         })
     }
@@ -52,7 +58,9 @@ impl std::error::Error for UrlError {}
 /// assert_eq!((server.authority(), server.path()), ("example.org", "/live/ahm/"));
 /// assert!(Server::parse("example.org", "/").is_err());
 /// let server = Server::parse_stream("tcp://example.org:9000", "/ahm/").unwrap();
-/// assert!(server.is_raw());
+/// assert!(server.is_raw() && !server.is_secure());
+/// let server = Server::parse("https://example.org", "/ahm/").unwrap();
+/// assert!(server.is_secure() && server.host() == "example.org");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -64,16 +72,31 @@ pub struct Server {
     /// The file of its socket, where it is in the file system.
     socket: Option<PathBuf>,
     raw: bool,
+    secure: bool,
+}
+
+/// What follows the scheme of `url`, if that is this one.
+fn after<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
+    let (own, rest) = url.split_at_checked(scheme.len())?;
+    own.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
 impl Server {
-    /// Reads `url` as where streams come from: over HTTP, or with `tcp://` without it.
+    /// Reads `url` as where streams come from: over HTTP, or with `tcp://` or `tls://` without it.
     ///
     /// # Errors
     /// [`UrlError`].
     pub fn parse_stream(url: &str, path: &str) -> Result<Self, UrlError> {
-        let scheme = url.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case("tcp://"));
-        let Some(rest) = scheme.and_then(|_| url.get(6..)) else { return Self::parse(url, path) };
+        let (rest, secure) = match (after(url, "tcp://"), after(url, "tls://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => {
+                return Self::parse(url, path).map_err(|error| match error {
+                    UrlError::Scheme => UrlError::StreamScheme,
+                    other => other,
+                });
+            }
+        };
         let authority = match rest.find(['/', '?', '#']) {
             Some(at) if &rest[at..] != "/" => return Err(UrlError::RawPath),
             Some(at) => &rest[..at],
@@ -82,7 +105,7 @@ impl Server {
         let (host, port) = split_authority(authority)?;
         let port = port.ok_or(UrlError::NoPort)?;
         let (authority, host) = (authority.to_owned(), host.to_owned());
-        Ok(Self { authority, host, port, path: path.to_owned(), socket: None, raw: true })
+        Ok(Self { authority, host, port, path: path.to_owned(), socket: None, raw: true, secure })
     }
 
     /// Reads `url`; where it has no path, `path` is taken, which begins and ends with a slash.
@@ -93,14 +116,17 @@ impl Server {
         if let Some(file) = url.strip_prefix("unix:") {
             return Self::at_socket(file, path);
         }
-        let scheme = url.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-        let rest = scheme.and_then(|_| url.get(7..)).ok_or(UrlError::Scheme)?;
+        let (rest, secure) = match (after(url, "http://"), after(url, "https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => return Err(UrlError::Scheme),
+        };
         let (authority, own) = match rest.find(['/', '?', '#']) {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
         let (host, port) = split_authority(authority)?;
-        let port = port.unwrap_or(80);
+        let port = port.unwrap_or(if secure { 443 } else { 80 });
         if own.bytes().any(|byte| !byte.is_ascii_graphic() || b"?#\"<>".contains(&byte)) {
             return Err(UrlError::Path);
         }
@@ -110,7 +136,7 @@ impl Server {
             _ => format!("{own}/"),
         };
         let (authority, host) = (authority.to_owned(), host.to_owned());
-        Ok(Self { authority, host, port, path, socket: None, raw: false })
+        Ok(Self { authority, host, port, path, socket: None, raw: false, secure })
     }
 
     /// A server at a socket in the file system, which has no other name.
@@ -120,7 +146,7 @@ impl Server {
         }
         let (authority, host) = ("localhost".to_owned(), "localhost".to_owned());
         let (path, socket) = (path.to_owned(), Some(file.into()));
-        Ok(Self { authority, host, port: 80, path, socket, raw: false })
+        Ok(Self { authority, host, port: 80, path, socket, raw: false, secure: false })
     }
 
     /// The file of its socket, where it has no address.
@@ -131,6 +157,23 @@ impl Server {
     /// Whether it is spoken to in lines, without HTTP.
     pub fn is_raw(&self) -> bool {
         self.raw
+    }
+
+    /// Whether it is spoken to by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether nobody between it and us sees what is said: by TLS, or within this machine.
+    pub fn is_confidential(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        let here = address.map_or(self.host == "localhost", |address| address.is_loopback());
+        self.secure || self.socket.is_some() || here
+    }
+
+    /// The host, which by TLS the server's certificate must name; an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Host and port as they stand in the URL: the `Host` field.
@@ -163,8 +206,13 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.socket {
             Some(file) => write!(f, "unix:{}", file.display()),
-            None if self.raw => write!(f, "tcp://{}", self.authority),
-            None => write!(f, "http://{}{}", self.authority, self.path),
+            None if self.raw => {
+                write!(f, "{}://{}", if self.secure { "tls" } else { "tcp" }, self.authority)
+            }
+            None => {
+                let scheme = if self.secure { "https" } else { "http" };
+                write!(f, "{scheme}://{}{}", self.authority, self.path)
+            }
         }
     }
 }
@@ -206,6 +254,8 @@ mod tests {
             ("HTTP://localhost/", "localhost", 80, "/ahm/"),
             ("http://[2001:db8::1]", "2001:db8::1", 80, "/ahm/"),
             ("http://a.b:1/c/d", "a.b", 1, "/c/d/"),
+            ("HTTPS://a.b", "a.b", 443, "/ahm/"),
+            ("https://[::1]:8443/c", "::1", 8443, "/c/"),
         ] {
             let server = Server::parse(url, "/ahm/").unwrap();
             assert_eq!((&server.host[..], server.port, server.path()), (host, port, path), "{url}");
@@ -214,11 +264,33 @@ mod tests {
         for (url, host, shown) in [
             ("tcp://127.0.0.1:9000", "127.0.0.1", "tcp://127.0.0.1:9000"),
             ("TCP://[::1]:9000/", "::1", "tcp://[::1]:9000"),
+            ("TLS://localhost:9000", "localhost", "tls://localhost:9000"),
         ] {
             let server = Server::parse_stream(url, "/ahm/").unwrap();
             assert!(server.is_raw());
+            assert_eq!(server.is_secure(), shown.starts_with("tls"));
             assert_eq!((&server.host[..], server.port), (host, 9000));
             assert_eq!(server.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_said_within_the_machine_or_by_tls_is_seen_by_nobody_else() {
+        for (url, confidential) in [
+            ("http://example.org", false),
+            ("http://192.0.2.1", false),
+            ("tcp://[2001:db8::1]:9", false),
+            ("http://localhost.example.org", false),
+            ("http://127.0.0.1.example.org", false),
+            ("https://example.org", true),
+            ("tls://192.0.2.1:9", true),
+            ("http://127.0.0.9:8080", true),
+            ("tcp://[::1]:9", true),
+            ("http://localhost", true),
+            ("unix:/run/ahm", true),
+        ] {
+            let server = Server::parse_stream(url, "/").unwrap();
+            assert_eq!(server.is_confidential(), confidential, "{url}");
         }
     }
 
@@ -234,7 +306,10 @@ mod tests {
     #[test]
     fn what_is_no_url_is_refused() {
         for (url, error) in [
-            ("https://a", UrlError::Scheme),
+            ("ftp://a", UrlError::Scheme),
+            ("https:/a", UrlError::Scheme),
+            ("https://", UrlError::Host),
+            ("tls://a:1", UrlError::Scheme),
             ("a:8080", UrlError::Scheme),
             ("http://", UrlError::Host),
             ("http://a b", UrlError::Host),
@@ -256,7 +331,9 @@ mod tests {
             assert_eq!(Server::parse(url, "/"), Err(error), "{url}");
         }
         for (url, error) in [
-            ("tcp:/a:1", UrlError::Scheme),
+            ("tcp:/a:1", UrlError::StreamScheme),
+            ("tls://a", UrlError::NoPort),
+            ("tls://a:1/ahm/", UrlError::RawPath),
             ("tcp://a", UrlError::NoPort),
             ("tcp://[::1]", UrlError::NoPort),
             ("tcp://a:0", UrlError::Port),

@@ -52,6 +52,10 @@ impl Caller {
             };
             return Self::over(UnixStream::connect(file).map_err(named)?.into(), timeout);
         }
+        if server.is_secure() {
+            let detail = "https:// is not spoken here";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, detail));
+        }
         let mut error = io::Error::from(io::ErrorKind::NotFound);
         for address in server.resolve()? {
             match TcpStream::connect_timeout(&address, timeout.to_std()) {

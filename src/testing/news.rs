@@ -77,6 +77,12 @@ pub fn channel_of(event: &Event) -> Option<ChannelKey> {
         | Event::Closed { channel, .. }
         | Event::Refused { channel, .. }
         | Event::Sent { channel, .. } => Some(*channel),
-        Event::State(_) | Event::Lost { .. } | Event::Session { .. } | Event::RoundTrip(_) => None,
+        Event::State(_)
+        | Event::Lost { .. }
+        | Event::Session { .. }
+        | Event::RoundTrip(_)
+        | Event::Known { .. }
+        | Event::Expiring { .. }
+        | Event::NotRenewed { .. } => None,
     }
 }

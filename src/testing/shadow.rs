@@ -281,7 +281,11 @@ impl Shadow {
             Event::Sent { channel, id, fate } => self.fate(channel, id, fate, &mut ledger.inbound),
             Event::State(state) => self.state = Some(state),
             Event::Session { new, .. } => self.sessions += u64::from(new),
-            Event::Lost { .. } | Event::RoundTrip(_) => {}
+            Event::Lost { .. }
+            | Event::RoundTrip(_)
+            | Event::Known { .. }
+            | Event::Expiring { .. }
+            | Event::NotRenewed { .. } => {}
         }
     }
 

@@ -62,8 +62,24 @@ export interface ClientOptions {
    * where it cannot be had, the client closes with `insecure`.
    */
   seal?: boolean;
-  /** Where the login of a sealed session goes, over TLS; default: `url`. */
+  /** Where logins go; those of sealed sessions over TLS; default: `url`. */
   login?: string | URL;
+  /**
+   * What proves who the client is, shown with logins and renewals alone; or what gives it, which is
+   * asked each time. Without it cookies and certificates are the browser's own affair.
+   */
+  credentials?: Credentials | (() => Credentials | undefined | Promise<Credentials | undefined>);
+  /** The script or program of the server's configuration that is to say who the client is. */
+  auth?: string;
+  /** Lets credentials go over plain HTTP, where everybody on the way can read them. */
+  inClear?: boolean;
+  /** A login or a renewal has shown who the client is to the server. */
+  onuser?(known: User): void;
+  /**
+   * The session ends in `within` ms unless it is renewed, which the client does by itself where it
+   * logs in (`renews`); `error`: that came to nothing, and is tried again while there is time.
+   */
+  onexpiry?(expiry: { within: number; renews: boolean; error?: AhmError }): void;
   /** Intervals of silence before the state is `silent`; default 2. */
   warn?: number;
   /** Intervals of silence before the document is given up; default 4. */
@@ -82,6 +98,19 @@ export interface ClientOptions {
     clearTimeout(timer: unknown): void;
     random(): number;
   }>;
+}
+
+/** A user and a password (HTTP Basic), or a token (Bearer). */
+export type Credentials = { user: string; password: string } | { token: string };
+
+/** Who the client is to the server. */
+export interface User {
+  /** `undefined`: the server asks nobody. */
+  user: string | undefined;
+  /** The second since 1970 at which the session ends unless it is renewed. */
+  expires: number | undefined;
+  /** What the server's script has for the application. */
+  key: string | undefined;
 }
 
 export interface Stats {
@@ -140,7 +169,12 @@ export declare class Client {
   readonly flush: number;
   readonly scs: string;
   readonly mid: string;
+  readonly user: string | undefined;
+  readonly expires: number | undefined;
   onstate?: ClientOptions['onstate'];
+  onuser?: ClientOptions['onuser'];
+  onexpiry?: ClientOptions['onexpiry'];
+  renew(credentials?: ClientOptions['credentials']): Promise<User>;
   open(topic: string, options?: ChannelOptions): Channel;
   cut(): void;
   close(): void;

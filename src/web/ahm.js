@@ -81,7 +81,8 @@ export class Decoder {
 }
 
 const encode = (text) => new TextEncoder().encode(text);
-const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
+const base64 = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)));
+const base64url = (bytes) => base64(bytes)
   .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 
 function unbase64(text) {
@@ -306,6 +307,10 @@ export class Client {
   /** The session's public part. */
   scs = '';
   mid = '0';
+  /** Who the client is to the server, where it has logged in. */
+  user = undefined;
+  /** The second since 1970 at which the session ends unless it is renewed. */
+  expires = undefined;
 
   #key = '';
   /** What seals the session; `null` where it is not sealed. */ #seal = null;
@@ -325,6 +330,9 @@ export class Client {
   #wake = null;
   #refresh = null;
   #retry = null;
+  /** The session has ended because what proved its user has. */ #expired = false;
+  /** When it does, as the server has warned; 0: not soon. */ #endsAt = 0;
+  #renewal = null;
 
   /** @param {import('./ahm.js').ClientOptions} [options] */
   constructor(options = {}) {
@@ -340,6 +348,8 @@ export class Client {
     this.#base = new URL(options.url ?? '/ahm/', globalThis.location?.href);
     if (options.heartbeat) this.interval = options.heartbeat;
     this.onstate = options.onstate;
+    this.onuser = options.onuser;
+    this.onexpiry = options.onexpiry;
     globalThis.addEventListener?.('online', () => this.#hurry());
   }
 
@@ -359,6 +369,24 @@ export class Client {
     this.#channels.add(channel);
     queueMicrotask(() => this.#start());
     return channel;
+  }
+
+  /**
+   * Proves anew who the client is, so that its session goes on; with other credentials, if given,
+   * which then count for later logins too.
+   * @param {import('./ahm.js').ClientOptions['credentials']} [credentials]
+   * @returns {Promise<import('./ahm.js').User>} rejected with an `AhmError`
+   */
+  async renew(credentials) {
+    if (credentials !== undefined) this.#options.credentials = credentials;
+    if (this.mid === '0') throw new AhmError('no-session');
+    const { scs, mid } = this;
+    const query = `renew?${queryOf({ scs, mid, ...this.#script() })}`;
+    const headers = await this.#authorization();
+    const answer = this.#seal
+      ? await this.#sealedCommand(this.#seal, query, { headers, base: this.#loginBase() })
+      : await this.#plainCommand(query, { headers, base: this.#loginBase() });
+    return this.#tellUser(JSON.parse(answer));
   }
 
   /** Breaks all connections without a word, as a failing network would; for demonstrations. */
@@ -432,8 +460,9 @@ export class Client {
 
   #shut(error) {
     for (const doc of [...this.#documents]) this.#drop(doc);
-    for (const timer of [this.#wake, this.#refresh, this.#retry]) this.#env.clearTimeout(timer);
-    this.#wake = this.#refresh = this.#retry = null;
+    const timers = [this.#wake, this.#refresh, this.#retry, this.#renewal];
+    for (const timer of timers) this.#env.clearTimeout(timer);
+    this.#wake = this.#refresh = this.#retry = this.#renewal = null;
     for (const channel of [...this.#channels]) this.#ended(channel, error.code);
     this.#key = '';
     this.#seal = null;
@@ -458,7 +487,7 @@ export class Client {
       /** cid -> which of its channels this document carries */ lives: new Map(),
       /** cid -> frames behind a gap that another document may fill */ held: new Map(),
       /** channels that its request has asked for */ asked: new Set(),
-      /** what seals it */ seal: null,
+      /** what seals it, and the key of the session that was made for it */ seal: null, key: '',
       /** the last reason given */ reason: '', wait: undefined, timers: new Set(), watch: null,
     };
     this.#documents.add(doc);
@@ -467,33 +496,129 @@ export class Client {
     this.#read(doc, name).catch((error) => this.#broke(doc, error));
   }
 
-  /**
-   * Asks for the document of a sealed session, after a login where that is to be a new one. Its
-   * channels are opened by a batch afterwards, so that nobody on the way reads what is read.
-   */
-  async #sealedRequest(doc, name) {
-    const { signal } = doc.abort;
-    let session = { scs: this.scs, mid: this.mid };
-    doc.seal = this.#seal;
-    if (this.mid === '0' || doc.elsewhere) {
-      if (!globalThis.crypto?.subtle) {
-        throw new AhmError('insecure', 'a browser seals only what came over TLS');
-      }
-      const login = new URL(`login?seal=${Seal.ALGORITHM}`, this.#options.login ?? this.#base);
-      const response = await this.#env.fetch(login, { cache: 'no-store', signal });
-      if (!response.ok) throw await refusal(response);
-      const { scs, mid, seal, secret } = await response.json();
-      if (seal !== Seal.ALGORITHM || !secret) {
-        throw new AhmError('insecure', 'the server has made no sealed session');
-      }
-      session = { scs, mid };
-      doc.seal = await Seal.of(secret, mid);
+  // --- who the client is
+
+  /** Whether a session begins with a login. */
+  #logsIn() {
+    const { seal, credentials, auth } = this.#options;
+    return seal || credentials !== undefined || auth !== undefined;
+  }
+
+  #loginBase() {
+    return new URL(this.#options.login ?? this.#base, globalThis.location?.href);
+  }
+
+  #script() {
+    const { auth } = this.#options;
+    return auth === undefined ? {} : { auth };
+  }
+
+  /** The field that proves who the client is: only for logins, and only where nobody sees it. */
+  async #authorization() {
+    const { credentials, inClear } = this.#options;
+    if (credentials === undefined) return {};
+    const { protocol, hostname } = this.#loginBase();
+    const isHere = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+    if (protocol !== 'https:' && !isHere && !inClear) {
+      throw new AhmError('insecure', 'everybody on the way would see the password or token');
     }
+    let shown;
+    try {
+      shown = typeof credentials === 'function' ? await credentials() : credentials;
+    } catch (error) {
+      // Whoever has them to give may have them later.
+      throw new AhmError('network', String(error), 503);
+    }
+    if (!shown) return {};
+    const { token, user, password } = shown;
+    if (token !== undefined) return { Authorization: `Bearer ${token}` };
+    return { Authorization: `Basic ${base64(encode(`${user}:${password}`))}` };
+  }
+
+  /** Tells who the client is to the server. */
+  #tellUser({ user, expires, key }) {
+    const known = { user, expires, key };
+    const isNew = expires === undefined || expires !== this.expires;
+    this.user = user;
+    this.expires = expires;
+    if (isNew) this.#endsAt = 0;
+    this.#call(this.onuser, known);
+    return known;
+  }
+
+  /** The session ends in `within` ms, unless it is renewed. */
+  #expires(within) {
+    if (this.#endsAt !== 0) return; // another document has said so
+    this.#endsAt = this.#env.now() + within;
+    const renews = this.#logsIn();
+    this.#call(this.onexpiry, { within, renews });
+    // Not all at once, whose tokens were issued at once.
+    if (renews) this.#renewIn((within / 8) * this.#env.random());
+  }
+
+  #renewIn(ms) {
+    this.#env.clearTimeout(this.#renewal);
+    const { mid } = this;
+    this.#renewal = this.#after(ms, async () => {
+      this.#renewal = null;
+      let error;
+      try {
+        await this.renew();
+      } catch (refused) {
+        error = refused;
+      }
+      if (mid !== this.mid || this.#endsAt === 0 || this.state === 'closed') return;
+      // Whoever has the new proof may only just be writing it.
+      const left = this.#endsAt - this.#env.now();
+      const wait = Math.max(left / 4, 1_000);
+      if (error) this.#call(this.onexpiry, { within: Math.max(left, 0), renews: true, error });
+      if (wait < left) this.#renewIn(wait);
+    });
+  }
+
+  /** Logs in: the session that the server has made, and what seals it or its key. */
+  async #login(doc) {
+    const sealed = this.#options.seal;
+    if (sealed && !globalThis.crypto?.subtle) {
+      throw new AhmError('insecure', 'a browser seals only what came over TLS');
+    }
+    const query = queryOf({ ...(sealed && { seal: Seal.ALGORITHM }), ...this.#script() });
+    const headers = await this.#authorization();
+    const { signal } = doc.abort;
+    const target = new URL(`login?${query}`, this.#loginBase());
+    const response = await this.#env.fetch(target, { cache: 'no-store', signal, headers });
+    if (!response.ok) throw await refusal(response);
+    const answer = await response.json();
+    const { scs, mid, k, seal, secret } = answer;
+    if (sealed && (seal !== Seal.ALGORITHM || !secret)) {
+      throw new AhmError('insecure', 'the server has made no sealed session');
+    }
+    if (sealed) doc.seal = await Seal.of(secret, mid);
+    else doc.key = k;
+    this.#tellUser(answer);
+    return { scs, mid };
+  }
+
+  /**
+   * Asks for the document of a session that begins with a login, or of a sealed one. Its channels
+   * are opened by a batch afterwards, so that nobody on the way reads what is read.
+   */
+  async #provedRequest(doc, name) {
+    let session = { scs: this.scs, mid: this.mid };
+    const isNew = this.mid === '0' || doc.elsewhere;
+    [doc.seal, doc.key] = [this.#seal, this.#key];
+    if (isNew) session = await this.#login(doc);
     const query = queryOf({ ...session, ...this.#wishes() });
-    const has = doc.elsewhere || this.mid === '0' ? undefined : this.#last();
+    const has = isNew ? undefined : this.#last();
     const long = has !== undefined && has.length > LAST_IN_TARGET;
     const last = has === undefined || long ? '' : `&last=${has}`;
-    const proved = await doc.seal.prove(`${name}?${query}${last}`, long ? has : undefined);
+    const asked = `${name}?${query}${last}`;
+    if (!doc.seal) {
+      const init = { cache: 'no-store', headers: { 'AHM-Key': doc.key } };
+      if (long) Object.assign(init, { method: 'POST', body: has });
+      return { target: new URL(asked, this.#base), init };
+    }
+    const proved = await doc.seal.prove(asked, long ? has : undefined);
     const target = new URL(proved.target, this.#base);
     return { target, q: proved.q, init: { cache: 'no-store', ...proved.init } };
   }
@@ -502,7 +627,7 @@ export class Client {
     const { signal } = doc.abort;
     let asked;
     try {
-      asked = this.#options.seal ? await this.#sealedRequest(doc, name) : this.#request(doc, name);
+      asked = this.#logsIn() ? await this.#provedRequest(doc, name) : this.#request(doc, name);
     } catch (error) {
       if (error.code === 'insecure') return this.#shut(error);
       if (error instanceof AhmError) return this.#refused(doc, error);
@@ -637,6 +762,8 @@ export class Client {
     if (this.#documents.size > 0) {
       if (doc.successor && !doc.begun) this.#succeedIn(this.#backoff(this.#attempt++));
       else if (this.#leaving) this.#succeedIn(0);
+    } else if (doc.reason === 'logout' && this.#expired) {
+      this.#sessionLost();
     } else if (doc.reason === 'logout') {
       this.#shut(new AhmError('logout'));
     } else {
@@ -669,6 +796,7 @@ export class Client {
   /** Numbers of channels and sends, and private conversations, end with the session. */
   #leaveSession() {
     this.#leaving = false;
+    this.#expired = false;
     this.#byCid = new Map();
     this.#over = new Map();
     for (const channel of [...this.#channels]) {
@@ -727,6 +855,9 @@ export class Client {
       this.#retire(doc);
     } else if (kind === 'a') {
       if (isCurrent) doc.byCid.get(cid)?.settle(Number(attributes.n), attributes.e);
+    } else if (kind === 'm' && attributes.e === 'expiry') {
+      // A successor would not help.
+      if (isCurrent) this.#expires(Number(attributes.w ?? 0));
     } else if (kind === 'm' && isCurrent) {
       // Three quarters of the time leave enough for the successor to begin.
       const within = 0.75 * Number(attributes.w ?? 0);
@@ -751,7 +882,8 @@ export class Client {
     doc.byCid = this.#byCid;
     Object.assign(this, { scs, mid });
     if (k) this.#key = k;
-    if (isNew) this.#seal = doc.seal;
+    if (isNew) [this.#seal, this.#key] = [doc.seal, doc.key || this.#key];
+    if (isNew) this.#endsAt = 0;
     this.interval = Number(h) || this.interval;
     this.flush = Number(f ?? 0);
     doc.begun = true;
@@ -796,6 +928,7 @@ export class Client {
     else if (kind === 'o') this.#opened(doc, channel, cid, attributes);
     else if (kind === 'g') this.#gap(doc, channel, frame);
     else if (!channel.cid && attributes.e === 'gone') this.#askAgain([channel]);
+    else if (attributes.e === 'expired') this.#expired = true; // it goes on in the next session
     else this.#ended(channel, attributes.e);
   }
 
@@ -925,12 +1058,17 @@ export class Client {
   /** One command; the answer, or an `AhmError`. */
   async #command(name, parameters, init = {}) {
     const query = queryOf({ scs: this.scs, mid: this.mid, ...parameters });
-    if (this.#seal) return this.#sealedCommand(this.#seal, `${name}?${query}`, init);
+    const command = `${name}?${query}`;
+    if (this.#seal) return this.#sealedCommand(this.#seal, command, init);
+    return this.#plainCommand(command, init);
+  }
+
+  async #plainCommand(command, { base = this.#base, ...init } = {}) {
     const headers = { 'AHM-Key': this.#key, ...init.headers };
     const signal = AbortSignal.timeout(COMMAND_TIMEOUT);
     let response;
     try {
-      const target = new URL(`${name}?${query}`, this.#base);
+      const target = new URL(command, base);
       response = await this.#env.fetch(target, { cache: 'no-store', signal, ...init, headers });
       if (response.ok) return await response.text();
     } catch (error) {
@@ -940,14 +1078,14 @@ export class Client {
   }
 
   /** The same in a sealed session; what its server has not signed is no answer. */
-  async #sealedCommand(seal, command, { body: payload, keepalive }) {
+  async #sealedCommand(seal, command, { body: payload, keepalive, headers, base = this.#base }) {
     const signal = AbortSignal.timeout(COMMAND_TIMEOUT);
     const { target, q, init } = await seal.prove(command, payload);
     let response;
     let answer;
     try {
-      const all = { cache: 'no-store', signal, keepalive, ...init };
-      response = await this.#env.fetch(new URL(target, this.#base), all);
+      const all = { cache: 'no-store', signal, keepalive, headers, ...init };
+      response = await this.#env.fetch(new URL(target, base), all);
       if (response.ok) answer = await response.text();
     } catch (error) {
       throw new AhmError('network', String(error));

@@ -131,6 +131,15 @@ pub fn short(event: &Event) -> String {
         }
         Event::Sent { channel, id, fate } => format!("sent {} {} {fate:?}", channel.0, id.0),
         Event::RoundTrip(span) => format!("round trip {span}"),
+        Event::Known { user, expires, key, .. } => {
+            let (user, key) = (user.as_deref(), key.as_ref().map(|key| key.expose()));
+            format!("known {} {} {}", user.unwrap_or("-"), expires.unwrap_or(0), key.unwrap_or("-"))
+        }
+        Event::Expiring { within, .. } => format!("expiring {within}"),
+        Event::NotRenewed { failure: Failure::Refused { code: Some(code), .. }, .. } => {
+            format!("not renewed {code}")
+        }
+        Event::NotRenewed { .. } => "not renewed".into(),
     }
 }
 

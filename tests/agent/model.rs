@@ -592,7 +592,13 @@ impl World {
             }
             Event::Refused { retry_in: Some(_), .. } => {}
             Event::Closed { .. } | Event::Refused { .. } => panic!("{event:?}"),
-            Event::State(_) | Event::Lost { .. } | Event::Session { .. } | Event::RoundTrip(_) => {}
+            Event::State(_)
+            | Event::Lost { .. }
+            | Event::Session { .. }
+            | Event::RoundTrip(_)
+            | Event::Known { .. }
+            | Event::Expiring { .. }
+            | Event::NotRenewed { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod authority;
 mod peers;
+mod reading;
 mod records;
 mod sealed;
 mod serving;
