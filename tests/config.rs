@@ -267,7 +267,7 @@ fn the_registry_is_where_it_is_told_to_be() {
         ),
         (
             "[registry]\nlisten = [\"rates:1\"]",
-            "ahm.toml:2: registry.listen: \"rates:1\" is not an address: give IP:PORT or",
+            "ahm.toml:2: registry.listen: \"rates:1\" is not an address: give IP:PORT,",
         ),
         (
             "[registry]\nlisten = [\"[::]:1\"]",
@@ -353,6 +353,60 @@ fn the_web_site_is_where_it_is_told_to_be() {
     ] {
         let said = problem(&format!("[relay]\n{text}\n"));
         assert!(said.starts_with("ahm.toml:2: ") && said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
+fn a_private_listener_knows_tls_and_nothing_else() {
+    let load = |text: &str| {
+        let file = Some(("ahm.toml".into(), format!("[private]\nlisten = [{text:?}]\n")));
+        load(&Sources { file, ..Sources::default() }).map_err(|problems| problems.to_string())
+    };
+    for good in ["127.0.0.1:0", "[::1]:8443:tls", "127.0.0.1:1:tls=optional"] {
+        assert_eq!(load(good).unwrap().private_listen[0].to_string(), good);
+    }
+    let only = "a private listener knows tls, tls=optional and tls=required, nothing else";
+    for (bad, wanted) in [
+        ("127.0.0.1:0:raw", only),
+        ("127.0.0.1:0:proxy:tls", only),
+        ("127.0.0.1:0:flush=1ms", only),
+        ("127.0.0.1:0:tls=maybe", "a listener knows"),
+        ("localhost:1", "or a socket's file as \"/run/ahm/private\""),
+        ("10.0.0.5:8443:tls=required", "set private.token or private.token_file"),
+    ] {
+        let said = load(bad).unwrap_err();
+        assert!(said.contains(wanted), "{bad}: {said}");
+    }
+}
+
+#[test]
+fn an_address_by_tls_needs_to_know_who_certifies_it() {
+    let load = |text: &str| {
+        let file = Some(("ahm.toml".into(), format!("[registry]\n{text}\n")));
+        load(&Sources { file, ..Sources::default() }).map_err(|problems| problems.to_string())
+    };
+    let all = "ask = [\"10.0.0.5:8082:tls\"]\nauthorities = \"ca.pem\"\n\
+        certificate = \"a.pem a.key\"\nserver_name = \"registry.internal\"";
+    load(all).unwrap();
+    let ours = "client_authorities = \"ca.pem\"\nauthorities = \"ca.pem\"";
+    load(&format!("listen = [\"10.0.0.5:8082:tls\"]\n{ours}")).unwrap();
+    load(&format!("listen = [\"0.0.0.0:8082:tls\"]\nserver_name = \"a\"\n{ours}")).unwrap();
+    let beside = "listen = [\"0.0.0.0:8082:tls\", \"unix:/run/ahm/registry\"]";
+    load(&format!("{beside}\nclient_authorities = \"ca.pem\"")).unwrap();
+    for (bad, wanted) in [
+        ("ask = [\"10.0.0.5:8082:tls\"]", "registry.ask: say by registry.authorities"),
+        ("server_name = \"a\"", "registry.server_name: say by registry.authorities"),
+        ("certificate = \"a.pem\"", "is not \"CHAIN.pem KEY.pem\""),
+        ("listen = [\"10.0.0.5:8082:tls\"]", "can be reached from other machines"),
+        ("listen = [\"127.0.0.1:1:tls\"]", "registry.listen: the server itself asks its registry"),
+        (
+            "listen = [\"0.0.0.0:1:tls\"]\nauthorities = \"a\"\nclient_authorities = \"a\"",
+            "registry.listen: the server itself asks its registry, at 0.0.0.0:1:tls",
+        ),
+        ("listen = [\"127.0.0.1:1:tls\"]\nguests = [\"127.0.0.1:1\"]", "listened on twice"),
+    ] {
+        let said = load(bad).unwrap_err();
+        assert!(said.contains(wanted), "{bad}: {said}");
     }
 }
 

@@ -18,7 +18,7 @@ fn server(change: impl FnOnce(&mut Config)) -> Server {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut config = Config {
         listen: vec![any.into(), "127.0.0.1:0:proxy".parse().unwrap()],
-        private_listen: vec![any],
+        private_listen: vec![any.into()],
         registry: RegistryConfig::off(),
         shards: 2,
         resources: vec![ResourceConfig::new("fx", ResourceKind::Feed)],

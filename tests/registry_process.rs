@@ -301,7 +301,7 @@ fn wrong_use_and_what_cannot_be_had_are_told_apart() {
     assert_eq!(run(&["registry", "--listen", &socket]), (1, String::new(), told));
     for (args, wanted) in [
         (&["registry", "--listen", "0.0.0.0:0"][..], "other machines can reach it"),
-        (&["registry", "--listen", "here"], "is not an address: give IP:PORT or unix:/PATH"),
+        (&["registry", "--listen", "here"], "is not an address: give IP:PORT, IP:PORT:tls"),
         (&["registry", "--key-file", "no/such"], "--key-file: no/such: No such file"),
         (&["registry", "list", "--key-file", "no/such"], "--key-file: no/such: No such file"),
         (&["registry", "list", "here"], "is not an address"),

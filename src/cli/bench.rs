@@ -33,6 +33,7 @@ pub mod swarm;
 pub mod table;
 pub mod tally;
 pub mod timeline;
+pub mod tls;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -52,6 +53,7 @@ use crate::cli::bench::run::Run;
 use crate::cli::bench::side::Watch;
 use crate::cli::bench::table::{hgrm, table};
 use crate::cli::bench::tally::Mode;
+use crate::cli::papers::PaperArgs;
 use crate::link::address::Address;
 use crate::reactor::clock::Clock;
 use crate::reactor::rlimit::raise_open_files;
@@ -113,11 +115,11 @@ pub struct Args {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     #[arg(help_heading = "Servers")]
     pub url: String,
-    /// The private listener, where messages are published
+    /// The private listener, where messages are published; http:// or https://
     #[arg(long, value_name = "URL", help_heading = "Servers")]
     pub private: Option<String>,
-    /// Instead of that: publish as a resource server that registers there, IP:PORT or unix:/PATH;
-    /// the server must know the registry, and no such resource of its own
+    /// Instead of that: publish as a resource server that registers there, IP:PORT, IP:PORT:tls or
+    /// unix:/PATH; the server must know the registry, and no such resource of its own
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     #[arg(conflicts_with_all = ["private", "dup", "peer"])]
     pub registry: Option<Address>,
@@ -126,6 +128,9 @@ pub struct Args {
     #[arg(long, help_heading = "Servers")]
     #[arg(conflicts_with_all = ["url", "private", "registry", "dup", "peer", "heartbeat"])]
     pub straight: bool,
+    /// What proves whom the publisher speaks to.
+    #[command(flatten)]
+    pub papers: PaperArgs,
     /// Resource whose subjects t0, t1, ... are the topics
     #[arg(long, value_name = "NAME", default_value = "bench", help_heading = "Servers")]
     pub resource: String,

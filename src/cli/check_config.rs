@@ -62,11 +62,20 @@ pub fn run(args: &Args) -> ExitCode {
     }
     match load(args) {
         Ok(config) if !args.explain.is_empty() => return explain_to(args, &config),
-        Ok(config) if args.print => say(&print(&config)),
-        Ok(_) => say(&match args.config.file() {
-            Some(path) => format!("{}: nothing wrong\n", path.display()),
-            None => "no file; nothing wrong in environment and flags\n".into(),
-        }),
+        Ok(config) if args.print => {
+            warn(&config);
+            say(&print(&config));
+        }
+        Ok(config) => {
+            let verdict = match warn(&config) {
+                true => "it works, with the warnings above",
+                false => "nothing wrong",
+            };
+            say(&match args.config.file() {
+                Some(path) => format!("{}: {verdict}\n", path.display()),
+                None => format!("no file, environment and flags: {verdict}\n"),
+            });
+        }
         Err(problems) => return complain("check-config", &problems),
     }
     ExitCode::SUCCESS
@@ -77,7 +86,15 @@ fn load(args: &Args) -> Result<Config, String> {
     let config = args.config.load()?;
     config.passes().map_err(|error| error.to_string())?;
     config.auth.office().map_err(|error| error.to_string())?;
+    config.try_tls_files().map_err(|error| error.to_string())?;
     Ok(config)
+}
+
+/// Tells what works and should not be so; whether there is any.
+fn warn(config: &Config) -> bool {
+    let all = config.warnings();
+    all.iter().for_each(|what| eprintln!("ahm check-config: warning: {what}"));
+    !all.is_empty()
 }
 
 /// The word for somebody who has proved nothing.

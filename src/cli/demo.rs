@@ -145,11 +145,11 @@ fn banner(server: &Server, prefix: &str) -> String {
              curl -sN 'http://{address}{prefix}mux.html?open=fx/EURUSD'\n"
         );
     }
-    if let Some(address) = server.private_addrs().first() {
+    if let Some(url) = server.private_urls().next() {
         let _ = writeln!(
             out,
             "Publish something of your own:\n\n  \
-             curl --data 'hello' http://{address}/publish/board/lobby\n"
+             curl --data 'hello' {url}/publish/board/lobby\n"
         );
     }
     out + "Ctrl-C stops it.\n"
@@ -178,7 +178,8 @@ mod tests {
         };
         let sources = Sources { flags: args.flags(), ..Sources::default() };
         let config = load_over(defaults(), &sources).unwrap();
-        assert_eq!((config.listen[0].address.port(), config.private_listen[0].port()), (0, 0));
+        let (public, private) = (config.listen[0].address, config.private_listen[0].address);
+        assert_eq!((public.port(), private.port()), (0, 0));
         assert_eq!(config.shards, 1);
     }
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use crate::client::link::Link;
+use crate::link::address::Address;
 use crate::reactor::beyond::{Papers, Trust};
 use crate::reactor::url::Server;
+use crate::resource::protection::Protection;
 
 /// Flags of a program that speaks TLS to a server.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -34,6 +36,33 @@ impl PaperArgs {
             certificate: self.cert.clone(),
             key: self.key.clone(),
         }
+    }
+
+    /// The same for the resource protocol, towards those addresses that say `:tls`.
+    ///
+    /// # Errors
+    /// In words: a file that cannot be used, flags that would mean nothing, or one that is missing.
+    pub fn protection(&self, dialled: &[Address]) -> Result<Protection, String> {
+        match dialled.iter().find(|address| address.is_secure()) {
+            Some(address) if self.ca.is_none() => {
+                Err(format!("{address}: say by --ca who certifies whoever is there"))
+            }
+            Some(_) => Protection::read(&self.papers(), None).map_err(|error| error.to_string()),
+            None => match self.first_given() {
+                Some(flag) => Err(format!("{flag} means nothing without an address with :tls")),
+                None => Ok(Protection::default()),
+            },
+        }
+    }
+
+    /// The first flag that was given.
+    pub(crate) fn first_given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--ca", self.ca.is_some()),
+            ("--server-name", self.server_name.is_some()),
+            ("--cert", self.cert.is_some()),
+        ];
+        flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
     }
 
     /// Reads the certificate again, for a session that is about to end: a newer one may be there.
@@ -69,15 +98,8 @@ impl PaperArgs {
         if servers.into_iter().any(Server::is_secure) {
             return Trust::new(&self.papers()).map(Some).map_err(|error| error.to_string());
         }
-        let flags = [
-            ("--ca", self.ca.is_some()),
-            ("--server-name", self.server_name.is_some()),
-            ("--cert", self.cert.is_some()),
-        ];
-        match flags.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => {
-                Err(format!("{flag} means nothing without an https:// or tls:// URL"))
-            }
+        match self.first_given() {
+            Some(flag) => Err(format!("{flag} means nothing without an https:// or tls:// URL")),
             None => Ok(None),
         }
     }

@@ -9,6 +9,7 @@ use std::thread;
 use crate::base::hidden::Hidden;
 use crate::base::name::{TopicName, check_resource};
 use crate::base::time::Span;
+use crate::cli::papers::PaperArgs;
 use crate::cli::publish_served;
 use crate::cli::serving::Serving;
 use crate::cli::terminal::{complain, fail};
@@ -28,9 +29,12 @@ Examples:
   printf 'EURUSD\\t1.09214 1.09217\\nUSDJPY\\t157.1 157.2\\n' | ahm publish fx
   tail -f prices.tsv | ahm publish fx --url http://127.0.0.1:8081
   tail -f prices.tsv | ahm publish fx --url unix:/run/ahm/private   by a socket in the file system
+  ahm publish fx --url https://10.0.0.5:8443 --ca ca.pem --cert a.pem --key a.key < prices.tsv
   ahm publish fx --print-offsets < prices.tsv > offsets.tsv
   tail -f prices.tsv | ahm publish fx --registry 127.0.0.1:8082   as a resource server of its own
   tail -f prices.tsv | ahm publish fx --dial 10.0.0.5:8083   the same, where the server cannot dial
+  ahm publish fx --registry 10.0.0.5:8082:tls --at 10.0.0.7:0:tls --ca ca.pem --cert a.pem \\
+      --key a.key --client-ca ca.pem < prices.tsv   by TLS, who is there and who comes is proved
 
 Input, one line a message:
   SUBJECT <TAB> payload     the payload is the rest of the line
@@ -49,7 +53,7 @@ pub struct Args {
     /// The resource to publish on
     #[arg(value_name = "RESOURCE")]
     pub resource: String,
-    /// The private listener of the server, http://HOST:PORT or unix:/PATH
+    /// The private listener of the server, http://, https://HOST:PORT or unix:/PATH
     #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "served")]
     pub url: String,
     /// Every line is a payload for this subject
@@ -82,6 +86,9 @@ pub struct Args {
     /// Where it is a resource server itself.
     #[command(flatten)]
     pub serving: Serving,
+    /// What proves whom it speaks to.
+    #[command(flatten)]
+    pub papers: PaperArgs,
 }
 
 /// A token, never printed.
@@ -139,7 +146,9 @@ fn publish(args: &Args, server: Server) -> Result<(), String> {
         ..Settings::default()
     };
     let seed = getrandom::u64().map_err(|error| error.to_string())?;
-    let publisher = Publisher::new(server, settings, seed).for_resource(&args.resource);
+    let trust = args.papers.trust([&server])?;
+    let publisher = Publisher::new(server, settings, seed).trusting(trust);
+    let publisher = publisher.for_resource(&args.resource);
     let (sender, lines) = sync_channel(LINES_AHEAD);
     // Reading blocks; while a request is on its way the next lines are being read. The thread ends
     // with its input or with the process.

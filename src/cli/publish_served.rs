@@ -16,7 +16,8 @@ use crate::wire::resource::Terms;
 /// A sentence: nothing can be served, or lines were refused.
 pub fn run(args: &Args) -> Result<(), String> {
     let terms = Terms { state: args.state, latest: args.latest, ..Terms::default() };
-    let publisher = args.serving.start(std::slice::from_ref(&args.resource), terms)?;
+    let publisher =
+        args.serving.start(std::slice::from_ref(&args.resource), terms, &args.papers)?;
     let (sender, lines) = sync_channel(LINES_AHEAD);
     thread::spawn(move || read_lines(io::stdin().lock(), &sender));
     let clock = Clock::start();

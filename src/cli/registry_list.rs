@@ -8,6 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use crate::base::id::Key;
 use crate::base::time::{Instant, Span};
+use crate::cli::papers::PaperArgs;
 use crate::cli::registry_table::{json_line, table};
 use crate::cli::terminal::{complain, fail, say};
 use crate::link::address::Address;
@@ -16,6 +17,7 @@ use crate::link::links::Links;
 use crate::link::peer::{End, Me, Other};
 use crate::link::station::Station;
 use crate::resource::driver::{Driver, Setup};
+use crate::resource::protection::Protection;
 use crate::server::registry::read_key;
 use crate::wire::resource::{Frame, InstanceId, Role};
 
@@ -24,6 +26,7 @@ Examples:
   ahm registry list                                what is registered at 127.0.0.1:8082
   ahm registry list unix:/run/ahm/registry
   ahm registry list 10.0.0.5:8082 10.0.0.6:8082 --key-file key
+  ahm registry list 10.0.0.5:8082:tls --ca ca.pem --cert me.pem --key me.key
   ahm registry list --json | jq -r '.addresses[]'
 
 With --json one object a line: registry, resource, instance, name, addresses, weight, capacity,
@@ -42,6 +45,9 @@ pub struct Args {
     /// File with the key to show there
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// What proves whom it speaks to.
+    #[command(flatten)]
+    pub papers: PaperArgs,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -75,7 +81,11 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(key) => key.unwrap_or_default(),
         Err(error) => return complain("registry list", &format!("--key-file: {error}")),
     };
-    let lists = match ask(&args.registries, key) {
+    let tls = match args.papers.protection(&args.registries) {
+        Ok(tls) => tls,
+        Err(problem) => return complain("registry list", &problem),
+    };
+    let lists = match ask(&args.registries, key, tls) {
         Ok(lists) => lists,
         Err(error) => return fail("registry list", &error),
     };
@@ -104,7 +114,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 /// Asks all registries at once.
-fn ask(registries: &[Address], key: String) -> io::Result<Vec<List>> {
+fn ask(registries: &[Address], key: String, tls: Protection) -> io::Result<Vec<List>> {
     let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
     let me = Me {
         role: Role::Consumer,
@@ -115,7 +125,7 @@ fn ask(registries: &[Address], key: String) -> io::Result<Vec<List>> {
         demands: String::new(),
     };
     let (sender, told) = channel();
-    let setup = Setup::new("registry-list");
+    let setup = Setup { tls, ..Setup::new("registry-list") };
     let now = setup.clock.now();
     let driver = Driver::start(setup, |_| Lister::new(me, registries, sender, now))?;
     let mut lists: Vec<List> =

@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::base::time::{Instant, Span};
 use crate::cli::merge::{Merge, MergeError, Naming, Tick};
+use crate::cli::papers::PaperArgs;
 use crate::cli::serving::{ServedSink, Serving};
 use crate::cli::ticks::TickError;
 use crate::reactor::clock::Clock;
@@ -51,7 +52,7 @@ pub struct Replay {
     /// or plain; several files are merged by time
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The private listener of the server, http://HOST:PORT or unix:/PATH
+    /// The private listener of the server, http://, https://HOST:PORT or unix:/PATH
     #[arg(long, default_value = "http://127.0.0.1:8081", conflicts_with = "served")]
     pub url: String,
     /// How many times faster than recorded; 0 is as fast as the server takes them
@@ -76,6 +77,9 @@ pub struct Replay {
     /// Where it is a resource server itself.
     #[command(flatten)]
     pub serving: Serving,
+    /// What proves whom it speaks to.
+    #[command(flatten)]
+    pub papers: PaperArgs,
 }
 
 impl Replay {
@@ -284,9 +288,19 @@ impl PostSink {
     /// # Errors
     /// What is wrong with the URL.
     pub fn new(url: &str) -> Result<Self, String> {
+        Self::proving(url, &PaperArgs::default())
+    }
+
+    /// The same where the listener may be spoken to by TLS.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, or the files of TLS.
+    pub fn proving(url: &str, papers: &PaperArgs) -> Result<Self, String> {
         let server = Server::parse(url, "/").map_err(|error| format!("{url}: {error}"))?;
+        let trust = papers.trust([&server])?;
         let seed = u64::from(std::process::id());
-        Ok(Self { publisher: Publisher::new(server, Settings::default(), seed), line: 0 })
+        let publisher = Publisher::new(server, Settings::default(), seed).trusting(trust);
+        Ok(Self { publisher, line: 0 })
     }
 }
 
@@ -320,7 +334,7 @@ pub fn run(replay: &Replay) -> ExitCode {
     let result = if replay.serving.is_wanted() {
         serve(replay, &mut pacer)
     } else {
-        PostSink::new(&replay.url)
+        PostSink::proving(&replay.url, &replay.papers)
             .map_err(ReplayError::Sink)
             .and_then(|mut sink| play_files(replay, &mut pacer, &mut sink))
     };
@@ -340,7 +354,8 @@ fn serve(replay: &Replay, pacer: &mut impl Pacer) -> Result<(), ReplayError> {
         None => vec!["crypto".to_string(), "fx".to_string()],
     };
     let terms = Terms { state: true, latest: true, ..Terms::default() };
-    let publisher = replay.serving.start(&resources, terms).map_err(ReplayError::Sink)?;
+    let publisher = replay.serving.start(&resources, terms, &replay.papers);
+    let publisher = publisher.map_err(ReplayError::Sink)?;
     let mut sink = ServedSink::new(publisher);
     let played = play_files(replay, pacer, &mut sink);
     replay.serving.end(sink.into_publisher());

@@ -29,8 +29,8 @@ Then, in other terminals:
   curl --data 'hello' http://127.0.0.1:8081/publish/board/lobby
 
 Prints `listening http://ADDRESS` (https:// with TLS, tcp:// and tls:// for raw TCP),
-`private http://ADDRESS` or `private unix:/PATH`, for the registry that it runs `registry ADDRESS`,
-and where resource servers dial in `guests ADDRESS`, when it is ready.
+`private http://ADDRESS` (https:// with TLS) or `private unix:/PATH`, for the registry that it runs
+`registry ADDRESS`, and where resource servers dial in `guests ADDRESS`, when it is ready.
 `--set registry.listen=off` is for no registry, and `ahm registry --help` tells more of it;
 `--set registry.guests=127.0.0.1:8083` lets resource servers dial in that cannot be dialled.
 SIGTERM drains the server: clients go elsewhere while their streams go on, and it stops when none is
@@ -81,8 +81,8 @@ pub fn addresses(server: &Server) -> String {
     for url in server.public_urls() {
         let _ = writeln!(out, "listening {url}");
     }
-    for address in server.private_addrs() {
-        let _ = writeln!(out, "private http://{address}");
+    for url in server.private_urls() {
+        let _ = writeln!(out, "private {url}");
     }
     for path in server.private_sockets() {
         let _ = writeln!(out, "private unix:{}", path.display());

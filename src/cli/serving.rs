@@ -9,10 +9,12 @@ use clap::builder::ArgPredicate;
 use crate::base::id::Epoch;
 use crate::base::time::Span;
 use crate::cli::merge::Tick;
+use crate::cli::papers::PaperArgs;
 use crate::cli::replay::Sink;
 use crate::link::address::Address;
 use crate::link::source_settings::Counts;
 use crate::link::source_topic::Served;
+use crate::resource::protection::Protection;
 use crate::resource::publisher::Publisher;
 use crate::server::registry::read_key;
 use crate::wire::resource::Terms;
@@ -25,22 +27,26 @@ const GRACE: Span = Span::from_secs(2);
 #[command(next_help_heading = "As a resource server")]
 #[command(group = clap::ArgGroup::new("served").multiple(true).args(["registry", "dial"]))]
 pub struct Serving {
-    /// Register at the registry there, IP:PORT or unix:/PATH, and let servers come; repeat it for
-    /// several registries. Nothing is sent that nobody reads
+    /// Register at the registry there, IP:PORT, IP:PORT:tls or unix:/PATH, and let servers come;
+    /// repeat it for several registries. Nothing is sent that nobody reads
     #[arg(long, value_name = "ADDRESS")]
     pub registry: Vec<Address>,
-    /// Dial the server that lets resource servers in there (its key registry.guests), IP:PORT or
-    /// unix:/PATH, as where a firewall lets nobody come here; repeat it for several. No registry is
-    /// needed for it
+    /// Dial the server that lets resource servers in there (its key registry.guests), IP:PORT,
+    /// IP:PORT:tls or unix:/PATH, as where a firewall lets nobody come here; repeat it for several.
+    /// No registry is needed for it
     #[arg(long, value_name = "ADDRESS")]
     pub dial: Vec<Address>,
     /// File with the key that registries and servers demand
     #[arg(long, value_name = "FILE", requires = "served")]
     pub key_file: Option<PathBuf>,
-    /// Where servers come to; port 0 takes a free one [with --registry: 127.0.0.1:0]
+    /// Where servers come to, with :tls behind it by TLS, which shows the certificate of --cert;
+    /// port 0 takes a free one [with --registry: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", requires = "registry")]
     #[arg(default_value_if("registry", ArgPredicate::IsPresent, "127.0.0.1:0"))]
     pub at: Vec<Address>,
+    /// With TLS: let in only servers whom one of the authorities in this file (PEM) has certified
+    #[arg(long, value_name = "FILE", requires_all = ["registry", "cert"])]
+    pub client_ca: Option<PathBuf>,
     /// What registries tell servers instead of that
     #[arg(long, value_name = "ADDRESS", requires = "registry")]
     pub advertise: Vec<Address>,
@@ -74,7 +80,12 @@ impl Serving {
     ///
     /// # Errors
     /// A sentence: what cannot be served, or where.
-    pub fn start(&self, resources: &[String], terms: Terms) -> Result<Publisher, String> {
+    pub fn start(
+        &self,
+        resources: &[String],
+        terms: Terms,
+        papers: &PaperArgs,
+    ) -> Result<Publisher, String> {
         let (first, others) = resources.split_first().ok_or("no resource is named")?;
         let served = |name: &String| Served {
             weight: self.weight,
@@ -86,6 +97,7 @@ impl Serving {
         };
         let mut builder = Publisher::builder(first.as_str());
         builder.served = served(first);
+        builder.tls = self.protection(papers)?;
         builder.listen.clone_from(&self.at);
         builder.settings.registries.clone_from(&self.registry);
         builder.settings.dial.clone_from(&self.dial);
@@ -103,6 +115,25 @@ impl Serving {
             eprintln!("serving {} to {address}", resources.join(", "));
         }
         Ok(publisher)
+    }
+
+    /// TLS on both sides, as far as an address asks for it.
+    fn protection(&self, papers: &PaperArgs) -> Result<Protection, String> {
+        let dialled = [&self.registry[..], &self.dial].concat();
+        let secure = |address: &&Address| address.is_secure();
+        match self.at.iter().find(secure) {
+            None => papers.protection(&dialled),
+            Some(address) if papers.cert.is_none() => {
+                Err(format!("--at {address}: TLS needs a certificate: --cert and --key"))
+            }
+            Some(_) => {
+                if dialled.iter().any(|address| address.is_secure()) {
+                    papers.protection(&dialled)?;
+                }
+                let tls = Protection::read(&papers.papers(), self.client_ca.as_deref());
+                tls.map_err(|error| error.to_string())
+            }
+        }
     }
 
     /// The input has ended: serves for as long as it was told to, then lets consumers go; what was

@@ -51,16 +51,16 @@ impl OwnedHandle {
             return Err(format!("a handle has at most {ADDRESSES_MAX} addresses"));
         }
         for text in &handle.addresses {
-            match text.parse::<Address>().map_err(|error| error.to_string())? {
-                Address::Tcp(address) if address.ip().is_unspecified() => {
+            match text.parse::<Address>().map_err(|error| error.to_string())?.socket() {
+                Some(address) if address.ip().is_unspecified() => {
                     return Err(format!(
                         "{text} cannot be dialled: name an address of the machine"
                     ));
                 }
-                Address::Tcp(address) if address.port() == 0 => {
+                Some(address) if address.port() == 0 => {
                     return Err(format!("{text} cannot be dialled: there is no port 0"));
                 }
-                Address::Tcp(_) | Address::Unix(_) => {}
+                _ => {}
             }
         }
         let texts = [&handle.addresses, &handle.access, &handle.labels];

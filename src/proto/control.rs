@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::auth::access::Asking;
 use crate::auth::identity::{Identity, Means};
-use crate::base::id::{Key, Mid, ShardId};
+use crate::base::id::{ConnKey, Key, Mid, ShardId};
 use crate::base::reason::ErrorCode;
 use crate::http::request::{Head, Method};
 use crate::proto::answer::{Answer, Content, quote};
@@ -71,9 +72,12 @@ impl Hub {
     /// these are on. A client's connections walk to the session's shard wherever that is.
     fn order_session(&mut self, reply: ReplyTo, control: &Control) {
         let identity = match self.new_identity(control) {
-            Ok(identity) => identity,
+            Ok(identity) => Arc::new(identity),
             Err(answer) => return self.give(reply, answer),
         };
+        if let Some(refusal) = self.refuse_resource(reply.conn, control, &identity) {
+            return self.give(reply, refusal);
+        }
         let connection = self.conns.get(reply.conn);
         let hidden = connection.is_some_and(|connection| {
             connection.secured.is_some()
@@ -86,7 +90,7 @@ impl Hub {
             Err(refusal) => return self.give(reply, refusal),
         };
         let shard = ShardId(self.random.below(u64::from(self.shards)) as u8);
-        let order = ControlOrder::Begin(Arc::new(identity), seal);
+        let order = ControlOrder::Begin(identity, seal);
         self.post(shard, Parcel::Control(reply, Box::new(order)));
     }
 
@@ -98,13 +102,26 @@ impl Hub {
         let now = self.unix_micros() / 1_000_000;
         let expires = control.expires_at(now);
         let expires = expires.map_err(|error| Answer::error(error.code, &error.detail))?;
-        if let Some(resource) = &control.resource
-            && self.directory.resource(resource).is_none()
-        {
-            return Err(Answer::error(ErrorCode::NoResource, "no such resource"));
-        }
         let (groups, rights) = (control.groups.clone(), control.rights.clone());
         Ok(Identity { groups, rights, expires, ..identity })
+    }
+
+    /// What is answered where the user whom a web server names may not open the resource that is
+    /// wanted. How the client will come is not known: that TLS or a seal protects it is taken for
+    /// granted here, and judged when a channel is opened.
+    fn refuse_resource(
+        &mut self,
+        conn: ConnKey,
+        control: &Control,
+        identity: &Arc<Identity>,
+    ) -> Option<Answer> {
+        let resource = control.resource.as_deref()?;
+        let own = self.conns.get(conn).map(|connection| connection.address().ip());
+        let address = control.address.or(own)?;
+        let identity = Some(Arc::clone(identity));
+        let asking = Asking { identity, address, tls: true, seal: true };
+        let (code, detail) = self.may_open_any(&asking, resource).err()?;
+        Some(Answer::error(code, &detail))
     }
 
     fn order_end(&mut self, reply: ReplyTo, mid: Mid) {

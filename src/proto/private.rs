@@ -1,6 +1,8 @@
 //! The private listener: who asks, what it may, and where a request goes.
 
-use crate::auth::passes::{HolderId, Right};
+use std::sync::Arc;
+
+use crate::auth::passes::{HolderId, Passes, Right};
 use crate::base::id::ConnKey;
 use crate::base::reason::ErrorCode;
 use crate::http::request::{Head, Method};
@@ -9,6 +11,7 @@ use crate::proto::answer::Answer;
 use crate::proto::connection::Door;
 use crate::proto::hub::Hub;
 use crate::proto::routes::{Incoming, not_allowed};
+use crate::proto::settings::Settings;
 
 /// What is asked for by whoever shows nothing.
 const CHALLENGE: &str = "Bearer realm=\"ahm private listener\"";
@@ -60,6 +63,12 @@ pub(crate) enum Caller {
 }
 
 impl Hub {
+    /// These may do something on the private listener from now on, and nobody else.
+    pub fn let_in(&mut self, passes: Arc<Passes>) {
+        let settings = Settings { private_passes: passes, ..(*self.settings).clone() };
+        self.settings = Arc::new(settings);
+    }
+
     /// Serves the private listener.
     pub(crate) fn serve_private(&mut self, incoming: &Incoming, head: &Head<'_>, body: &[u8]) {
         let reply = incoming.reply;

@@ -76,6 +76,15 @@ impl Trust {
         Ok(Self { config, name, authorities: authorities.into() })
     }
 
+    /// The same for those who speak another protocol than HTTP, by its name (ALPN, RFC 7301):
+    /// whoever offers others only is no partner.
+    #[must_use]
+    pub fn speaking(self, protocol: &[u8]) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Self { config: Arc::new(config), ..self }
+    }
+
     /// Whether a certificate is shown where one is asked for.
     pub fn shows_certificate(&self) -> bool {
         self.config.client_auth_cert_resolver.has_certs()
@@ -126,6 +135,11 @@ impl Beyond {
         let name = parse_name(name).map_err(wrong)?;
         let authorities = authorities.map_or_else(system_file, Path::to_path_buf);
         Ok(Self { config: config(&authorities, None)?, name, authorities: authorities.into() })
+    }
+
+    /// How it is spoken to, and what it must prove to be.
+    pub(crate) fn parts(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
+        (Arc::clone(&self.config), self.name.clone())
     }
 
     /// TLS over a connection that is made or being made.
@@ -190,7 +204,7 @@ fn config(path: &Path, shown: Option<(&Path, &Path)>) -> io::Result<Arc<ClientCo
     Ok(Arc::new(config))
 }
 
-fn read_chain(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+pub(crate) fn read_chain(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let chain = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
@@ -200,7 +214,7 @@ fn read_chain(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-fn read_key(path: &Path) -> io::Result<PrivateKeyDer<'static>> {
+pub(crate) fn read_key(path: &Path) -> io::Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| {
         use rustls::pki_types::pem::Error::NoItemsFound;
         let what = match error {

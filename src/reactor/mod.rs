@@ -7,10 +7,12 @@
 //! until the socket would block, or remembers by itself that it did not.
 
 pub mod beyond;
+pub mod blocking;
 pub mod clock;
 pub mod dialer;
 pub mod entry;
 pub mod front;
+mod front_files;
 pub mod listener;
 pub mod poller;
 pub mod privileges;

@@ -1,7 +1,7 @@
 //! One kept HTTP connection of a blocking client.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -10,6 +10,8 @@ use socket2::Socket;
 
 use crate::base::time::Span;
 use crate::http::exchange::{Part, ResponseReader};
+use crate::reactor::beyond::{Beyond, unproved};
+use crate::reactor::blocking::Waiting;
 use crate::reactor::url::Server;
 
 /// Bytes of an answer at most: a line of a batch takes under 200 of them.
@@ -28,10 +30,67 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+/// A socket that blocks, and never raises a signal, whatever the embedding program makes of it.
+#[derive(Debug)]
+struct Quiet(Socket);
+
+impl Read for Quiet {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.0).read(buffer)
+    }
+}
+
+impl Write for Quiet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send_with_flags(bytes, libc::MSG_NOSIGNAL)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Quiet),
+    Tls(Box<Waiting<Quiet>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(quiet) => &quiet.0,
+            Self::Tls(waiting) => &waiting.sock.0,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(quiet) => quiet.read(buffer),
+            Self::Tls(waiting) => waiting.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(quiet) => quiet.write_all(bytes),
+            Self::Tls(waiting) => {
+                waiting.write_all(bytes)?;
+                // What it has taken is on its way only then.
+                waiting.flush()
+            }
+        }
+    }
+}
+
 /// One connection: requests go out, answers come back in their order.
 #[derive(Debug)]
 pub struct Caller {
-    stream: Socket,
+    stream: Stream,
+    /// Who is spoken to by TLS.
+    beyond: Option<Beyond>,
+    /// Why it is no use to try again: one side could not prove who it is.
+    unproved: Option<String>,
     reader: ResponseReader,
     /// The answer that is being read.
     current: Response,
@@ -40,28 +99,24 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Connects to the first address of `server` that answers. Reading and writing fail when
-    /// nothing moves for `timeout`.
+    /// Connects to the first address of `server` that answers, and that proves by TLS who it is
+    /// where `beyond` is given. Reading and writing fail when nothing moves for `timeout`.
     ///
     /// # Errors
     /// From the resolver or the last address.
-    pub fn connect(server: &Server, timeout: Span) -> io::Result<Self> {
+    pub fn connect(server: &Server, beyond: Option<Beyond>, timeout: Span) -> io::Result<Self> {
         if let Some(file) = server.socket() {
             let named = |error: io::Error| {
                 io::Error::new(error.kind(), format!("{}: {error}", file.display()))
             };
-            return Self::over(UnixStream::connect(file).map_err(named)?.into(), timeout);
-        }
-        if server.is_secure() {
-            let detail = "https:// is not spoken here";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, detail));
+            return Self::over(UnixStream::connect(file).map_err(named)?.into(), None, timeout);
         }
         let mut error = io::Error::from(io::ErrorKind::NotFound);
         for address in server.resolve()? {
             match TcpStream::connect_timeout(&address, timeout.to_std()) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    return Self::over(stream.into(), timeout);
+                    return Self::over(stream.into(), beyond, timeout);
                 }
                 Err(failed) => error = failed,
             }
@@ -69,11 +124,24 @@ impl Caller {
         Err(error)
     }
 
-    fn over(stream: Socket, timeout: Span) -> io::Result<Self> {
-        stream.set_read_timeout(Some(timeout.to_std()))?;
-        stream.set_write_timeout(Some(timeout.to_std()))?;
+    fn over(socket: Socket, beyond: Option<Beyond>, timeout: Span) -> io::Result<Self> {
+        socket.set_read_timeout(Some(timeout.to_std()))?;
+        socket.set_write_timeout(Some(timeout.to_std()))?;
+        let quiet = Quiet(socket);
+        let stream = match &beyond {
+            None => Stream::Plain(quiet),
+            Some(beyond) => {
+                let mut waiting = beyond.over(quiet)?;
+                while waiting.conn.is_handshaking() {
+                    waiting.conn.complete_io(&mut waiting.sock)?;
+                }
+                Stream::Tls(Box::new(waiting))
+            }
+        };
         Ok(Self {
             stream,
+            beyond,
+            unproved: None,
             reader: ResponseReader::new(ANSWER_BYTES_MAX),
             current: Response::default(),
             whole: VecDeque::new(),
@@ -83,26 +151,24 @@ impl Caller {
     /// Whether the server has closed the connection, or sent what nobody asked for.
     pub fn is_stale(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
-        let quiet = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut byte));
+        let socket = self.stream.socket();
+        let quiet = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut byte));
         let blocks = quiet.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        !(blocks && self.stream.set_nonblocking(false).is_ok())
+        !(blocks && socket.set_nonblocking(false).is_ok())
     }
 
     /// Writes a whole request.
     ///
     /// # Errors
     /// From the socket. Then the server cannot have the whole request.
-    pub fn write(&mut self, mut request: &[u8]) -> io::Result<()> {
-        while !request.is_empty() {
-            // Never a signal, whatever the embedding program makes of it.
-            match self.stream.send_with_flags(request, libc::MSG_NOSIGNAL) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => request = request.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    pub fn write(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request)
+    }
+
+    /// Why it is no use to try again, if one side could not prove who it is. Nothing that was
+    /// written has reached whoever reads requests then.
+    pub fn unproved(&self) -> Option<&str> {
+        self.unproved.as_deref()
     }
 
     /// The next answer; blocks until it is whole.
@@ -126,7 +192,11 @@ impl Caller {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err("no answer in time".into());
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => {
+                    let beyond = self.beyond.as_ref();
+                    self.unproved = beyond.and_then(|beyond| unproved(beyond, &error));
+                    return Err(self.unproved.clone().unwrap_or_else(|| error.to_string()));
+                }
             };
             let (current, whole) = (&mut self.current, &mut self.whole);
             self.reader.push(&buffer[..count], |part| match part {

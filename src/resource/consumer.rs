@@ -2,100 +2,23 @@
 //! without a communication server.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use crate::base::id::{Cid, Epoch, Key, Mid, Offset, ShardId};
 use crate::base::name::{NameError, TopicName};
-use crate::base::time::{Instant, Span};
-use crate::link::address::Address;
+use crate::base::time::Instant;
 use crate::link::handler;
 use crate::link::links::Links;
 use crate::link::news::News;
-use crate::link::peer::{End, Me, Other};
+use crate::link::peer::{End, Other};
 use crate::link::station::Station;
-use crate::link::upstream::{Seek, Upstream};
-use crate::resource::driver::{Driver, Handle, Refused, Setup};
+use crate::link::upstream::Upstream;
+pub use crate::resource::consumer_builder::Builder;
+use crate::resource::driver::{Driver, Handle, Refused};
 pub use crate::resource::inbox::Event;
 use crate::resource::inbox::Inbox;
-use crate::wire::resource::{Frame, InstanceId, Role};
-
-/// Messages that may wait in a subscription.
-const MESSAGES_MAX: usize = 16_384;
-
-/// How a consumer begins.
-#[derive(Clone)]
-pub struct Builder {
-    /// The registries that are asked, and how patiently.
-    pub seek: Seek,
-    /// Its name, for logs and lists.
-    pub name: String,
-    /// It lets itself be heard at least so often.
-    pub heartbeat: Span,
-    /// The key that it shows to registries and resources; empty for none.
-    pub key: String,
-    /// Messages that may wait in one subscription; what comes beyond is told as a gap.
-    pub messages_max: usize,
-    /// Who reads, as resources see it: who reaches them in the private network is believed.
-    pub user: String,
-    /// What resources are told besides, as `NAME=VALUE`.
-    pub parameters: Vec<String>,
-}
-
-/// Without the key.
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        let (retry, patience) = (Span::from_secs(1), Span::from_secs(10));
-        Self {
-            seek: Seek { registries: Vec::new(), guests: false, parts: 1, retry, patience },
-            name: "consumer".into(),
-            heartbeat: Span::from_secs(5),
-            key: String::new(),
-            messages_max: MESSAGES_MAX,
-            user: String::new(),
-            parameters: Vec::new(),
-        }
-    }
-}
-
-impl Builder {
-    /// Asks the registry there too, after those that were named before.
-    #[must_use]
-    pub fn registry(mut self, address: Address) -> Self {
-        self.seek.registries.push(address);
-        self
-    }
-
-    /// Starts it, on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// If the process has no descriptor or thread left.
-    pub fn start(self) -> io::Result<Consumer> {
-        let Self { seek, name, heartbeat, key, messages_max, user, parameters } = self;
-        let instance = InstanceId(getrandom::u64().map_err(io::Error::other)?);
-        let demands = String::new();
-        let me = Me { role: Role::Consumer, instance, name, heartbeat, key, demands };
-        let setup = Setup::new("ahm-consumer");
-        let now = setup.clock.now();
-        let driver = Driver::start(setup, |_addresses| Reader {
-            upstream: Upstream::new(me, seek, now),
-            read: HashMap::new(),
-            begun: 0,
-            user,
-            parameters,
-        })?;
-        Ok(Consumer { handle: driver.handle(), driver: Arc::new(driver), messages_max })
-    }
-}
+use crate::wire::resource::Frame;
 
 /// A reader of resources; clones are the same one, and the last of them, its subscriptions
 /// included, ends it.
@@ -154,6 +77,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// The consumer whose thread runs already.
+    pub(crate) fn new(driver: Driver<Reader>, messages_max: usize) -> Self {
+        Self { handle: driver.handle(), driver: Arc::new(driver), messages_max }
+    }
+
     /// A consumer that knows no registry yet.
     pub fn builder() -> Builder {
         Builder::default()
@@ -267,6 +195,11 @@ pub struct Reader {
 const CHANNEL: Cid = Cid(1);
 
 impl Reader {
+    /// Nothing is read yet.
+    pub(crate) fn new(upstream: Upstream, user: String, parameters: Vec<String>) -> Self {
+        Self { upstream, read: HashMap::new(), begun: 0, user, parameters }
+    }
+
     fn begin(&mut self, name: &TopicName, last: Option<(Epoch, Offset)>, inbox: Arc<Inbox>) -> Key {
         self.begun += 1;
         let slot = (self.begun % u64::from(Mid::SLOT_END)) as u32;

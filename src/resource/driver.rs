@@ -17,6 +17,7 @@ use crate::resource::driver_door::Door;
 use crate::resource::driver_loop::{EVENTS_MAX, Engine, WORK};
 pub use crate::resource::driver_work::Refused;
 use crate::resource::driver_work::{Queue, Work};
+use crate::resource::protection::Protection;
 
 /// How a station is run.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Connections at a time; others are closed as soon as they come.
     pub connections_max: usize,
+    /// TLS, where an address says `:tls`.
+    pub tls: Protection,
     /// Woken when the thread has ended, however that came.
     pub ended: Option<Arc<mio::Waker>>,
 }
@@ -41,6 +44,7 @@ impl Setup {
             listen: Vec::new(),
             clock: Clock::start(),
             connections_max: 10_000,
+            tls: Protection::default(),
             ended: None,
         }
     }
@@ -87,14 +91,15 @@ impl<S: Station + Send + 'static> Driver<S> {
     ///
     /// When an address cannot be listened on, or the process has no descriptor or thread left.
     pub fn start(setup: Setup, make: impl FnOnce(&[Address]) -> S) -> io::Result<Self> {
-        let Setup { name, listen, clock, connections_max, ended } = setup;
-        let opened = listen.iter().map(Door::open).collect::<io::Result<Vec<_>>>()?;
+        let Setup { name, listen, clock, connections_max, tls, ended } = setup;
+        let opened = listen.iter().map(|address| Door::open(address, &tls));
+        let opened = opened.collect::<io::Result<Vec<_>>>()?;
         let (doors, addresses): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let poller = Poller::new(EVENTS_MAX)?;
         let queue = Arc::new(Queue::new(poller.waker(WORK)?));
         let station = make(&addresses);
         let engine =
-            Engine::new(station, clock, poller, doors, connections_max, Arc::clone(&queue))?;
+            Engine::new(station, clock, poller, (doors, connections_max, tls), Arc::clone(&queue))?;
         let end = End { queue: Arc::clone(&queue), ended: ended.clone() };
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let _end = end;

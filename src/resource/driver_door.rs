@@ -1,6 +1,7 @@
 //! Where a driven station is reached: a listener of either kind.
 
 use std::io;
+use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
@@ -9,6 +10,7 @@ use crate::reactor::dialer;
 use crate::reactor::listener::Listener;
 use crate::reactor::transport::Transport;
 use crate::reactor::unix::UnixListener;
+use crate::resource::protection::Protection;
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: u32 = 1_024;
@@ -18,21 +20,25 @@ const BACKLOG: u32 = 1_024;
 pub(crate) enum Door {
     /// On an address of the network.
     Tcp(Listener),
+    /// The same, protected by TLS.
+    Tls(Listener, Protection),
     /// On a socket in the file system.
     Unix(UnixListener),
 }
 
 impl Door {
     /// Listens on `wanted`; also says on what, as port 0 takes a free one.
-    pub(crate) fn open(wanted: &Address) -> io::Result<(Self, Address)> {
+    pub(crate) fn open(wanted: &Address, tls: &Protection) -> io::Result<(Self, Address)> {
         let opened = match wanted {
             Address::Tcp(address) => {
-                if address.port() != 0 {
-                    Listener::probe(*address).map_err(|error| named(wanted, &error))?;
-                }
-                let listener = Listener::bind(*address, BACKLOG);
-                listener.and_then(|one| Ok((Address::Tcp(one.local_addr()?), Self::Tcp(one))))
+                bind(*address).map(|(one, address)| (Address::Tcp(address), Self::Tcp(one)))
             }
+            Address::Tls(_) if !tls.accepts() => {
+                let what = "TLS needs a certificate and its key";
+                Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+            }
+            Address::Tls(address) => bind(*address)
+                .map(|(one, address)| (Address::Tls(address), Self::Tls(one, tls.clone()))),
             Address::Unix(path) => {
                 UnixListener::bind(path).map(|one| (wanted.clone(), Self::Unix(one)))
             }
@@ -40,10 +46,15 @@ impl Door {
         opened.map(|(address, door)| (door, address)).map_err(|error| named(wanted, &error))
     }
 
-    /// The next connection; `None` when there is none, and then an edge tells of the next.
+    /// The next connection, on which TLS may still have to be set up; `None` when there is none,
+    /// and then an edge tells of the next.
     pub(crate) fn accept(&mut self) -> io::Result<Option<Transport>> {
         match self {
             Self::Tcp(listener) => Ok(listener.accept()?.map(|(transport, _)| transport)),
+            Self::Tls(listener, tls) => match listener.accept()? {
+                Some((transport, _)) => tls.accept(transport).map(Some),
+                None => Ok(None),
+            },
             Self::Unix(listener) => listener.accept(),
         }
     }
@@ -51,10 +62,19 @@ impl Door {
     /// Has every edge reported as `token`.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => listener.register(registry, token),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.register(registry, token),
             Self::Unix(listener) => listener.register(registry, token),
         }
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+    if address.port() != 0 {
+        Listener::probe(address)?;
+    }
+    let listener = Listener::bind(address, BACKLOG)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// The error with the address, in words that say what to do about it.
@@ -71,7 +91,8 @@ fn named(wanted: &Address, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{wanted}: {what}"))
 }
 
-/// Begins to connect, without waiting; [`dialer::finish`] tells the outcome.
+/// Begins to connect, without waiting; [`dialer::finish`] tells the outcome. Not by TLS: for that
+/// there is a [`Protection`].
 ///
 /// # Errors
 ///
@@ -79,40 +100,33 @@ fn named(wanted: &Address, error: &io::Error) -> io::Error {
 pub fn dial(address: &Address) -> io::Result<Transport> {
     match address {
         Address::Tcp(address) => dialer::dial(*address),
+        Address::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         Address::Unix(path) => dialer::dial_unix(path),
     }
-}
-
-/// The same, and has every edge reported as `token`.
-///
-/// # Errors
-///
-/// As for [`dial`], and what the operating system says.
-pub(crate) fn dial_as(
-    address: &Address,
-    registry: &Registry,
-    token: Token,
-) -> io::Result<Transport> {
-    let mut transport = dial(address)?;
-    transport.register(registry, token)?;
-    Ok(transport)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn open(wanted: &Address) -> io::Result<(Door, Address)> {
+        Door::open(wanted, &Protection::default())
+    }
+
     fn refusal(wanted: &Address) -> String {
-        Door::open(wanted).map(|_| ()).unwrap_err().to_string()
+        open(wanted).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
     fn what_cannot_be_listened_on_is_told_with_its_address() {
-        let (_held, taken) = Door::open(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let (_held, taken) = open(&"127.0.0.1:0".parse().unwrap()).unwrap();
         assert_eq!(refusal(&taken), format!("{taken}: somebody listens there already"));
         // An address for documentation, which no machine has.
         let away: Address = "192.0.2.1:1".parse().unwrap();
         assert_eq!(refusal(&away), "192.0.2.1:1: this machine has no such address");
+
+        let said = "127.0.0.1:0:tls: TLS needs a certificate and its key";
+        assert_eq!(refusal(&"127.0.0.1:0:tls".parse().unwrap()), said);
 
         let folder = std::env::temp_dir().join(format!("ahm-door-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
@@ -126,14 +140,14 @@ mod tests {
         assert_eq!(std::fs::read(folder.join("file")).unwrap(), b"kept");
 
         let socket = Address::Unix(folder.join("socket"));
-        let (held, _) = Door::open(&socket).unwrap();
+        let (held, _) = open(&socket).unwrap();
         assert_eq!(refusal(&socket), format!("{socket}: somebody listens there already"));
         drop(held);
         assert!(!folder.join("socket").exists(), "its file goes with it");
         // What a process leaves that was killed: a socket that nobody listens on.
         drop(std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap());
         assert!(folder.join("socket").exists());
-        drop(Door::open(&socket).unwrap());
+        drop(open(&socket).unwrap());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -13,11 +13,12 @@ use crate::link::address::Address;
 use crate::link::links::Output;
 use crate::link::station::Station;
 use crate::reactor::clock::Clock;
-use crate::reactor::dialer;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::{Io, Transport};
-use crate::resource::driver_door::{Door, dial};
+use crate::resource::driver_door::Door;
+use crate::resource::driver_edge::{State, Wire};
 use crate::resource::driver_work::{Queue, Work};
+use crate::resource::protection::Protection;
 
 /// The waker's token; listeners have those below it, connections all others.
 pub(crate) const WORK: Token = Token(usize::MAX);
@@ -40,43 +41,24 @@ const LINGER: Span = Span::from_secs(1);
 /// How long the end of the station may take.
 const END_SPAN: Span = Span::from_secs(2);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Waits for the outcome of a connect.
-    Dialing,
-    Open,
-    /// A write has failed. What came before is read, as it may say why; then it is lost.
-    Broken,
-    /// Forgotten by the station; waits for the other end's.
-    Lingering,
-}
-
-#[derive(Debug)]
-struct Wire {
-    transport: Transport,
-    state: State,
-    /// Whether it waits among those to be read.
-    queued: bool,
-    /// Whether an end is there to be read, maybe behind bytes.
-    ends: bool,
-}
-
-struct Entrance {
+/// A listener.
+pub(crate) struct Entrance {
     door: Door,
     /// Whether connections may wait that no edge will tell of.
-    waiting: bool,
+    pub(crate) waiting: bool,
 }
 
 /// A station with its sockets.
 pub(crate) struct Engine<S> {
-    station: S,
+    pub(crate) station: S,
     clock: Clock,
-    now: Instant,
+    pub(crate) now: Instant,
     poller: Poller,
     edges: Vec<Ready>,
-    doors: Vec<Entrance>,
+    pub(crate) doors: Vec<Entrance>,
     connections_max: usize,
-    wires: HashMap<Key, Wire>,
+    pub(crate) tls: Protection,
+    pub(crate) wires: HashMap<Key, Wire>,
     to_read: VecDeque<Key>,
     /// Connections that linger, and until when; in that order.
     lingering: VecDeque<(Instant, Key)>,
@@ -95,8 +77,7 @@ impl<S: Station> Engine<S> {
         station: S,
         clock: Clock,
         poller: Poller,
-        doors: Vec<Door>,
-        connections_max: usize,
+        (doors, connections_max, tls): (Vec<Door>, usize, Protection),
         queue: Arc<Queue<S>>,
     ) -> io::Result<Self> {
         let mut entrances = Vec::new();
@@ -112,6 +93,7 @@ impl<S: Station> Engine<S> {
             edges: Vec::new(),
             doors: entrances,
             connections_max,
+            tls,
             wires: HashMap::new(),
             to_read: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -167,37 +149,6 @@ impl<S: Station> Engine<S> {
         self.edges = edges;
     }
 
-    fn take_edge(&mut self, ready: Ready) {
-        if ready.token == WORK {
-            return;
-        }
-        if let Some(entrance) = self.doors.get_mut(WORK.0 - 1 - ready.token.0) {
-            entrance.waiting = true;
-            return;
-        }
-        let key = key_of(ready.token);
-        let Some(wire) = self.wires.get_mut(&key) else { return };
-        if wire.state == State::Dialing {
-            match dialer::finish(&wire.transport) {
-                Ok(true) => {
-                    wire.state = State::Open;
-                    self.station.handle_connected(key, self.now);
-                }
-                Ok(false) => return,
-                Err(error) => {
-                    log::debug!("connect: {error}");
-                    return self.lose(key);
-                }
-            }
-        } else if ready.writable {
-            self.station.handle_writable(key, self.now);
-        }
-        if ready.readable {
-            wire.ends |= ready.closed;
-            self.queue_read(key);
-        }
-    }
-
     fn accept(&mut self) {
         if self.accept_at.is_some_and(|at| at <= self.now) {
             self.accept_at = None;
@@ -232,7 +183,11 @@ impl<S: Station> Engine<S> {
     }
 
     fn keep_open(&mut self, key: Key, transport: Transport) {
-        if let Err(error) = self.keep(key, transport, State::Open) {
+        let state = match transport {
+            Transport::Tls(_) => State::Shaking(false),
+            Transport::Plain(_) | Transport::Unix(_) => State::Open,
+        };
+        if let Err(error) = self.keep(key, transport, state) {
             log::warn!("register: {error}");
             self.station.handle_failed(key, self.now);
         }
@@ -273,6 +228,8 @@ impl<S: Station> Engine<S> {
                 Io::Closed => return self.lose(key),
                 Io::Failed(error) => {
                     log::debug!("read: {error}");
+                    // By TLS 1.3 a refusal comes when this side takes the handshake for done.
+                    self.tls.note_failed(&wire.transport, &error);
                     return self.lose(key);
                 }
             }
@@ -280,7 +237,7 @@ impl<S: Station> Engine<S> {
         self.queue_read(key);
     }
 
-    fn queue_read(&mut self, key: Key) {
+    pub(crate) fn queue_read(&mut self, key: Key) {
         if let Some(wire) = self.wires.get_mut(&key).filter(|wire| !wire.queued) {
             wire.queued = true;
             self.to_read.push_back(key);
@@ -332,7 +289,8 @@ impl<S: Station> Engine<S> {
         if self.stop_at.is_some() {
             return; // it waits for an outcome, and the end comes first
         }
-        let kept = dial(address).and_then(|transport| self.keep(key, transport, State::Dialing));
+        let dialled = self.tls.dial(address);
+        let kept = dialled.and_then(|transport| self.keep(key, transport, State::Dialing));
         if let Err(error) = kept {
             log::debug!("{address}: {error}");
             self.station.handle_failed(key, self.now);
@@ -374,7 +332,7 @@ impl<S: Station> Engine<S> {
     }
 
     /// The connection is gone, or a connect has failed.
-    fn lose(&mut self, key: Key) {
+    pub(crate) fn lose(&mut self, key: Key) {
         if self.wires.remove(&key).is_some_and(|wire| wire.state != State::Lingering) {
             self.station.handle_failed(key, self.now);
         }
@@ -386,6 +344,6 @@ fn token_of(key: Key) -> Token {
     Token((key.generation as usize) << 32 | key.slot as usize)
 }
 
-fn key_of(token: Token) -> Key {
+pub(crate) fn key_of(token: Token) -> Key {
     Key { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
 }

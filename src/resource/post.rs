@@ -36,6 +36,7 @@ use crate::base::hidden::Hidden;
 use crate::base::random::Random;
 use crate::base::time::Span;
 use crate::http::exchange::{put_body, put_head};
+use crate::reactor::beyond::Trust;
 use crate::reactor::clock::Clock;
 use crate::reactor::url::Server;
 use crate::resource::batch::Batch;
@@ -105,7 +106,9 @@ impl Default for Settings {
 /// ```
 #[derive(Debug)]
 pub struct Publisher {
-    server: Server,
+    pub(crate) server: Server,
+    /// What is believed of a server that is spoken to by TLS.
+    pub(crate) trust: Option<Trust>,
     pub(crate) settings: Settings,
     resource: Option<String>,
     random: Random,
@@ -126,6 +129,7 @@ impl Publisher {
     pub fn new(server: Server, settings: Settings, seed: u64) -> Self {
         Self {
             server,
+            trust: None,
             settings,
             resource: None,
             random: Random::from_number(seed),
@@ -288,7 +292,13 @@ impl Publisher {
 
     /// The connection broke before the first of the batches on their way was answered.
     fn lose_connection(&mut self, why: &str) -> Result<(), PostError> {
-        self.caller = None;
+        let caller = self.caller.take();
+        if caller.is_some_and(|caller| caller.unproved().is_some()) {
+            while let Some(batch) = self.in_flight.pop_back() {
+                self.todo.push_front(batch);
+            }
+            return Err(PostError::GaveUp(why.to_owned()));
+        }
         let mut result = Ok(());
         for batch in std::mem::take(&mut self.in_flight) {
             if batch.written {
@@ -323,23 +333,6 @@ impl Publisher {
         // pause: the caller blocks by contract, and the server asked for this time.
         std::thread::sleep(wait.to_std());
         Ok(())
-    }
-
-    /// A connection with nothing outstanding.
-    pub(crate) fn connect(&mut self, batch: &mut Batch) -> Result<&mut Caller, PostError> {
-        if self.caller.as_ref().is_some_and(Caller::is_stale) {
-            self.caller = None;
-        }
-        while self.caller.is_none() {
-            match Caller::connect(&self.server, self.settings.timeout) {
-                Ok(caller) => self.caller = Some(caller),
-                Err(error) => {
-                    let why = format!("{}: {error}", self.server);
-                    self.wait(batch, Span::ZERO, &why)?;
-                }
-            }
-        }
-        self.caller.as_mut().ok_or_else(|| PostError::GaveUp("no connection".into()))
     }
 
     fn batch_request(&self, batch: &Batch) -> Vec<u8> {

@@ -16,6 +16,7 @@ use crate::link::source_log::History;
 use crate::link::source_settings::Settings;
 use crate::link::source_topic::Served;
 use crate::resource::driver::{Driver, Setup};
+use crate::resource::protection::Protection;
 use crate::resource::publisher::Publisher;
 use crate::wire::resource::{InstanceId, Role};
 
@@ -35,6 +36,8 @@ pub struct Builder {
     pub key: String,
     /// The key that they must show to it; empty for none.
     pub demands: String,
+    /// TLS, where an address says `:tls`.
+    pub tls: Protection,
     others: Vec<(Served, Arc<dyn Handler>)>,
 }
 
@@ -61,6 +64,7 @@ impl Builder {
             heartbeat: Span::from_secs(5),
             key: String::new(),
             demands: String::new(),
+            tls: Protection::default(),
             others: Vec::new(),
         }
     }
@@ -91,6 +95,33 @@ impl Builder {
     #[must_use]
     pub fn advertise(mut self, address: Address) -> Self {
         self.settings.addresses.push(address);
+        self
+    }
+
+    /// TLS, where an address says `:tls`: what it shows, and whom it believes.
+    ///
+    /// ```no_run
+    /// use ahm::reactor::beyond::Papers;
+    /// use ahm::resource::protection::Protection;
+    /// use ahm::resource::publisher::Publisher;
+    /// use ahm::wire::resource::Terms;
+    /// let papers = Papers {
+    ///     authorities: Some("/etc/ahm/ca.pem".into()),
+    ///     certificate: Some("/etc/ahm/rates.pem".into()),
+    ///     key: Some("/etc/ahm/rates.key".into()),
+    ///     ..Papers::default()
+    /// };
+    /// let rates = Publisher::builder("rates")
+    ///     .tls(Protection::read(&papers, Some("/etc/ahm/ca.pem".as_ref()))?)
+    ///     .listen("10.0.0.7:9000:tls".parse()?)
+    ///     .registry("10.0.0.5:8082:tls".parse()?)
+    ///     .start(Terms::default())?;
+    /// # drop(rates);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn tls(mut self, tls: Protection) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -158,11 +189,11 @@ impl Builder {
     /// If a resource cannot be served (`InvalidInput`), an address cannot be listened on, or the
     /// process has no descriptor or thread left.
     pub fn start(self, handler: impl Handler + 'static) -> io::Result<Publisher> {
-        let Self { served, mut settings, listen, name, heartbeat, key, demands, others } = self;
+        let Self { served, mut settings, listen, name, heartbeat, key, demands, tls, others } =
+            self;
         let invalid = |error: SourceError| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let is_vague = |address: &&Address| match address {
-            Address::Tcp(address) => address.ip().is_unspecified(),
-            Address::Unix(_) => false,
+        let is_vague = |address: &&Address| {
+            address.socket().is_some_and(|address| address.ip().is_unspecified())
         };
         if let Some(vague) = listen.iter().find(is_vague)
             && settings.addresses.is_empty()
@@ -176,7 +207,7 @@ impl Builder {
         let mut random = Random::from_seed(seed);
         let instance = InstanceId(random.next());
         let me = Me { role: Role::Resource, instance, name, heartbeat, key, demands };
-        let setup = Setup { listen, ..Setup::new(&format!("ahm-{}", served.name)) };
+        let setup = Setup { listen, tls, ..Setup::new(&format!("ahm-{}", served.name)) };
         let now = setup.clock.now();
         let resource = served.name.clone();
         let mut all: Vec<(Served, Arc<dyn Handler>)> = vec![(served, Arc::new(handler))];

@@ -73,6 +73,11 @@ impl Publisher {
             if !matches!(&outcome, Ok(response) if response.persistent && sent.is_ok()) {
                 self.caller = None;
             }
+            let refused = self.caller.as_ref().and_then(|caller| caller.unproved());
+            if let Some(words) = refused.map(str::to_owned) {
+                self.caller = None;
+                return Err(PostError::GaveUp(words));
+            }
             match (outcome, sent) {
                 (Ok(response), _) => return Ok(response),
                 (Err(why), Ok(())) => return Err(PostError::Unknown(why)),

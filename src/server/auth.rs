@@ -118,9 +118,8 @@ impl AuthConfig {
     /// # Errors
     /// The key that is wrong, and why.
     pub(crate) fn check(&self, relay: &RelayConfig) -> Result<(), (&'static str, String)> {
-        if !self.scripts.is_empty() && relay.plain().next().is_none() {
-            let what = "scripts are asked on a web server, without encryption: name one as \
-                relay.to, with http:// or unix:";
+        if !self.scripts.is_empty() && relay.to.is_empty() {
+            let what = "scripts are asked on a web server: name one as relay.to";
             return Err(("auth.scripts", what.into()));
         }
         if !self.guard.is_empty() && !relay.is_on() {
@@ -258,7 +257,8 @@ impl AuthConfig {
         let settings = DeskSettings {
             threads: self.threads,
             queue: self.queue,
-            servers: relay.plain_addresses()?,
+            servers: relay.addresses()?,
+            beyond: relay.beyond()?,
             host: relay.host_for_all().map(str::to_owned),
             connect_timeout: relay.connect_timeout,
         };

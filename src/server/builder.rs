@@ -160,9 +160,10 @@ impl Builder {
         let (senders, parts): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
         let poller = Poller::new(8)?;
         let running = Running::new(poller.waker(ENDED)?);
+        let protection = self.config.registry.protection(&self.config.tls)?;
         let Found { me, seek, registry, reception } =
-            self.config.registry.found(&settings.scs, shards, &senders)?;
-        let renewal = Arc::new(Renewal::new(&self.config, senders.clone()));
+            self.config.registry.found(&settings.scs, shards, (&senders, &protection))?;
+        let renewal = Arc::new(Renewal::new(&self.config, senders.clone(), protection.clone()));
         let (fronts, beyond) = (renewal.fronts()?, self.config.relay.beyond()?);
         let office = self.config.auth.office()?;
         // All that only root may open is open; what follows is the user's own.
@@ -175,6 +176,7 @@ impl Builder {
             public_addrs: public.addrs,
             schemes: self.config.listen.iter().map(Listen::scheme).collect(),
             private_addrs: private.addrs,
+            private_schemes: self.config.private_listen.iter().map(Listen::scheme).collect(),
             private_sockets: self.config.private_sockets.clone(),
             _watch: renewal.watch()?,
             handle: Handle::new(homes, renewal, registry.as_ref(), reception.as_ref()),
@@ -190,10 +192,9 @@ impl Builder {
         // They are in the shards' mailboxes before any client is.
         self.publishers.iter().try_for_each(|publisher| server.handle.attach(publisher))?;
         let (public, private) = (public.by_shard, private.by_shard);
-        let listeners =
-            listeners_by_shard(public, private, sockets, (&self.config.listen, &fronts));
+        let listeners = listeners_by_shard(public, private, sockets, (&self.config, &fronts));
         let (occupied, peers) = (Occupied::new(shards), senders);
-        let common = Common { clock, peers, beyond, patience, occupied, asking };
+        let common = Common { clock, peers, beyond, protection, patience, occupied, asking };
         let limits = Arc::new(Limits::new(settings.limits.clone()));
         let fittings = Fittings { me, seek, limits, site, office };
         let setup = setup_of_first(settings, Arc::new(self.directory), shards, seed, &clock);
@@ -257,10 +258,14 @@ fn make_mailbox() -> io::Result<(Sender<Mail>, Waiting)> {
     Ok((sender, (poller, receiver)))
 }
 
-/// What a public listener means for those who come through it.
-fn gate(listen: &Listen) -> Gate {
+/// What a listener means for those who come through it.
+fn gate(listen: &Listen, is_private: bool) -> Gate {
     let flush = listen.flush.map(Into::into);
-    let door = if listen.raw { Door::Raw } else { Door::Public };
+    let door = match (is_private, listen.raw) {
+        (true, _) => Door::Private,
+        (false, true) => Door::Raw,
+        (false, false) => Door::Public,
+    };
     Gate { door, flush, introduced: listen.proxy, secure: listen.tls.is_some() }
 }
 
@@ -272,14 +277,15 @@ fn listeners_by_shard(
     public: Vec<Vec<Listener>>,
     private: Vec<Vec<Listener>>,
     sockets: Vec<Vec<Opened>>,
-    (laid_down, fronts): (&[Listen], &[Option<Arc<Front>>]),
+    (config, fronts): (&Config, &[Option<Arc<Front>>]),
 ) -> impl Iterator<Item = Vec<Opened>> {
+    let of_public = config.listen.iter().map(|listen| gate(listen, false));
+    let of_private = config.private_listen.iter().map(|listen| gate(listen, true));
+    let laid_down: Vec<_> = of_public.chain(of_private).zip(fronts.iter().cloned()).collect();
     public.into_iter().zip(private).zip(sockets).map(move |((public, private), sockets)| {
-        let laid_down = laid_down.iter().map(gate).zip(fronts.iter().cloned());
-        let public = public.into_iter().zip(laid_down);
-        let public = public.map(|(one, (gate, front))| (Entry::Tcp(one), gate, front));
-        let private = private.into_iter().map(|one| (Entry::Tcp(one), Door::Private.into(), None));
-        public.chain(private).chain(sockets).collect()
+        let all = public.into_iter().chain(private).zip(laid_down.clone());
+        let all = all.map(|(one, (gate, front))| (Entry::Tcp(one), gate, front));
+        all.chain(sockets).collect()
     })
 }
 
@@ -290,7 +296,8 @@ fn bind_listeners(config: &Config, shards: u8, patience: Span) -> io::Result<(Bo
         Listener::bind_for_documents(address, BACKLOG, patience)
     })?;
     let bind = |address| Listener::bind(address, BACKLOG);
-    Ok((public, bind_all(&config.private_listen, shards, bind)?))
+    let addresses: Vec<_> = config.private_listen.iter().map(|listen| listen.address).collect();
+    Ok((public, bind_all(&addresses, shards, bind)?))
 }
 
 struct Bound {

@@ -30,8 +30,8 @@ pub use crate::server::tls::TlsConfig;
 pub struct Config {
     /// Where clients connect.
     pub listen: Vec<Listen>,
-    /// Where publishers and tools connect.
-    pub private_listen: Vec<SocketAddr>,
+    /// Where publishers and tools connect; of the options of a listener only TLS.
+    pub private_listen: Vec<Listen>,
     /// The same through sockets in the file system: the files.
     pub private_sockets: Vec<PathBuf>,
     /// Who may open these files, as in `chmod`: `0600`. Whoever may does everything without a
@@ -41,6 +41,11 @@ pub struct Config {
     pub private_hosts: Vec<String>,
     /// What a private request must show as `Authorization: Bearer`; `None` asks for nothing.
     pub token: Option<Token>,
+    /// Authorities that may certify who comes to private listeners, a file of PEM; empty: those of
+    /// [`TlsConfig::client_authorities`].
+    pub private_authorities: String,
+    /// What those have revoked, a file of PEM; empty for none.
+    pub private_revoked: String,
     /// A file of tokens and certificates with the rights of each, as
     /// [`Passes::parse`](crate::auth::passes::Passes::parse) reads it; empty for none.
     pub token_file: String,
@@ -102,10 +107,12 @@ impl Default for Config {
         let v6 = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
         Self {
             listen: vec![v4(8080).into(), v6(8080).into()],
-            private_listen: vec![v4(8081)],
+            private_listen: vec![v4(8081).into()],
             private_sockets: Vec::new(),
             private_mode: "0600".into(),
             private_hosts: vec!["localhost".into()],
+            private_authorities: String::new(),
+            private_revoked: String::new(),
             token: None,
             token_file: String::new(),
             user: String::new(),

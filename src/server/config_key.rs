@@ -1,13 +1,12 @@
 //! What a key of the configuration is: name, meaning, type, range, and the place of its value.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::auth::certificate::Naming;
 use crate::base::time::Span;
 use crate::link::address::{Address, AddressError};
 use crate::server::config::{Level, Listen, LogFormat, ResourceKind, Token};
-use crate::server::config_listen::parse_address;
+use crate::server::config_listen::parse_private;
 use crate::server::config_value::{Value, show_size, show_span};
 use crate::server::relay::AccessLog;
 
@@ -46,8 +45,8 @@ pub enum Place<T: 'static> {
     Count(fn(&mut T) -> &mut usize, usize, usize),
     /// A whole number, from, to.
     SmallCount(fn(&mut T) -> &mut u32, u32, u32),
-    /// Addresses with ports, and files of sockets.
-    Places(fn(&mut T) -> (&mut Vec<SocketAddr>, &mut Vec<PathBuf>)),
+    /// Private listeners, and files of sockets.
+    Places(fn(&mut T) -> (&mut Vec<Listen>, &mut Vec<PathBuf>)),
     /// Addresses with ports, and what each listener lays down.
     Listeners(fn(&mut T) -> &mut Vec<Listen>),
     /// Addresses of the resource protocol, or none.
@@ -191,15 +190,14 @@ fn each<T>(value: &Value, parse: impl FnMut(&str) -> Result<T, String>) -> Resul
     value.texts()?.into_iter().map(parse).collect()
 }
 
-fn places(value: &Value) -> Result<(Vec<SocketAddr>, Vec<PathBuf>), String> {
+fn places(value: &Value) -> Result<(Vec<Listen>, Vec<PathBuf>), String> {
     let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
     for text in value.texts()? {
         let path = text.strip_prefix("unix:").unwrap_or(text);
         if path.starts_with('/') {
             sockets.push(path.into());
         } else {
-            let what = |what| format!("{what}, or a socket's file as \"/run/ahm/private\"");
-            addresses.push(parse_address(text).map_err(what)?);
+            addresses.push(parse_private(text)?);
         }
     }
     Ok((addresses, sockets))

@@ -9,11 +9,11 @@ use crate::server::relay::check_network;
 const LIMIT_MAX: u32 = 1 << 24;
 
 /// The keys of `[private]`.
-pub(crate) static PRIVATE: [Key<Config>; 5] = [
+pub(crate) static PRIVATE: [Key<Config>; 7] = [
     Key {
         path: "private.listen",
         place: Place::Places(|c| (&mut c.private_listen, &mut c.private_sockets)),
-        meaning: "Where publishers connect: 127.0.0.1:8081, /run/ahm/private; others need a token",
+        meaning: "Where publishers connect: 127.0.0.1:8081, /run/ahm, 10.0.0.5:443:tls=required",
     },
     Key {
         path: "private.mode",
@@ -26,6 +26,16 @@ pub(crate) static PRIVATE: [Key<Config>; 5] = [
         meaning: "Names that Host may have on a private request, beside the addresses",
     },
     Key {
+        path: "private.client_authorities",
+        place: Place::Text(|c| &mut c.private_authorities, check_path),
+        meaning: "File (PEM) with who certifies publishers; empty: as tls.client_authorities",
+    },
+    Key {
+        path: "private.client_revoked",
+        place: Place::Text(|c| &mut c.private_revoked, check_path),
+        meaning: "File (PEM) with what those of private.client_authorities have revoked",
+    },
+    Key {
         path: "private.token",
         place: Place::Token(|c| &mut c.token),
         meaning: "What publishers show as 'Authorization: Bearer'; empty for nothing",
@@ -33,7 +43,7 @@ pub(crate) static PRIVATE: [Key<Config>; 5] = [
     Key {
         path: "private.token_file",
         place: Place::Text(|c| &mut c.token_file, check_path),
-        meaning: "A file of further tokens, each line NAME TOKEN RIGHT...; empty for none",
+        meaning: "A file of tokens and certificates: NAME, TOKEN or cert:NAME, RIGHTS a line",
     },
 ];
 

@@ -79,6 +79,11 @@ impl FromStr for Listen {
 }
 
 impl Listen {
+    /// Whether other machines can reach it.
+    pub(crate) fn is_exposed(&self) -> bool {
+        !self.address.ip().to_canonical().is_loopback()
+    }
+
     /// What URLs begin with that lead here.
     pub(crate) const fn scheme(&self) -> &'static str {
         match (self.raw, self.tls.is_some()) {
@@ -137,6 +142,22 @@ impl fmt::Display for Listen {
             Some(ClientCertificates::Required) => ":tls=required",
         })
     }
+}
+
+/// Reads a private listener.
+///
+/// # Errors
+/// Says how one looks.
+pub(crate) fn parse_private(text: &str) -> Result<Listen, String> {
+    let listen: Listen = text.parse().map_err(|what: String| match what.contains("listener") {
+        true => what,
+        false => format!("{what}, or a socket's file as \"/run/ahm/private\""),
+    })?;
+    if listen.flush.is_some() || listen.raw || listen.proxy {
+        let what = "a private listener knows tls, tls=optional and tls=required, nothing else";
+        return Err(format!("{text:?}: {what}"));
+    }
+    Ok(listen)
 }
 
 /// Reads an address with its port.

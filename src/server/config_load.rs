@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::time::Span;
 use crate::link::address::Address;
-use crate::server::config::{Config, RegistryConfig, ResourceConfig, ResourceKind};
+use crate::server::config::{Config, Listen, RegistryConfig, ResourceConfig, ResourceKind};
 use crate::server::config_file::{self, Given, GivenResource};
 use crate::server::config_key::Key;
 use crate::server::config_keys::{Draft, RESOURCE_KEYS, keys};
@@ -158,6 +158,9 @@ impl Loader {
         if let Err((path, what)) = self.config.relay.check() {
             self.problem(self.origin(&[path]), format!("{path}: {what}"));
         }
+        if let Err((path, what)) = self.config.registry.check_tls() {
+            self.problem(self.origin(&[path]), format!("{path}: {what}"));
+        }
         if let Err((path, what)) = self.config.auth.check(&self.config.relay) {
             self.problem(self.origin(&[path]), format!("{path}: {what}"));
         }
@@ -286,10 +289,9 @@ impl Loader {
             let origin = self.origin(&["listen"]);
             return self.problem(origin, "listen: at least one address is needed");
         }
-        let open = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
-        let exposed = config.private_listen.iter().find(open).copied();
+        let exposed = config.private_listen.iter().find(|listen| listen.is_exposed());
         let asks = config.token.is_some() || !config.token_file.is_empty();
-        if let Some(address) = exposed.filter(|_| !asks) {
+        if let Some(Listen { address, .. }) = exposed.filter(|_| !asks) {
             let origin = self.origin(&["private.listen"]);
             let what = format!(
                 "private.listen: {address} can be reached from other machines; \
@@ -311,12 +313,14 @@ impl Loader {
         }
         let config = &self.config;
         let public = config.listen.iter().map(|listen| Address::Tcp(listen.address));
-        let private = config.private_listen.iter().map(|address| Address::Tcp(*address));
+        let private = config.private_listen.iter().map(|listen| Address::Tcp(listen.address));
         let private = private.chain(config.private_sockets.iter().cloned().map(Address::Unix));
         // The default of the registry gives way: there is none where the address is taken.
         let chosen = config.registry.listen != RegistryConfig::default().listen;
-        let registry = config.registry.listen.iter().filter(|_| chosen).cloned();
-        let guests = config.registry.guests.iter().cloned();
+        let registry = config.registry.listen.iter().filter(|_| chosen);
+        let guests = config.registry.guests.iter();
+        let bare = |one: &Address| one.socket().map_or_else(|| one.clone(), Address::Tcp);
+        let (registry, guests) = (registry.map(bare), guests.map(bare));
         let all: Vec<_> = public.chain(private).chain(registry).chain(guests).collect();
         let is_free = |address: &Address| matches!(address, Address::Tcp(any) if any.port() == 0);
         let twice =

@@ -18,6 +18,7 @@ use crate::auth::office::{HelperKind, Matter, Office, Way};
 use crate::auth::verdict::{Proof, Refusal, Verdict};
 use crate::base::time::{Instant, Span};
 use crate::link::address::Address;
+use crate::reactor::beyond::Beyond;
 use crate::reactor::clock::Clock;
 use crate::server::desk_program;
 use crate::server::desk_script;
@@ -42,6 +43,8 @@ pub(crate) struct DeskSettings {
     pub(crate) queue: usize,
     /// Where scripts are.
     pub(crate) servers: Vec<Address>,
+    /// How they are spoken to by TLS, if they are.
+    pub(crate) beyond: Option<Arc<Beyond>>,
     /// What web servers see as `Host`; `None`: what the client sent.
     pub(crate) host: Option<String>,
     /// How long a connect may take.

@@ -12,6 +12,8 @@ use crate::auth::answer::ANSWER_BYTES_MAX;
 use crate::auth::evidence::Evidence;
 use crate::http::exchange::{Part, ResponseReader, put_head};
 use crate::link::address::Address;
+use crate::reactor::beyond::unproved;
+use crate::reactor::blocking::Waiting;
 use crate::server::desk::{DeskSettings, Said, Until};
 
 /// A script.
@@ -43,6 +45,12 @@ impl Line for UnixStream {
     }
 }
 
+impl Line for Waiting<Box<dyn Line>> {
+    fn bound(&self, wait: Duration) -> std::io::Result<()> {
+        self.sock.bound(wait)
+    }
+}
+
 impl Script<'_> {
     /// Asks it.
     ///
@@ -52,8 +60,10 @@ impl Script<'_> {
     pub(crate) fn ask(&self, evidence: &Evidence, until: Until<'_>) -> Result<Said, String> {
         let mut line = self.connect(until)?;
         let request = self.request(evidence);
-        send(line.as_mut(), &request, until)?;
-        let (status, body) = receive(line.as_mut(), until)?;
+        let answered = send(line.as_mut(), &request, until)
+            .and_then(|()| receive(line.as_mut(), until))
+            .map_err(|lost| self.why(lost));
+        let (status, body) = answered?;
         match status {
             200 => Ok(Said::Answer(body)),
             401 => Ok(Said::Refused(body, true)),
@@ -71,12 +81,30 @@ impl Script<'_> {
             if wait.is_zero() {
                 return Err("there was no time left to connect".into());
             }
-            match dial(address, wait) {
+            let line = dial(address, wait).and_then(|line| -> std::io::Result<Box<dyn Line>> {
+                match &self.settings.beyond {
+                    None => Ok(line),
+                    Some(beyond) => Ok(Box::new(beyond.over(line)?)),
+                }
+            });
+            match line {
                 Ok(line) => return Ok(line),
                 Err(error) => failure = format!("{address}: {error}"),
             }
         }
         Err(failure)
+    }
+
+    /// Why there is no answer, in words.
+    fn why(&self, lost: Lost) -> String {
+        match lost {
+            Lost::Said(what) => what,
+            Lost::Failed(error) => {
+                let beyond = self.settings.beyond.as_deref();
+                let words = beyond.and_then(|beyond| unproved(beyond, &error));
+                words.unwrap_or_else(|| error.to_string())
+            }
+        }
     }
 
     fn request(&self, evidence: &Evidence) -> Zeroizing<Vec<u8>> {
@@ -118,7 +146,7 @@ impl Script<'_> {
 
 fn dial(address: &Address, wait: Duration) -> std::io::Result<Box<dyn Line>> {
     match address {
-        Address::Tcp(address) => {
+        Address::Tcp(address) | Address::Tls(address) => {
             let stream = TcpStream::connect_timeout(address, wait)?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream))
@@ -133,10 +161,36 @@ fn dial(address: &Address, wait: Duration) -> std::io::Result<Box<dyn Line>> {
     }
 }
 
+/// Why an exchange came to nothing.
+enum Lost {
+    /// In words.
+    Said(String),
+    /// The connection is lost.
+    Failed(std::io::Error),
+}
+
+impl From<&str> for Lost {
+    fn from(what: &str) -> Self {
+        Self::Said(what.into())
+    }
+}
+
+impl From<String> for Lost {
+    fn from(what: String) -> Self {
+        Self::Said(what)
+    }
+}
+
+impl From<std::io::Error> for Lost {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Bounds the next wait.
-fn bound(line: &dyn Line, until: Until<'_>) -> Result<(), String> {
+fn bound(line: &dyn Line, until: Until<'_>) -> Result<(), Lost> {
     let wait = until.wait().ok_or("the script has not answered in time")?;
-    line.bound(wait).map_err(|error| error.to_string())
+    Ok(line.bound(wait)?)
 }
 
 /// Whether a wait is only to be begun again.
@@ -144,20 +198,20 @@ fn is_pause(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-fn send(line: &mut dyn Line, mut bytes: &[u8], until: Until<'_>) -> Result<(), String> {
+fn send(line: &mut dyn Line, mut bytes: &[u8], until: Until<'_>) -> Result<(), Lost> {
     while !bytes.is_empty() {
         bound(line, until)?;
         match line.write(bytes) {
             Ok(0) => return Err("the web server takes no more".into()),
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(error) if is_pause(error.kind()) => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-fn receive(line: &mut dyn Line, until: Until<'_>) -> Result<(u16, Vec<u8>), String> {
+fn receive(line: &mut dyn Line, until: Until<'_>) -> Result<(u16, Vec<u8>), Lost> {
     let mut reader = ResponseReader::new(ANSWER_BYTES_MAX as u64);
     let (mut status, mut body, mut ended) = (0, Vec::new(), false);
     let mut buffer = [0; 4_096];
@@ -168,7 +222,7 @@ fn receive(line: &mut dyn Line, until: Until<'_>) -> Result<(u16, Vec<u8>), Stri
             Ok(0) => return Err("the web server has ended before its answer has".into()),
             Ok(count) => count,
             Err(error) if is_pause(error.kind()) => continue,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         };
         reader.push(buffer.get(..count).unwrap_or_default(), |part| match part {
             // What comes behind the first answer is none of ours.

@@ -27,6 +27,7 @@ pub mod handle;
 mod private;
 mod reception;
 pub mod registry;
+mod registry_tls;
 pub mod relay;
 pub mod relay_server;
 mod renewal;

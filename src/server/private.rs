@@ -12,7 +12,7 @@ use crate::reactor::entry::Entry;
 use crate::reactor::privileges::{self, Account};
 use crate::reactor::unix::UnixListener;
 use crate::server::builder::Opened;
-use crate::server::config::Config;
+use crate::server::config::{Config, Listen};
 use crate::server::config_check::read_mode;
 
 /// What others may do with a file.
@@ -45,6 +45,26 @@ impl Config {
         passes.map_err(|what| named(io::ErrorKind::InvalidData, &what))
     }
 
+    /// What works and should not be so: where tokens travel for everybody on the way to read.
+    ///
+    /// ```
+    /// use ahm::server::config::{Config, Token};
+    /// let mut config = Config { token: Token::new("0123456789abcdef").ok(), ..Config::default() };
+    /// assert!(config.warnings().is_empty());
+    /// config.private_listen = vec!["10.0.0.5:8081".parse().unwrap()];
+    /// assert!(config.warnings()[0].starts_with("private.listen: 10.0.0.5:8081 has no TLS"));
+    /// ```
+    pub fn warnings(&self) -> Vec<String> {
+        let open = self.private_listen.iter().filter(|one| one.is_exposed() && one.tls.is_none());
+        let told = open.map(|Listen { address, .. }| {
+            format!(
+                "private.listen: {address} has no TLS: whoever sees the network between reads the \
+                 tokens that are shown there; give it as {address}:tls or {address}:tls=required"
+            )
+        });
+        told.collect()
+    }
+
     /// Listens on the sockets in the file system, on all shards.
     pub(crate) fn bind_sockets(&self, shards: u8) -> io::Result<Vec<Vec<Opened>>> {
         let mode = read_mode(&self.private_mode).unwrap_or(0o600);
@@ -72,9 +92,10 @@ impl Config {
         Ok(by_shard)
     }
 
-    /// Gives up what only root may do, where the configuration names a user: everything that needs
-    /// it is open by now.
+    /// Tells what should not be so, and gives up what only root may do where the configuration
+    /// names a user: everything that needs it is open by now.
     pub(crate) fn give_up_rights(&self) -> io::Result<()> {
+        self.warnings().iter().for_each(|what| log::warn!("{what}"));
         if self.user.is_empty() {
             return Ok(());
         }
@@ -97,7 +118,7 @@ impl Config {
         let doors = self.registry.listen.iter().chain(&self.registry.guests);
         let doors = doors.filter_map(|address| match address {
             Address::Unix(path) => Some(path.clone()),
-            Address::Tcp(_) => None,
+            Address::Tcp(_) | Address::Tls(_) => None,
         });
         self.private_sockets.iter().cloned().chain(doors).collect()
     }

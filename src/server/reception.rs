@@ -19,8 +19,10 @@ use crate::link::address::Address;
 use crate::link::greeting::check_hello;
 use crate::reactor::clock::Clock;
 use crate::reactor::poller::Poller;
+use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::{Io, Transport};
 use crate::resource::driver_door::Door;
+use crate::resource::protection::Protection;
 use crate::server::handle::put;
 use crate::shard::guest::Guest;
 use crate::shard::mail::Mail;
@@ -79,11 +81,12 @@ impl Reception {
     ///
     /// When an address cannot be listened on, or the process has no descriptor or thread left.
     pub(crate) fn start(
-        listen: &[Address],
+        (listen, tls): (&[Address], &Protection),
         key: String,
         shards: Vec<Sender<Mail>>,
     ) -> io::Result<Self> {
-        let opened = listen.iter().map(Door::open).collect::<io::Result<Vec<_>>>()?;
+        let opened = listen.iter().map(|address| Door::open(address, tls));
+        let opened = opened.collect::<io::Result<Vec<_>>>()?;
         let (mut doors, addresses): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let poller = Poller::new(EVENTS_MAX)?;
         for (index, door) in doors.iter_mut().enumerate() {
@@ -126,6 +129,18 @@ struct Caller {
     name: String,
     received: Vec<u8>,
     until: Instant,
+}
+
+impl Caller {
+    /// Whether it can be read, once TLS is set up on its connection.
+    fn is_ready(&mut self) -> io::Result<bool> {
+        match &mut self.transport {
+            Transport::Tls(secure) if secure.is_handshaking() => {
+                Ok(matches!(secure.shake()?, Shaken::Done(_)))
+            }
+            transport => transport.flush().map(|_| true),
+        }
+    }
 }
 
 struct Room {
@@ -198,6 +213,11 @@ impl Room {
         let mut buffer = [0; BYTES_MAX];
         loop {
             let Some(caller) = self.callers.get_mut(&token) else { return };
+            match caller.is_ready() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.lose(token, &format!("TLS handshake: {error}")),
+            }
             match caller.transport.read(&mut buffer) {
                 Io::Bytes(count) | Io::All(count) => {
                     caller.received.extend_from_slice(&buffer[..count]);

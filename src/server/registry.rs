@@ -12,6 +12,7 @@ use crate::link::peer::Me;
 use crate::link::registry::Registry;
 use crate::link::upstream::Seek;
 use crate::resource::driver::{Driver, Setup};
+use crate::resource::protection::Protection;
 use crate::server::reception::Reception;
 use crate::shard::mail::Mail;
 use crate::shard::mailbox::Sender;
@@ -37,6 +38,17 @@ pub struct RegistryConfig {
     pub listen: Vec<Address>,
     /// The file with the key that all of them must show; empty for none.
     pub key_file: String,
+    /// Who must have certified whoever dials an address with `:tls`, a file of PEM; empty: nobody
+    /// must.
+    pub client_authorities: String,
+    /// Who certifies those whom this server dials at such addresses, a file of PEM; empty: they
+    /// are not dialled.
+    pub authorities: String,
+    /// What their certificates must name; empty for the address that is dialled.
+    pub server_name: String,
+    /// What this server shows where they ask for a certificate, `CHAIN.pem KEY.pem`; empty for
+    /// none.
+    pub certificate: String,
     /// It lets itself be heard at least so often, and so does the server.
     pub heartbeat: Span,
     /// Where resource servers dial this server that it cannot dial; they need no registry.
@@ -76,6 +88,10 @@ impl RegistryConfig {
             listen: Vec::new(),
             guests: Vec::new(),
             key_file: String::new(),
+            client_authorities: String::new(),
+            authorities: String::new(),
+            server_name: String::new(),
+            certificate: String::new(),
             heartbeat: Span::from_secs(5),
             ask: Vec::new(),
             retry: Span::from_secs(1),
@@ -85,15 +101,17 @@ impl RegistryConfig {
 
     /// An address that other machines can reach although no key is asked for.
     pub fn exposed(&self) -> Option<&Address> {
-        let is_open = |address: &&Address| match address {
-            Address::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-            Address::Unix(_) => false,
+        let proves = !self.client_authorities.is_empty();
+        let is_open = |address: &&Address| {
+            let exposed = |socket: SocketAddr| !socket.ip().to_canonical().is_loopback();
+            address.socket().is_some_and(exposed) && !(address.is_secure() && proves)
         };
         let mut all = self.listen.iter().chain(&self.guests);
         all.find(is_open).filter(|_| self.key_file.is_empty())
     }
 
-    /// Starts a registry of this name; `ended` is woken should it end by itself.
+    /// Starts a registry of this name, protected by `tls` at addresses that say so; `ended` is
+    /// woken should it end by itself.
     ///
     /// # Errors
     ///
@@ -101,6 +119,7 @@ impl RegistryConfig {
     pub fn start(
         &self,
         name: &str,
+        tls: &Protection,
         ended: Option<Arc<mio::Waker>>,
     ) -> io::Result<Driver<Registry>> {
         let key = self.key()?;
@@ -113,7 +132,8 @@ impl RegistryConfig {
             demands: key.clone(),
             key,
         };
-        let setup = Setup { listen: self.listen.clone(), ended, ..Setup::new("registry") };
+        let (listen, tls) = (self.listen.clone(), tls.clone());
+        let setup = Setup { listen, tls, ended, ..Setup::new("registry") };
         let now = setup.clock.now();
         Driver::start(setup, |_| Registry::new(me, now))
     }
@@ -125,12 +145,16 @@ impl RegistryConfig {
     /// # Errors
     ///
     /// As [`RegistryConfig::start`].
-    pub(crate) fn start_beside(&self, name: &str) -> io::Result<Option<Driver<Registry>>> {
+    pub(crate) fn start_beside(
+        &self,
+        name: &str,
+        tls: &Protection,
+    ) -> io::Result<Option<Driver<Registry>>> {
         if self.listen.is_empty() {
             return Ok(None);
         }
         let choose = "set registry.listen to another address, or to off for no registry";
-        match self.start(name, None) {
+        match self.start(name, tls, None) {
             Ok(driver) => Ok(Some(driver)),
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
@@ -156,12 +180,12 @@ impl RegistryConfig {
         &self,
         name: &str,
         shards: u8,
-        senders: &[Sender<Mail>],
+        (senders, tls): (&[Sender<Mail>], &Protection),
     ) -> io::Result<Found> {
-        let registry = self.start_beside(name)?;
+        let registry = self.start_beside(name, tls)?;
         let own = registry.as_ref().map_or(&[][..], |registry| registry.addresses());
         let (me, seek) = self.seek(name, shards, own)?;
-        let reception = self.receive(senders)?;
+        let reception = self.receive(senders, tls)?;
         Ok(Found { me, seek, registry, reception })
     }
 
@@ -170,11 +194,15 @@ impl RegistryConfig {
     /// # Errors
     ///
     /// When an address cannot be listened on, or the key cannot be read.
-    pub(crate) fn receive(&self, shards: &[Sender<Mail>]) -> io::Result<Option<Reception>> {
+    pub(crate) fn receive(
+        &self,
+        shards: &[Sender<Mail>],
+        tls: &Protection,
+    ) -> io::Result<Option<Reception>> {
         if self.guests.is_empty() {
             return Ok(None);
         }
-        let reception = Reception::start(&self.guests, self.key()?, shards.to_vec());
+        let reception = Reception::start((&self.guests, tls), self.key()?, shards.to_vec());
         let named = |error: io::Error| {
             let choose = "set registry.guests to another address, or to off";
             io::Error::new(error.kind(), format!("registry.guests: {error} ({choose})"))
@@ -193,8 +221,8 @@ impl RegistryConfig {
         let named: Vec<Address> = self.ask.iter().filter_map(|text| text.parse().ok()).collect();
         let registries = match (named.is_empty(), own.is_empty()) {
             (false, _) => named,
-            (true, false) => own[..1].to_vec(),
-            (true, true) => self.listen.iter().take(1).cloned().collect(),
+            (true, false) => nearest(own).into_iter().cloned().collect(),
+            (true, true) => nearest(&self.listen).into_iter().cloned().collect(),
         };
         let key = self.key()?;
         let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
@@ -218,6 +246,11 @@ impl RegistryConfig {
             path => read_key(Path::new(path)),
         }
     }
+}
+
+/// The address at which a server asks its own registry: one that needs no proof, if there is any.
+pub(crate) fn nearest(own: &[Address]) -> Option<&Address> {
+    own.iter().find(|address| !address.is_secure()).or_else(|| own.first())
 }
 
 /// Reads the key of a registry from a file: its one line, without the end of the line.

@@ -142,21 +142,14 @@ impl RelayConfig {
     ///
     /// When the name of one is not known.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
-        addresses(self.to.iter())
-    }
-
-    /// The same of those that are spoken to without encryption.
-    ///
-    /// # Errors
-    ///
-    /// As [`RelayConfig::addresses`].
-    pub(crate) fn plain_addresses(&self) -> io::Result<Vec<Address>> {
-        addresses(self.plain())
-    }
-
-    /// Those, as they are written.
-    pub(crate) fn plain(&self) -> impl Iterator<Item = &String> {
-        self.to.iter().filter(|text| !text.starts_with(HTTPS))
+        let mut servers = Vec::new();
+        for text in &self.to {
+            let found = find_server(text).map_err(|what| {
+                io::Error::new(io::ErrorKind::NotFound, format!("relay.to: {what}"))
+            })?;
+            servers.extend(found);
+        }
+        Ok(servers)
     }
 
     /// What all web servers see as `Host`; `None`: what the client sent.
@@ -237,16 +230,6 @@ impl RelayConfig {
             None => Ok(()),
         }
     }
-}
-
-fn addresses<'a>(texts: impl Iterator<Item = &'a String>) -> io::Result<Vec<Address>> {
-    let mut servers = Vec::new();
-    for text in texts {
-        let found = find_server(text)
-            .map_err(|what| io::Error::new(io::ErrorKind::NotFound, format!("relay.to: {what}")))?;
-        servers.extend(found);
-    }
-    Ok(servers)
 }
 
 /// Whether a text says what web servers see as `Host`.

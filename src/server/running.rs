@@ -71,6 +71,7 @@ pub struct Server {
     pub(crate) public_addrs: Vec<SocketAddr>,
     pub(crate) schemes: Vec<&'static str>,
     pub(crate) private_addrs: Vec<SocketAddr>,
+    pub(crate) private_schemes: Vec<&'static str>,
     pub(crate) private_sockets: Vec<PathBuf>,
     pub(crate) handle: Handle,
     /// Ends with the server; dropping it waits for that.
@@ -120,6 +121,12 @@ impl Server {
     /// The addresses that publishers connect to.
     pub fn private_addrs(&self) -> &[SocketAddr] {
         &self.private_addrs
+    }
+
+    /// The same as URLs.
+    pub fn private_urls(&self) -> impl Iterator<Item = String> {
+        let all = self.private_schemes.iter().zip(&self.private_addrs);
+        all.map(|(scheme, address)| format!("{scheme}://{address}"))
     }
 
     /// The files of sockets that publishers connect to.

@@ -2,9 +2,8 @@
 //! who is passed on.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +19,8 @@ use crate::base::time::Span;
 use crate::link::address::Address;
 use crate::reactor::beyond::roots;
 use crate::reactor::front::{Front, is_name_of};
+use crate::resource::protection::PROTOCOL;
+use crate::server::config::Config;
 use crate::server::config_listen::{ClientCertificates, Listen};
 use crate::server::tls_names::{Names, read_names};
 
@@ -61,37 +62,55 @@ impl Default for TlsConfig {
 }
 
 impl TlsConfig {
-    /// What the listeners do, in their order; nothing for those without TLS.
+    /// What public listeners do, in their order; nothing for those without TLS.
     ///
     /// # Errors
     ///
     /// Which file cannot be read or used, and why.
     pub fn fronts(&self, listen: &[Listen]) -> io::Result<Arc<[Option<Arc<Front>>]>> {
-        if listen.iter().all(|one| one.tls.is_none()) {
-            return Ok(listen.iter().map(|_| None).collect());
+        self.fronts_of(listen, (&[], &Clients::of_public(self)))
+    }
+
+    /// The same, and behind them what private listeners do.
+    pub(crate) fn fronts_of(
+        &self,
+        listen: &[Listen],
+        (private, clients): (&[Listen], &Clients),
+    ) -> io::Result<Fronts> {
+        if listen.iter().chain(private).all(|one| one.tls.is_none()) {
+            return Ok(listen.iter().chain(private).map(|_| None).collect());
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let names = Arc::new(self.names(&provider)?);
-        let tickets = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
+        let works = Works::new(self)?;
+        let ours = Clients::of_public(self);
         let passes = self.pass.iter().filter_map(|text| parse_pass(text).ok());
         let passes: Vec<_> = passes.map(|(name, _)| name).zip(0..).collect();
-        let front = |certificates: ClientCertificates| -> io::Result<Arc<Front>> {
-            let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-                .with_protocol_versions(self.versions())
-                .map_err(io::Error::other)?;
-            let builder = match self.verifier(certificates, &provider)? {
-                Some(verifier) => builder.with_client_cert_verifier(verifier),
-                None => builder.with_no_client_auth(),
-            };
-            let resolver = Arc::clone(&names) as Arc<dyn ResolvesServerCert>;
-            let mut config = builder.with_cert_resolver(resolver);
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            config.ticketer = Arc::clone(&tickets);
-            // What a client needs for its next connection is in its ticket, and nowhere here.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            Ok(Arc::new(Front::new(Arc::new(config), passes.clone())))
+        let front = |wanted, clients: &Clients, passes: &[_]| -> io::Result<Arc<Front>> {
+            let verifier = clients.verifier(wanted, &works.provider)?;
+            let config = works.config(self.versions(), verifier, b"http/1.1")?;
+            Ok(Arc::new(Front::new(config, passes.to_vec())))
         };
-        listen.iter().map(|one| one.tls.map(front).transpose()).collect()
+        let public = listen.iter().map(|one| one.tls.map(|tls| front(tls, &ours, &passes)));
+        // Nobody is passed on who comes to a private one.
+        let private = private.iter().map(|one| one.tls.map(|tls| front(tls, clients, &[])));
+        public.chain(private).map(Option::transpose).collect()
+    }
+
+    /// What is done with those who dial in to speak the resource protocol.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be read or used, and why.
+    pub(crate) fn link_front(&self, client_authorities: &str) -> io::Result<Arc<Front>> {
+        let works = Works::new(self)?;
+        let wanted = match client_authorities {
+            "" => ClientCertificates::Ignored,
+            _ => ClientCertificates::Required,
+        };
+        let authorities = ("registry.client_authorities", client_authorities.to_owned());
+        let clients = Clients { authorities, revoked: ("registry", String::new()) };
+        let verifier = clients.verifier(wanted, &works.provider)?;
+        let config = works.config(self.versions(), verifier, PROTOCOL)?;
+        Ok(Arc::new(Front::new(config, Vec::new())))
     }
 
     /// Where connections are passed on to, in the order of their numbers.
@@ -100,16 +119,9 @@ impl TlsConfig {
         passes.map(|(_, address)| address).collect()
     }
 
-    /// All files, with the moment of their last change.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, Option<SystemTime>)> {
-        let of_certificates = self.certificates.iter().flat_map(|text| text.split_whitespace());
-        let others = [self.client_authorities.as_str(), self.client_revoked.as_str()];
-        let all = of_certificates.chain(others.into_iter().filter(|path| !path.is_empty()));
-        all.map(|path| {
-            let changed = std::fs::metadata(path).and_then(|about| about.modified());
-            (path.into(), changed.ok())
-        })
-        .collect()
+    /// The files of certificates.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.certificates.iter().flat_map(|text| text.split_whitespace())
     }
 
     fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
@@ -128,28 +140,107 @@ impl TlsConfig {
         }
         Ok(ByName { keys })
     }
+}
 
+/// What the listeners do, in their order; nothing for those without TLS.
+pub(crate) type Fronts = Arc<[Option<Arc<Front>>]>;
+
+/// What the configurations of all listeners share.
+struct Works {
+    provider: Arc<CryptoProvider>,
+    names: Arc<ByName>,
+}
+
+impl Works {
+    fn new(config: &TlsConfig) -> io::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let names = Arc::new(config.names(&provider)?);
+        Ok(Self { provider, names })
+    }
+
+    /// One with tickets of its own: who has shown no certificate at one listener, or one of another
+    /// authority, cannot go on from there at a listener that asks for it.
+    fn config(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+        protocol: &[u8],
+    ) -> io::Result<Arc<ServerConfig>> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)
+            .map_err(io::Error::other)?;
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let resolver = Arc::clone(&self.names) as Arc<dyn ResolvesServerCert>;
+        let mut config = builder.with_cert_resolver(resolver);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
+        // What a client needs for its next connection is in its ticket, and nowhere here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(config))
+    }
+}
+
+/// Who may certify clients, and what was revoked of that: files of PEM, as keys of the
+/// configuration name them.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    /// The key and its value.
+    authorities: (&'static str, String),
+    /// Likewise.
+    revoked: (&'static str, String),
+}
+
+impl Clients {
+    /// Those of public listeners.
+    pub(crate) fn of_public(config: &TlsConfig) -> Self {
+        Self {
+            authorities: ("tls.client_authorities", config.client_authorities.clone()),
+            revoked: ("tls.client_revoked", config.client_revoked.clone()),
+        }
+    }
+
+    /// Those of private listeners.
+    pub(crate) fn of_private(config: &Config) -> Self {
+        if config.private_authorities.is_empty() {
+            return Self::of_public(&config.tls);
+        }
+        Self {
+            authorities: ("private.client_authorities", config.private_authorities.clone()),
+            revoked: ("private.client_revoked", config.private_revoked.clone()),
+        }
+    }
+
+    /// The files that there are.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        let all = [self.authorities.1.as_str(), self.revoked.1.as_str()];
+        all.into_iter().filter(|path| !path.is_empty())
+    }
+
+    /// What looks at the certificates of clients, if they are wanted.
     fn verifier(
         &self,
-        certificates: ClientCertificates,
+        wanted: ClientCertificates,
         provider: &Arc<CryptoProvider>,
     ) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
-        if certificates == ClientCertificates::Ignored {
+        if wanted == ClientCertificates::Ignored {
             return Ok(None);
         }
-        if self.client_authorities.is_empty() {
-            return Err(wrong(
-                "tls.client_authorities: listeners that ask for certificates need authorities",
-            ));
+        let (key, path) = &self.authorities;
+        if path.is_empty() {
+            let what = "listeners that ask for certificates need authorities";
+            return Err(wrong(&format!("{key}: {what}")));
         }
-        let roots = roots(Path::new(&self.client_authorities))
-            .map_err(|error| named("tls.client_authorities", &error))?;
+        let roots = roots(Path::new(path)).map_err(|error| named(key, &error))?;
         let mut builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        if !self.client_revoked.is_empty() {
-            builder = builder.with_crls(read_revoked(&self.client_revoked)?);
+        let (key, path) = &self.revoked;
+        if !path.is_empty() {
+            builder = builder.with_crls(read_revoked(key, path)?);
         }
-        if certificates == ClientCertificates::Optional {
+        if wanted == ClientCertificates::Optional {
             builder = builder.allow_unauthenticated();
         }
         let verifier = builder.build().map_err(|error| wrong(&error.to_string()))?;
@@ -219,10 +310,10 @@ fn is_ocsp_answer(bytes: &[u8]) -> bool {
     inside.len() == length && inside.starts_with(&SUCCESSFUL)
 }
 
-fn read_revoked(path: &str) -> io::Result<Vec<CertificateRevocationListDer<'static>>> {
+fn read_revoked(key: &str, path: &str) -> io::Result<Vec<CertificateRevocationListDer<'static>>> {
     CertificateRevocationListDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(&format!("tls.client_revoked: {path}: {error}")))
+        .map_err(|error| wrong(&format!("{key}: {path}: {error}")))
 }
 
 fn wrong(what: &str) -> io::Error {
@@ -252,6 +343,7 @@ fn parse_pass(text: &str) -> Result<(String, Address), String> {
     let address: Address = address.parse().map_err(|_| wrong())?;
     match address {
         Address::Tcp(tcp) if tcp.port() == 0 => Err(wrong()),
+        Address::Tls(_) => Err(wrong()),
         address => Ok((name.to_string(), address)),
     }
 }

@@ -23,7 +23,8 @@ impl Shard {
                 Ok(Some((transport, peer))) => {
                     let (gate, front) = (entrance.gate, entrance.front.clone());
                     // Where a load balancer stands before it, whose it is is not known yet.
-                    let shakes = front.is_some() && !gate.introduced;
+                    let counts = !gate.introduced && !gate.door.is_private();
+                    let shakes = front.is_some() && counts;
                     if shakes && !self.hub.allow_handshake(peer, self.now) {
                         continue;
                     }

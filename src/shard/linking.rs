@@ -1,7 +1,7 @@
 //! Connections to registries and resource servers: the same poller, a table of their own.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use mio::Token;
 
@@ -10,8 +10,8 @@ use crate::link::address::Address;
 use crate::link::links::Output;
 use crate::reactor::dialer;
 use crate::reactor::poller::Ready;
+use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::{Io, Transport};
-use crate::resource::driver_door;
 use crate::shard::budget::Budget;
 use crate::shard::guest::Guest;
 use crate::shard::turn::Shard;
@@ -27,8 +27,10 @@ const READS_PER_TURN: usize = 8;
 #[derive(Debug)]
 struct Line {
     transport: Transport,
-    /// Whether its connect is still under way.
+    /// Whether its connect is still under way, TLS included.
     dialing: bool,
+    /// Whether TLS is being set up on it.
+    shaking: bool,
     /// Whether bytes may wait that no edge will tell of.
     queued: bool,
     /// Whether an end is there to be read, maybe behind bytes.
@@ -40,6 +42,24 @@ struct Line {
 pub(crate) struct Lines {
     lines: HashMap<Key, Line>,
     to_read: VecDeque<Key>,
+}
+
+impl Line {
+    fn new(transport: Transport, dialing: bool) -> Self {
+        Self { transport, dialing, shaking: false, queued: false, ends: false }
+    }
+
+    /// Whether the connect is done, TLS included.
+    fn dialled(&mut self, writable: bool) -> io::Result<bool> {
+        if !self.shaking {
+            if !writable || !dialer::finish(&self.transport)? {
+                return Ok(false);
+            }
+            self.shaking = matches!(self.transport, Transport::Tls(_));
+        }
+        let Transport::Tls(secure) = &mut self.transport else { return Ok(true) };
+        secure.shake().map(|shaken| matches!(shaken, Shaken::Done(_)))
+    }
 }
 
 impl Lines {
@@ -66,13 +86,14 @@ impl Shard {
 
     fn dial(&mut self, link: Key, address: &Address) {
         self.lines.lines.remove(&link);
-        let registry = self.poller.registry();
         let token = Token(token_of(link).0 | LINK_BIT);
-        let registered = driver_door::dial_as(address, registry, token);
+        let registered = self.protection.dial(address).and_then(|mut transport| {
+            transport.register(self.poller.registry(), token)?;
+            Ok(transport)
+        });
         match registered {
             Ok(transport) => {
-                let line = Line { transport, dialing: true, queued: false, ends: false };
-                self.lines.lines.insert(link, line);
+                self.lines.lines.insert(link, Line::new(transport, true));
             }
             Err(error) => {
                 log::debug!("dial {address}: {error}");
@@ -91,31 +112,39 @@ impl Shard {
             log::warn!("register: {error}");
             return self.hub.handle_link_failed(link, self.now);
         }
-        let line = Line { transport, dialing: false, queued: false, ends: false };
-        self.lines.lines.insert(link, line);
+        self.lines.lines.insert(link, Line::new(transport, false));
         self.hub.handle_link_received(link, &received, self.now);
+        // TLS may have decrypted more already than was read, and no edge tells of that.
+        self.queue_link(link);
     }
 
     /// An edge of one of these connections.
     pub(crate) fn link_ready(&mut self, link: Key, ready: Ready) {
         let Some(line) = self.lines.lines.get_mut(&link) else { return };
         if line.dialing {
-            if !ready.writable {
-                return;
-            }
-            match dialer::finish(&line.transport) {
+            line.ends |= ready.closed;
+            match line.dialled(ready.writable) {
                 Ok(false) => return,
                 Ok(true) => {
                     line.dialing = false;
                     self.hub.handle_link_connected(link, self.now);
+                    // What came behind the handshake is here already.
+                    self.queue_link(link);
                 }
                 Err(error) => {
-                    log::debug!("dial: {error}");
+                    match line.shaking {
+                        true => self.protection.note_failed(&line.transport, &error),
+                        false => log::debug!("dial: {error}"),
+                    }
                     return self.lose_link(link);
                 }
             }
         } else if ready.writable {
-            self.hub.handle_link_writable(link, self.now);
+            match line.transport.flush() {
+                Ok(true) => self.hub.handle_link_writable(link, self.now),
+                Ok(false) => {}
+                Err(error) => log::debug!("write: {error}"),
+            }
         }
         if ready.readable
             && let Some(line) = self.lines.lines.get_mut(&link)
@@ -161,6 +190,8 @@ impl Shard {
                 Io::Closed => return self.lose_link(link),
                 Io::Failed(error) => {
                     log::debug!("read: {error}");
+                    // By TLS 1.3 a refusal comes when this side takes the handshake for done.
+                    self.protection.note_failed(&line.transport, &error);
                     return self.lose_link(link);
                 }
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::auth::office::{Finding, Office};
+use crate::auth::passes::Passes;
 use crate::base::time::Span;
 use crate::proto::output::Traveller;
 use crate::proto::parcel::Parcel;
@@ -21,6 +22,8 @@ pub enum Mail {
     Finding(Box<Finding>),
     /// Clients prove who they are by other rules from now on.
     Office(Arc<Office>),
+    /// These may come to the private listeners from now on.
+    Passes(Arc<Passes>),
     /// A resource server has dialled this one.
     Guest(Box<Guest>),
     /// How TLS protects the connections of the listeners from now on, in their order.

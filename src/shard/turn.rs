@@ -20,6 +20,7 @@ use crate::reactor::entry::Entry;
 use crate::reactor::front::Front;
 use crate::reactor::poller::{Poller, Ready};
 use crate::reactor::transport::Transport;
+use crate::resource::protection::Protection;
 use crate::shard::asking::Asking;
 use crate::shard::budget::{Budget, ReadQueue};
 use crate::shard::leaving::{Leaving, Occupied};
@@ -81,6 +82,8 @@ pub struct Shard {
     pub(crate) unnamed: Arc<Secured>,
     /// How web servers are spoken to by TLS, if they are.
     pub(crate) beyond: Option<Arc<Beyond>>,
+    /// The same for registries and resource servers.
+    pub(crate) protection: Protection,
     /// Connections that other shards have sent here.
     arrivals: VecDeque<Box<(Transport, Traveller)>>,
     /// Sockets that are closed at the end of a turn.
@@ -128,6 +131,8 @@ pub struct Common {
     pub peers: Vec<Sender<Mail>>,
     /// How web servers are spoken to by TLS, if they are.
     pub beyond: Option<Arc<Beyond>>,
+    /// The same for registries and resource servers.
+    pub protection: Protection,
     /// What TCP's patience is with the connections that the public listeners accept.
     pub patience: Span,
     /// How many shards still have documents.
@@ -181,6 +186,7 @@ impl Shard {
             to_shake: VecDeque::new(),
             unnamed: Arc::default(),
             beyond: common.beyond,
+            protection: common.protection,
             arrivals: VecDeque::new(),
             closed: VecDeque::new(),
             now: common.clock.now(),
@@ -262,6 +268,7 @@ impl Shard {
                 Mail::Arrival(arrival) => self.arrivals.push_back(arrival),
                 Mail::Finding(finding) => self.hub.handle_finding(*finding, self.now),
                 Mail::Office(office) => self.hub.authenticate(office, self.now),
+                Mail::Passes(passes) => self.hub.let_in(passes),
                 Mail::Guest(guest) => self.take_guest(*guest),
                 Mail::Certificates(fronts) => self.renew_fronts(&fronts),
                 Mail::Drain(within) => self.begin_drain(within),

@@ -1,5 +1,7 @@
 //! What a web server says on the private listener of sessions: who is to have one, and whose end.
 
+use std::net::IpAddr;
+
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -27,6 +29,8 @@ pub struct Control {
     pub expires: Option<u64>,
     /// A resource that it wants to open.
     pub resource: Option<String>,
+    /// The address of the client, where a list of that resource asks for it.
+    pub address: Option<IpAddr>,
     /// How the session is to be sealed.
     pub seal: Option<String>,
     /// The session that is meant.
@@ -122,9 +126,11 @@ impl Control {
                 }
                 ("mid", Value::Number(number)) => self.text(name, &number.to_string())?,
                 (_, Value::String(text)) => self.text(name, text)?,
-                ("user" | "groups" | "rights" | "expires" | "resource" | "seal" | "mid", _) => {
-                    return Err(wrong(name));
-                }
+                (
+                    "user" | "groups" | "rights" | "expires" | "resource" | "address" | "seal"
+                    | "mid",
+                    _,
+                ) => return Err(wrong(name)),
                 _ => {}
             }
         }
@@ -135,6 +141,10 @@ impl Control {
         match name {
             "user" => put(&mut self.user, name, checked(name, value, USER_BYTES_MAX)?.into()),
             "resource" => put(&mut self.resource, name, value.into()),
+            "address" => {
+                let address = value.parse().map_err(|_| wrong(name))?;
+                put(&mut self.address, name, address)
+            }
             "seal" => put(&mut self.seal, name, value.into()),
             "mid" => {
                 let mid = parse_decimal(value).and_then(Mid::from_number);
@@ -179,6 +189,7 @@ fn wrong(name: &str) -> CommandError {
         "groups" | "rights" => "a list of texts",
         "expires" => "whole seconds, since 1970 or from now",
         "mid" => "a session's number",
+        "address" => "an address such as 10.1.2.3 or 2001:db8::1",
         _ => "text",
     };
     CommandError::bad(format!("`{name}` is not {wanted}"))
@@ -193,6 +204,7 @@ mod tests {
     fn forms_and_objects_say_the_same() {
         for (form, json) in [
             ("user=a%2Bb&mid=7", r#"{"user":"a+b","mid":"7"}"#),
+            ("address=::1", r#"{"address":"::1"}"#),
             ("mid=7\r\n", r#" {"mid":7,"other":[1]}"#),
             ("rights=", r#"{"rights":[]}"#),
             ("rights=fx/*,q/%2A&rights=x", r#"{"rights":["fx/*","q/*","x"],"groups":null}"#),
@@ -216,6 +228,7 @@ mod tests {
             ("user=a&user=b", "`user` is given twice"),
             ("expires=soon", "`expires` is not whole seconds"),
             ("mid=x", "`mid` is not a session's number"),
+            ("address=here", "`address` is not an address"),
             ("mid=0", "`mid` is not a session's number"),
             ("user=%ff", "a value is not UTF-8"),
             ("{", "the body is neither"),

@@ -5,7 +5,7 @@ use ahm::server::builder::Server;
 use crate::support::{Place, counter, curl_url, json, output, server, session};
 
 /// An authority, and what it has certified: a server and some clients.
-fn certify(place: &Place) {
+pub fn certify(place: &Place) {
     let file = |name: &str| place.path(name);
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let new = |name: &str, subject: &str, more: &[&str]| {

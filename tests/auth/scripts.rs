@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::TcpListener;
 
+use crate::certificates::certify;
 use crate::support::{Peer, Place, counter, curl, json, server};
 
 const SITE: &str = r#"
@@ -122,5 +123,41 @@ fn a_web_server_that_says_nothing_or_nonsense_lets_nobody_in() {
             assert_eq!(status, 503, "{text}");
             assert!(text.contains("does not answer"), "{text}");
         }
+    }
+}
+
+#[test]
+fn a_script_behind_tls_must_prove_its_name() {
+    let place = Place::new();
+    certify(&place);
+    let tls = format!("TLS = ({:?}, {:?})", place.path("server.pem"), place.path("server.key"));
+    let site = Peer::python(&place, &format!("{tls}\n{SITE}"));
+    let other = Place::new();
+    certify(&other);
+    let ask = |authorities: String, name: &str, way: &str, arguments: &[&str]| {
+        let server = server(|config| {
+            config.relay.to = vec![format!("https://{}", site.address)];
+            config.relay.authorities = authorities;
+            config.relay.server_name = name.into();
+            config.auth.scripts =
+                ["cookie=/cookie", "get=/cookie?x=1:get", "password=/password", "long=/long"]
+                    .map(Into::into)
+                    .into();
+        });
+        curl(&server, &format!("/ahm/login?auth={way}"), arguments)
+    };
+    let ca = || place.path("ca.out");
+    for way in ["cookie", "get"] {
+        let (status, text) = ask(ca(), "", way, &["-b", "sid=anna"]);
+        assert_eq!(status, 200, "{text}");
+        assert_eq!(json(&text)["user"], "anna");
+        assert_eq!(ask(ca(), "", way, &["-b", "sid=eve"]).0, 401);
+    }
+    assert_eq!(ask(ca(), "", "password", &["-u", "anna:s3cret&=\u{e4}"]).0, 200);
+    assert_eq!(ask(ca(), "", "long", &[]).0, 503, "an answer is bounded as ever");
+    for (authorities, name) in [(other.path("ca.out"), ""), (ca(), "web.example")] {
+        let (status, text) = ask(authorities, name, "cookie", &["-b", "sid=anna"]);
+        assert_eq!(status, 503, "{text}");
+        assert!(text.contains("does not answer"), "{text}");
     }
 }

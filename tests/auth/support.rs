@@ -16,7 +16,7 @@ pub fn server(change: impl FnOnce(&mut Config)) -> Server {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut config = Config {
         listen: vec![any.into()],
-        private_listen: vec![any],
+        private_listen: vec![any.into()],
         registry: RegistryConfig::off(),
         shards: 1,
         ..Config::default()
@@ -121,7 +121,8 @@ pub struct Peer {
 
 impl Peer {
     /// A web server of Python, whose `answer(self, fields)` is given: it gets what was asked, as a
-    /// dictionary, and calls `self.say(status, text)`.
+    /// dictionary, and calls `self.say(status, text)`. It speaks TLS where `TLS` names the files
+    /// of a certificate and its key.
     pub fn python(place: &Place, answer: &str) -> Self {
         let script = place.write("web.py", &format!("{PYTHON}\n{answer}\n\nserve(answer)\n"));
         let mut child = Command::new("python3")
@@ -167,6 +168,11 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(answer):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if "TLS" in globals():
+        import ssl
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*TLS)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 "#;

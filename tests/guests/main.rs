@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
 mod attached;
+mod authority;
 mod reader;
+mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -154,3 +154,27 @@ fn a_session_that_nobody_takes_up_lingers_and_ends() {
     let mut left = asked.map(|said| said["sessions"].as_array().unwrap().len());
     assert!(left.by_ref().take(1_000_000).any(|left| left == 0));
 }
+
+/// What `login?resource=` says to a client, a web server hears for it.
+#[test]
+fn a_web_server_hears_at_once_whether_its_user_may_open_a_resource() {
+    let server = server(2, |config| {
+        config.access =
+            vec!["allow fx/* group:desk from:10.0.0.0/8".into(), "allow board/* user:*".into()];
+    });
+    let mut script = Peer::connect(server.private_addrs()[0]);
+    for (body, status, words) in [
+        ("user=anna&groups=desk&resource=fx&address=10.1.2.3", 201, "\"user\":\"anna\""),
+        ("user=anna&groups=desk&resource=fx&address=11.1.2.3", 403, "you may not read fx"),
+        ("user=anna&groups=desk&resource=fx", 403, "you may not read fx"),
+        ("user=anna&resource=fx&address=10.1.2.3", 403, "you may not read fx"),
+        ("user=anna&resource=board", 201, "\"user\":\"anna\""),
+        ("user=anna&resource=board&rights=fx/*", 403, "you may not read board"),
+        ("user=anna&resource=board&address=here", 400, "`address` is not an address"),
+    ] {
+        let answer = script.post("/control/session", body);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        assert!(answer.body.contains(words), "{body}: {answer:?}");
+    }
+    assert_eq!(counter(&server, "private_sessions", ""), 2);
+}

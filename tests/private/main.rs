@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
+#[path = "../tls/authority.rs"]
+mod authority;
 mod control;
 mod rights;
 mod secrets;
 mod support;
+mod tls;

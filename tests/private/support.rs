@@ -18,7 +18,7 @@ pub fn server(shards: usize, change: impl FnOnce(&mut Config)) -> Server {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut config = Config {
         listen: vec![any.into()],
-        private_listen: vec![any],
+        private_listen: vec![any.into()],
         registry: RegistryConfig::off(),
         shards,
         resources: vec![

@@ -22,7 +22,7 @@ pub fn try_server(shards: usize, change: impl FnOnce(&mut Config)) -> std::io::R
     feed.state = true;
     let mut config = Config {
         listen: vec![any.into(), "[::1]:0".parse().unwrap()],
-        private_listen: vec![any],
+        private_listen: vec![any.into()],
         registry: RegistryConfig::off(),
         shards,
         resources: vec![

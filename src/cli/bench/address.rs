@@ -11,6 +11,8 @@ pub struct Server {
     pub authority: String,
     /// The path without its last slash; may be empty.
     pub path: String,
+    /// Whether it is spoken to by TLS.
+    pub secure: bool,
 }
 
 impl Server {
@@ -29,6 +31,29 @@ impl Server {
         Self::parse_as("http", url)
     }
 
+    /// The same of a private listener, which may be protected by TLS.
+    ///
+    /// # Errors
+    /// A sentence for the person at the terminal: not such a URL, or no such host.
+    pub fn parse_private(scheme: &str, url: &str) -> Result<Self, String> {
+        match scheme == "http" && url.starts_with("https://") {
+            true => Ok(Self { secure: true, ..Self::parse_as("https", url)? }),
+            false => Self::parse_as(scheme, url),
+        }
+    }
+
+    /// The host, as the server's certificate must name it.
+    pub fn host(&self) -> &str {
+        let host =
+            self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, port)| {
+                match port.bytes().all(|byte| byte.is_ascii_digit()) {
+                    true => host,
+                    false => &self.authority,
+                }
+            });
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// The same of a URL with another scheme.
     ///
     /// # Errors
@@ -45,14 +70,16 @@ impl Server {
         if authority.is_empty() || rest.contains(strange) {
             return Err(form());
         }
+        let port = if scheme == "https" { 443 } else { 80 };
         let has_port = authority
             .rsplit_once(':')
             .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
-        let named = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let named = if has_port { authority.to_owned() } else { format!("{authority}:{port}") };
+
         let mut addresses = named.to_socket_addrs().map_err(|error| format!("{url}: {error}"))?;
         let address = addresses.next().ok_or_else(|| format!("{url}: no address"))?;
         let path = path.trim_end_matches('/').to_owned();
-        Ok(Self { address, authority: authority.to_owned(), path })
+        Ok(Self { address, authority: authority.to_owned(), path, secure: false })
     }
 }
 
@@ -70,6 +97,11 @@ mod tests {
         for url in ["127.0.0.1:80", "http://", "http:///x", "http://a b/", "http://h/?q"] {
             assert!(Server::parse(url).is_err(), "{url}");
         }
+        let private = |url| Server::parse_private("http", url).unwrap();
+        let secure = private("https://127.0.0.1");
+        assert!(secure.secure && secure.address.port() == 443 && secure.host() == "127.0.0.1");
+        assert!(!private("http://127.0.0.1:1").secure);
+        assert_eq!(private("https://[::1]:8443").host(), "::1");
         assert_eq!(Server::parse_as("tcp", "tcp://127.0.0.1:1").unwrap().address.port(), 1);
         assert!(Server::parse_as("tcp", "http://127.0.0.1:1").unwrap_err().contains("tcp://HOST"));
     }

@@ -56,6 +56,7 @@ impl Feeder {
         let mut builder = Publisher::builder(plan.resource.as_str()).listen(here);
         let registries = u64::from(registry.is_some());
         builder.settings.registries.extend(registry);
+        builder.tls = plan.tls.registry.clone();
         let terms = Terms { history: Some(HISTORY), latest: true, ..Terms::default() };
         let publisher = builder.start(terms).map_err(|error| format!("publisher: {error}"))?;
         let subjects = (0..plan.topics).map(|topic| format!("t{topic}")).collect();

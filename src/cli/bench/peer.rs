@@ -137,7 +137,7 @@ impl Peer {
     pub fn servers(self, args: &Args) -> Result<(Server, Option<Server>), String> {
         let [subscribers, publisher] = self.schemes();
         let server = Server::parse_as(subscribers, &args.url)?;
-        let private = args.private.as_deref().map(|url| Server::parse_as(publisher, url));
+        let private = args.private.as_deref().map(|url| Server::parse_private(publisher, url));
         Ok((server, private.transpose()?))
     }
 }

@@ -17,6 +17,7 @@ use crate::cli::bench::peer::straight;
 use crate::cli::bench::profile::Profile;
 use crate::cli::bench::stamp::STAMP_BYTES;
 use crate::cli::bench::tally::Mode;
+use crate::cli::bench::tls::Tls;
 use crate::link::address::Address;
 
 /// Connections from one source address; Linux has about 28,000 ports for them by default.
@@ -56,6 +57,8 @@ pub struct Plan {
     pub private: Option<Server>,
     /// Where the publisher registers, if it is a resource server.
     pub registry: Option<Address>,
+    /// TLS of the publisher.
+    pub tls: Tls,
     /// The publisher is a resource server, and the readers connect to it.
     pub straight: bool,
     /// A second server, where each subscriber has one.
@@ -138,6 +141,7 @@ impl Plan {
         let plan = Self {
             peer,
             server,
+            tls: Tls::new(args, private.as_ref(), twin.as_ref())?,
             private,
             registry: args.registry.clone(),
             straight: args.straight,
@@ -340,7 +344,8 @@ fn twin(args: &Args) -> Result<Option<Twin>, String> {
     if server.path.is_empty() {
         PREFIX.clone_into(&mut server.path);
     }
-    let private = args.dup_private.as_deref().map(Server::parse).transpose()?;
+    let private =
+        args.dup_private.as_deref().map(|url| Server::parse_private("http", url)).transpose()?;
     check(private.is_some() || args.idle, "--dup needs --dup-private to publish there too")?;
     check(args.stalled == 0 && args.storm == 0, "--dup goes with neither --stalled nor --storm")?;
     check(args.mode == Mode::Queue, "--dup needs --mode queue: what is passed over differs")?;

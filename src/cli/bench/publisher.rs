@@ -5,13 +5,13 @@
 //! moment it was due, and what cannot leave in time leaves later with that same moment in it.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream as StdStream};
+use std::io::{self, IoSlice};
+use std::net::TcpStream as StdStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::base::id::Epoch;
 use crate::base::time::{Instant, Span};
@@ -21,7 +21,10 @@ use crate::cli::bench::peer::courier::{Answer, Courier};
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::sink::{histogram, record};
 use crate::cli::bench::stamp::{STAMP_BYTES, Stamp};
+use crate::reactor::beyond::{Beyond, unproved};
 use crate::reactor::clock::Clock;
+use crate::reactor::tls_shake::Shaken;
+use crate::reactor::transport::{Io, Transport};
 
 /// Requests are not made while more than this waits for the socket; they stay due.
 const OUT_BYTES_MAX: usize = 1024 * 1024;
@@ -84,7 +87,9 @@ struct Sent {
 pub struct Publisher<'p> {
     plan: &'p Plan,
     clock: Clock,
-    stream: TcpStream,
+    transport: Transport,
+    /// Who is spoken to by TLS.
+    beyond: Option<Beyond>,
     poll: Poll,
     events: Events,
     courier: Courier,
@@ -106,15 +111,22 @@ impl<'p> Publisher<'p> {
         let failed = |error: io::Error| format!("publisher: {}: {error}", server.address);
         let stream = StdStream::connect(server.address).map_err(failed)?;
         stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).map_err(failed)?;
-        let mut stream = TcpStream::from_std(stream);
+        let transport = Transport::Plain(TcpStream::from_std(stream));
+        let trust = plan.tls.trust.as_ref().filter(|_| server.secure);
+        let beyond = trust.map(|trust| trust.beyond(server.host())).transpose().map_err(failed)?;
+        let transport = match &beyond {
+            Some(beyond) => beyond.protect(transport),
+            None => Ok(transport),
+        };
+        let mut transport = transport.map_err(failed)?;
         let poll = Poll::new().map_err(failed)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, Token(0), interest).map_err(failed)?;
+        transport.register(poll.registry(), Token(0)).map_err(failed)?;
         let courier = Courier::new(plan, server, Epoch(clock.unix_micros_at_start().max(1)));
-        Ok(Self {
+        let mut publisher = Self {
             plan,
             clock,
-            stream,
+            transport,
+            beyond,
             poll,
             events: Events::with_capacity(8),
             out: courier.greeting().to_vec(),
@@ -124,7 +136,32 @@ impl<'p> Publisher<'p> {
             unanswered: VecDeque::new(),
             accepted: 0,
             published: Published::none(plan.topics),
-        })
+        };
+        publisher.shake()?;
+        Ok(publisher)
+    }
+
+    /// Sets up TLS, if there is to be any.
+    fn shake(&mut self) -> Result<(), String> {
+        let until = self.clock.now() + PATIENCE;
+        while let Transport::Tls(secure) = &mut self.transport {
+            match secure.shake() {
+                Ok(Shaken::Done(_)) => return Ok(()),
+                Ok(_) if self.clock.now() < until => {}
+                Ok(_) => return Err("publisher: TLS is not set up in time".into()),
+                Err(error) => return Err(self.lost("TLS", &error)),
+            }
+            self.edge(Span::from_millis(100))?;
+        }
+        Ok(())
+    }
+
+    /// Why there is no connection any more, in words.
+    fn lost(&self, what: &str, error: &io::Error) -> String {
+        match self.beyond.as_ref().and_then(|beyond| unproved(beyond, error)) {
+            Some(words) => format!("publisher: {words}"),
+            None => format!("publisher: {what}: {error}"),
+        }
     }
 
     /// Publishes one message, numbered 0, to each topic, so that all of them exist.
@@ -181,13 +218,9 @@ impl<'p> Publisher<'p> {
 
     /// Writes what waits and takes the answers that have come, without blocking.
     fn exchange(&mut self, progress: &Progress) -> Result<(), String> {
-        while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("publisher: write: {error}")),
-            }
+        match self.transport.send(&[IoSlice::new(&self.out[self.written..])]) {
+            Ok((count, _)) => self.written += count,
+            Err(error) => return Err(self.lost("write", &error)),
         }
         if self.written == self.out.len() {
             self.out.clear();
@@ -205,12 +238,11 @@ impl<'p> Publisher<'p> {
     fn answers(&mut self) -> Result<(), String> {
         let mut buffer = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err("publisher: the server closed the connection".into()),
-                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("publisher: read: {error}")),
+            match self.transport.read(&mut buffer) {
+                Io::Bytes(count) | Io::All(count) => self.input.extend_from_slice(&buffer[..count]),
+                Io::Blocked => break,
+                Io::Closed => return Err("publisher: the server closed the connection".into()),
+                Io::Failed(error) => return Err(self.lost("read", &error)),
             }
         }
         let mut taken = 0;
@@ -276,7 +308,7 @@ impl<'p> Publisher<'p> {
         loop {
             self.exchange(progress)?;
             if self.unanswered.is_empty() {
-                let _ = self.stream.shutdown(Shutdown::Write);
+                let _ = self.transport.shutdown_write();
                 return Ok(());
             }
             let now = self.clock.now();
