@@ -69,7 +69,7 @@ impl Link {
     }
 
     /// Logs in with `credentials` from now on: they are shown when a session is made or renewed,
-    /// and with nothing else.
+    /// and with nothing else. Before anything is subscribed to, as that asks for the session.
     ///
     /// ```no_run
     /// use ahm::client::credentials::Credentials;
@@ -86,8 +86,8 @@ impl Link {
     ///
     /// # Errors
     /// Where they would be seen on the way: logins go over plain HTTP, and
-    /// [`Settings::in_clear`] does not allow that. Where they cannot be carried: logins go over raw
-    /// TCP, whose lines have no field for them; [`Link::log_in_at`] has them go elsewhere.
+    /// [`Settings::in_clear`] does not allow that. Where they cannot be carried: a sealed session
+    /// cannot be renewed so over raw TCP; [`Link::log_in_at`] has logins go elsewhere.
     ///
     /// [`Settings::in_clear`]: crate::client::settings::Settings::in_clear
     pub fn log_in_with(&mut self, credentials: Credentials) -> io::Result<()> {
@@ -188,10 +188,10 @@ impl Link {
         let settings = &self.agent.settings;
         for (way, login) in self.ways[..routes].iter().zip(&ways[ways.len() - routes..]) {
             let (server, at) = (&way.server, &login.server);
-            if at.is_raw() {
+            if at.is_raw() && settings.seal.is_some() {
                 return Err(wrong(format!(
-                    "{at}: a password or token has no place in the lines of raw TCP: log in at an \
-                     https:// address"
+                    "{at}: a sealed session cannot be renewed by raw TCP with a password or token: \
+                     log in at an https:// address"
                 )));
             }
             if settings.in_clear {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::percent_encode;
 use serde_json::Value;
+use zeroize::Zeroize as _;
 
 use crate::base::reason::ErrorCode;
 use crate::base::time::Span;
@@ -143,6 +144,11 @@ pub fn put_line(out: &mut Vec<u8>, request: &Request) -> usize {
     }
     let mut line = request.target.clone();
     // Writing to a String cannot fail.
+    if let Some(shown) = &request.authorization {
+        let joint = if line.contains('?') { '&' } else { '?' };
+        let value = percent_encode(shown.expose().as_bytes(), VALUE);
+        let _ = write!(line, "{joint}authorization={value}");
+    }
     if let Some(key) = &request.key {
         let _ = write!(line, "&k={}", percent_encode(key.as_bytes(), VALUE));
     }
@@ -152,6 +158,7 @@ pub fn put_line(out: &mut Vec<u8>, request: &Request) -> usize {
     }
     out.extend_from_slice(line.as_bytes());
     out.push(b'\n');
+    line.zeroize();
     1
 }
 
@@ -252,6 +259,21 @@ mod tests {
             (b"{", (400, None)),
         ] {
             assert_eq!(head_of(answer), expected);
+        }
+    }
+
+    #[test]
+    fn a_login_shows_who_asks() {
+        let authorization = Some("Basic YTpi+/==".into());
+        for target in ["login", "login?auth=x"] {
+            let (target, authorization) = (target.to_owned(), authorization.clone());
+            let mut out = Vec::new();
+            put_line(&mut out, &Request { target, authorization, ..Request::default() });
+            assert!(out.starts_with(b"login?") && out.ends_with(b"\n"));
+            let written = String::from_utf8(out).unwrap();
+            let written = written.trim_end().split_once('?').unwrap().1;
+            let read = crate::wire::line::authorization(written).unwrap();
+            assert_eq!(read.unwrap().as_str(), "Basic YTpi+/==");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod certificates;
 mod passwords;
 mod programs;
+mod reading;
 mod scripts;
 mod secrets;
 mod site;

@@ -24,7 +24,7 @@ fn key(place: &Place, name: &str, arguments: &[&str]) -> (String, String) {
 }
 
 /// A token, signed by OpenSSL with that key.
-fn token(place: &Place, alg: &str, private: &str, claims: &serde_json::Value) -> String {
+pub fn token(place: &Place, alg: &str, private: &str, claims: &serde_json::Value) -> String {
     let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(&json!({"typ": "JWT", "alg": alg})), part(claims));
     let file = place.write("message", &message);

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -286,5 +287,46 @@ fn a_running_stream_outlives_a_certificate_that_is_not_believed() {
     });
     link.trust(trust(believing(&theirs))).unwrap();
     until(&mut link, |event| matches!(event, Event::Session { new: false, .. }));
+    server.stop();
+}
+
+#[test]
+fn the_subcommand_reads_over_tls_and_says_what_is_wrong() {
+    let authority = Authority::new("Ours");
+    let certificates = vec![authority.server("a", &["127.0.0.1"])];
+    let listen = ["127.0.0.1:0:tls", "127.0.0.1:0:raw:tls"];
+    let server = server(&listen, |config| config.tls.certificates = certificates);
+    publish(&server, "over TLS");
+    let ca = authority.file();
+    let subscribe = |place: &str, more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_ahm"))
+            .args(["subscribe", place, "fx/EURUSD", "--count", "1"])
+            .args(more)
+            .env_remove("AHM_TOKEN")
+            .env("AHM_PASSWORD", "hunter2")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("hunter2"), "{said}");
+        (output.status.success(), String::from_utf8(output.stdout).unwrap() + &said)
+    };
+    for (scheme, address) in SCHEMES.into_iter().zip(server.public_addrs()) {
+        let place = format!("{scheme}://{address}");
+        for more in [&["--ca", &ca][..], &["--ca", &ca, "--user", "anna"]] {
+            let (good, said) = subscribe(&place, more);
+            assert!(good && said.starts_with("fx/EURUSD\tover TLS\n"), "{said}");
+        }
+        let (good, said) = subscribe(&place, &["--ca", &ca, "--server-name", "b.example"]);
+        assert!(!good && said.contains("b.example") && said.lines().count() == 1, "{said}");
+        let (good, said) = subscribe(&place, &["--ca", "/no/such/file"]);
+        assert!(!good && said.contains("/no/such/file"), "{said}");
+        let (good, said) = subscribe(&place, &["--ca", &ca, "--cert", &ca]);
+        assert!(!good && said.contains("no private key"), "{said}");
+    }
+    let (good, said) = subscribe("http://192.0.2.1", &["--user", "anna"]);
+    assert!(!good && said.contains("--in-clear"), "{said}");
+    let (good, said) = subscribe("http://192.0.2.1", &["--ca", &ca]);
+    assert!(!good && said.contains("--ca means nothing"), "{said}");
     server.stop();
 }
