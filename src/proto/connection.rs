@@ -182,6 +182,7 @@ impl Connection {
     }
 
     /// Whether answers wait for the socket.
+    #[inline]
     pub fn has_answers(&self) -> bool {
         self.exchanges.as_ref().is_some_and(|exchanges| !exchanges.unsent().is_empty())
     }

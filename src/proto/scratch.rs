@@ -63,6 +63,7 @@ pub struct Common {
 
 impl Common {
     /// Whether the write is also that of a document, framed like this, with this cursor.
+    #[inline]
     pub fn serves(&self, cursor: &Cursor, coding: Coding) -> bool {
         (self.topic, self.from, self.coding) == (cursor.topic, cursor.place, coding)
             && cursor.is_common()

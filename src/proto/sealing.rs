@@ -52,6 +52,7 @@ pub struct DocumentSeal {
 
 impl DocumentSeal {
     /// Seals what was gathered for the document. False where it can carry no more, and ends.
+    #[cold]
     pub fn apply(&mut self, scratch: &mut Scratch, topics: &Topics) -> bool {
         let clear = std::mem::take(&mut self.clear);
         scratch.seal(topics, clear, &mut self.sealer)

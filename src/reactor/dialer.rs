@@ -7,6 +7,7 @@ use std::path::Path;
 use mio::net::{TcpStream, UnixStream};
 use socket2::Socket;
 
+use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::Transport;
 
 /// Begins to connect to `address`, without waiting. Register the transport; when it is writable,
@@ -64,6 +65,27 @@ mod imp {
         };
         if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
+}
+
+/// Whether a connect is done, TLS included where the transport has it; `shaking` is false at first,
+/// and says on which half of that it is. To be asked at each edge; `writable` is what that says.
+///
+/// # Errors
+///
+/// Why there will be no connection, or no TLS on it.
+pub fn finish_all(
+    transport: &mut Transport,
+    shaking: &mut bool,
+    writable: bool,
+) -> io::Result<bool> {
+    if !*shaking {
+        if !writable || !finish(transport)? {
+            return Ok(false);
+        }
+        *shaking = matches!(transport, Transport::Tls(_));
+    }
+    let Transport::Tls(secure) = transport else { return Ok(true) };
+    secure.shake().map(|shaken| matches!(shaken, Shaken::Done(_)))
 }
 
 /// Whether a connect is done: true, or false while it is still under way (edges may be spurious).

@@ -1,7 +1,7 @@
 //! Connections to registries and resource servers: the same poller, a table of their own.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use mio::Token;
 
@@ -10,7 +10,6 @@ use crate::link::address::Address;
 use crate::link::links::Output;
 use crate::reactor::dialer;
 use crate::reactor::poller::Ready;
-use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::{Io, Transport};
 use crate::shard::budget::Budget;
 use crate::shard::guest::Guest;
@@ -47,18 +46,6 @@ pub(crate) struct Lines {
 impl Line {
     fn new(transport: Transport, dialing: bool) -> Self {
         Self { transport, dialing, shaking: false, queued: false, ends: false }
-    }
-
-    /// Whether the connect is done, TLS included.
-    fn dialled(&mut self, writable: bool) -> io::Result<bool> {
-        if !self.shaking {
-            if !writable || !dialer::finish(&self.transport)? {
-                return Ok(false);
-            }
-            self.shaking = matches!(self.transport, Transport::Tls(_));
-        }
-        let Transport::Tls(secure) = &mut self.transport else { return Ok(true) };
-        secure.shake().map(|shaken| matches!(shaken, Shaken::Done(_)))
     }
 }
 
@@ -123,7 +110,8 @@ impl Shard {
         let Some(line) = self.lines.lines.get_mut(&link) else { return };
         if line.dialing {
             line.ends |= ready.closed;
-            match line.dialled(ready.writable) {
+            let shaking = &mut line.shaking;
+            match dialer::finish_all(&mut line.transport, shaking, ready.writable) {
                 Ok(false) => return,
                 Ok(true) => {
                     line.dialing = false;

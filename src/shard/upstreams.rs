@@ -9,7 +9,6 @@ use crate::base::id::Key;
 use crate::link::address::Address;
 use crate::reactor::dialer;
 use crate::reactor::poller::Ready;
-use crate::reactor::tls_shake::Shaken;
 use crate::reactor::transport::{Io, Transport};
 use crate::relay::output::Output;
 use crate::resource::driver_door;
@@ -46,20 +45,6 @@ pub(crate) struct Upstreams {
     to_read: VecDeque<Key>,
     /// Edges that were not looked at yet.
     pub(crate) ready: Vec<(Key, Ready)>,
-}
-
-impl Line {
-    /// Whether the connect is done, TLS included.
-    fn dialled(&mut self, writable: bool) -> io::Result<bool> {
-        if !self.shaking {
-            if !writable || !dialer::finish(&self.transport)? {
-                return Ok(false);
-            }
-            self.shaking = matches!(self.transport, Transport::Tls(_));
-        }
-        let Transport::Tls(secure) = &mut self.transport else { return Ok(true) };
-        secure.shake().map(|shaken| matches!(shaken, Shaken::Done(_)))
-    }
 }
 
 impl Upstreams {
@@ -163,7 +148,8 @@ impl Shard {
         let Some(line) = self.upstreams.get(key) else { return };
         if line.dialing {
             line.ends |= ready.closed;
-            match line.dialled(ready.writable) {
+            let shaking = &mut line.shaking;
+            match dialer::finish_all(&mut line.transport, shaking, ready.writable) {
                 Ok(false) => return,
                 Ok(true) => {
                     line.dialing = false;
