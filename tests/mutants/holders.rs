@@ -5,7 +5,7 @@ use ahm::auth::passes::{Passes, Right};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
-use crate::edits::{edited, edited_text, edits};
+use crate::edits::{edited, edited_text, edits, verdicts};
 
 const FILE: &str = "# who may what\n\
     rates   correct-horse-battery  publish:fx/* publish:quotes/EUR* # the first\n\
@@ -25,12 +25,30 @@ fn certificate() -> &'static [u8] {
     })
 }
 
+const WORDS: &[u8] = b" \n#:*/%2abcdef0 sha56publishcontrolmetricscert";
+const TAGS: &[u8] = b"\x00\x01\x03\x04\x05\x06\x0c\x13\x30\x31\x55\x80\x81\x82\xa0\xa3\xff";
+
+#[test]
+fn changed_ones_are_read_and_refused() {
+    let counts = verdicts(edits(WORDS), |edits| match Passes::parse(&edited_text(FILE, &edits)) {
+        Ok(passes) if passes.by_token(b"correct-horse-battery").is_some() => "known",
+        Ok(_) => "unknown",
+        Err(_) => "refused",
+    });
+    assert!(["known", "unknown", "refused"].iter().all(|what| counts[what] > 50), "{counts:?}");
+    let counts = verdicts(edits(TAGS), |edits| {
+        let shown = Certificate { der: edited(certificate(), &edits).into() };
+        if shown.facts().is_some() { "read" } else { "refused" }
+    });
+    assert!(["read", "refused"].iter().all(|what| counts[what] > 100), "{counts:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_changed_file_knows_only_who_stands_in_it(
-        edits in edits(b" \n#:*/%2abcdef0 sha56publishcontrolmetricscert"),
+        edits in edits(WORDS),
         guess in "[a-z-]{16,24}",
     ) {
         let text = edited_text(FILE, &edits);
@@ -56,7 +74,7 @@ proptest! {
 
     #[test]
     fn a_changed_certificate_is_read_or_refused(
-        edits in edits(b"\x00\x01\x03\x04\x05\x06\x0c\x13\x30\x31\x55\x80\x81\x82\xa0\xa3\xff"),
+        edits in edits(TAGS),
     ) {
         let passes = Passes::parse(FILE).unwrap();
         let shown = Certificate { der: edited(certificate(), &edits).into() };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ahm::http::proxy::introduction;
 use proptest::prelude::*;
 
-use crate::edits::{edited, edits};
+use crate::edits::{edited, edits, verdicts};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -43,6 +43,21 @@ fn both(from: SocketAddr, to: SocketAddr, more: &[u8]) -> [Vec<u8>; 2] {
     [line.into_bytes(), header]
 }
 
+const ALPHABET: &[u8] = b"\r\n 0:.PROXYTCUNKW46\x00\x11\x20\x21\xff";
+
+#[test]
+fn changed_ones_are_found_and_refused() {
+    let (from, to) = ("192.0.2.7:41000".parse().unwrap(), "198.51.100.1:443".parse().unwrap());
+    let counts = verdicts((0..2usize, edits(ALPHABET)), |(which, edits)| {
+        match introduction(&edited(&both(from, to, &[])[which], &edits)) {
+            Ok(Some(_)) => "found",
+            Ok(None) => "more",
+            Err(_) => "refused",
+        }
+    });
+    assert!(["found", "more", "refused"].iter().all(|what| counts[what] > 50), "{counts:?}");
+}
+
 proptest! {
     #[test]
     fn who_was_introduced_is_found(
@@ -71,7 +86,7 @@ proptest! {
         from in socket(),
         to in socket(),
         which in 0..2usize,
-        edits in edits(b"\r\n 0:.PROXYTCUNKW46\x00\x11\x20\x21\xff"),
+        edits in edits(ALPHABET),
     ) {
         let bytes = edited(&both(from, to, &[])[which], &edits);
         let whole = introduction(&bytes);

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use ahm::auth::token::Tokens;
+use ahm::auth::token::{TokenFault, Tokens};
 use ahm::auth::token_key::TokenKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use serde_json::json;
 
-use crate::edits::{edited, edited_text, edits};
+use crate::edits::{edited, edited_text, edits, verdicts};
 
 const NOW: u64 = 1_900_000_000;
 const SECRET: &[u8] = b"a secret of thirty-two bytes, or more";
@@ -74,6 +74,31 @@ fn each_is_proved_by_its_file_and_by_its_set() {
     assert_eq!(TokenKey::parse_set(&kinds()[3].set).unwrap()[0].algorithm(), "RS256");
 }
 
+const PEM_AND_JSON: &[u8] = b"\n-{}[]\":, ABEGINPUBLICKEYabcdefRSkty=+/ECOKP0129_";
+
+#[test]
+fn changed_ones_come_to_each_check() {
+    let keys = kinds().iter().flat_map(|kind| TokenKey::parse_set(&kind.set).unwrap());
+    let tokens = proved_by(keys.collect());
+    let counts = verdicts((0..3usize, edits(BASE64)), |(which, edits)| {
+        match tokens.check(&edited_text(&kinds()[which].token, &edits).into(), NOW) {
+            Ok(_) => "same",
+            Err(TokenFault::Broken) => "broken",
+            Err(TokenFault::Unsigned) => "unsigned",
+            Err(_) => "other",
+        }
+    });
+    assert!(["broken", "unsigned"].iter().all(|what| counts[what] > 100), "{counts:?}");
+    let counts = verdicts((0..4usize, edits(PEM_AND_JSON)), |(which, edits)| {
+        match TokenKey::parse_set(&edited_text(&kinds()[which].set, &edits)) {
+            Ok(_) => "read",
+            Err(what) if what.starts_with("no JSON") => "no JSON",
+            Err(_) => "no key",
+        }
+    });
+    assert!(["read", "no JSON", "no key"].iter().all(|what| counts[what] > 50), "{counts:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
@@ -102,7 +127,7 @@ proptest! {
     #[test]
     fn a_changed_key_is_read_or_refused(
         which in 0..4usize,
-        edits in edits(b"\n-{}[]\":, ABEGINPUBLICKEYabcdefRSkty=+/ECOKP0129_"),
+        edits in edits(PEM_AND_JSON),
     ) {
         let kind = &kinds()[which];
         let token = kind.token.as_str().into();

@@ -2,8 +2,8 @@
 
 usage: login.py SOCKET PRIVATE
 
-Serves HTTP on the Unix socket SOCKET, for nginx; PRIVATE is the server's private listener, a Unix
-socket too.
+Serves HTTP on the Unix socket SOCKET, for nginx, and says so in a line; PRIVATE is the server's
+private listener, a Unix socket too.
 """
 
 import http.client
@@ -48,4 +48,6 @@ class Script(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-socketserver.ThreadingUnixStreamServer(sys.argv[1], Script).serve_forever()
+server = socketserver.ThreadingUnixStreamServer(sys.argv[1], Script)
+print("listening", flush=True)
+server.serve_forever()

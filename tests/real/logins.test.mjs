@@ -4,7 +4,8 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import tls from 'node:tls';
@@ -12,61 +13,42 @@ import { fileURLToPath } from 'node:url';
 
 import { authority, run } from './authority.mjs';
 import { ahm } from './support.mjs';
+import { nginx } from './web.mjs';
 
-const script = fileURLToPath(new URL('login.py', import.meta.url));
+const file = fileURLToPath(new URL('login.py', import.meta.url));
 
-/** Waits until there is a file, or `check` holds. */
-async function until(check, what) {
-  for (let left = 600; left > 0; left--) {
-    if (await check().catch(() => false)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.fail(`it never came to this: ${what}`);
-}
-
-/** nginx for `www.example`, with a key that nobody else has; says its port. */
-async function site(t, folder, { key, certificate }, port) {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((name) => `${name}_temp_path ${folder}/tmp/${name};`).join('\n');
-  await mkdir(join(folder, 'tmp'), { recursive: true });
-  await writeFile(join(folder, 'conf'), `
-${process.getuid() === 0 ? 'user root;' : ''}
-worker_processes 1;
-pid ${folder}/pid;
-error_log ${folder}/errors warn;
-events { worker_connections 64; }
-http {
-  access_log off;
-  ${temporary}
+/** nginx for `www.example`, with a key that nobody else has; says its socket. */
+function site(t, folder, { key, certificate }) {
+  return nginx(t, folder, `
   server {
-    listen 127.0.0.1:${port} ssl;
+    listen unix:${folder}/web ssl;
     ssl_certificate ${certificate};
     ssl_certificate_key ${key};
     location = /login { proxy_pass http://unix:${folder}/login:; }
     location / { return 200 "the web site\\n"; }
-  }
-}
-`);
-  const nginx = process.env.TEST_NGINX ?? '/usr/sbin/nginx';
-  await run(nginx, ['-c', join(folder, 'conf'), '-e', join(folder, 'errors')]);
-  const pid = Number(await readFile(join(folder, 'pid'), 'utf8'));
-  t.after(() => process.kill(pid, 'SIGTERM'));
+  }`);
 }
 
-/** A port that nobody has; nginx cannot be asked for one. */
-async function freePort() {
-  const { createServer } = await import('node:net');
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** The site's login script, on `login` in that directory; it listens. */
+async function script(t, folder, inside) {
+  const child = spawn('python3', [file, join(folder, 'login'), inside],
+    { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill());
+  const [said] = await once(child.stdout.setEncoding('utf8'), 'data');
+  assert.equal(said, 'listening\n');
 }
 
-/** Whom the port says it is to who asks for that name. */
-function subject(port, name, ca) {
+/** How curl gets there: by a Unix socket, or by a port, whatever the host's name says. */
+function way(at, url) {
+  if (at.startsWith('/')) return ['--unix-socket', at];
+  return ['--connect-to', `${new URL(url).host}::127.0.0.1:${at}`];
+}
+
+/** What is shown there to who asks for that name. */
+function shown(at, name, ca) {
   return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port, servername: name, ca };
+    const place = at.startsWith('/') ? { path: at } : { host: '127.0.0.1', port: Number(at) };
+    const options = { ...place, servername: name, ca };
     const socket = tls.connect(options, () => {
       resolve(socket.getPeerCertificate());
       socket.destroy();
@@ -76,18 +58,15 @@ function subject(port, name, ca) {
 }
 
 /** What curl is answered. */
-async function curl(url, port, ca, more = []) {
-  const { host } = new URL(url);
-  const args = ['--silent', '--max-time', '20', '--cacert', ca,
-    '--connect-to', `${host}::127.0.0.1:${port}`, ...more, url];
+async function curl(url, at, ca, more = []) {
+  const args = ['--silent', '--max-time', '20', '--cacert', ca, ...way(at, url), ...more, url];
   return (await run('curl', args)).stdout;
 }
 
 /** The first bytes of the stream until `what` is there. */
-async function stream(t, url, port, ca, key, what) {
-  const { host } = new URL(url);
-  const args = ['--silent', '--no-buffer', '--max-time', '20', '--cacert', ca, '--connect-to',
-    `${host}::127.0.0.1:${port}`, ...(key ? ['--header', `AHM-Key: ${key}`] : []), url];
+async function stream(t, url, at, ca, key, what) {
+  const args = ['--silent', '--no-buffer', '--max-time', '20', '--cacert', ca, ...way(at, url),
+    ...(key ? ['--header', `AHM-Key: ${key}`] : []), url];
   const child = spawn('curl', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill());
   let text = '';
@@ -104,24 +83,21 @@ test('a secure web server makes sessions, beside the server and through it', asy
   const push = await ours.certify('push.example', 'DNS:push.example');
   const www = await theirs.certify('www.example', 'DNS:www.example');
   const folder = theirs.folder;
-  const web = await freePort();
   const inside = join(folder, 'private');
   const { output } = ahm(t, ['serve', '--listen', '127.0.0.1:0:tls', '--private', inside,
     '--resource', 'fx:feed', '--set', `tls.certificates=${push.certificate} ${push.key}`,
-    '--set', `tls.pass=www.example=127.0.0.1:${web}`,
+    '--set', `tls.pass=www.example=unix:${join(folder, 'web')}`,
     '--set', 'access.rules=allow fx/* group:traders']);
   const [, port] = await output.match(/^listening https:\/\/\S+:(\d+)/m, 'public listener');
-  const login = spawn('python3', [script, join(folder, 'login'), inside], { stdio: 'inherit' });
-  t.after(() => login.kill());
-  await until(() => stat(join(folder, 'login')), 'the login script');
-  await site(t, folder, www, web);
+  await script(t, folder, inside);
+  const web = await site(t, folder, www);
 
   // Each name shows its own certificate: the one of the web site, whose key is not here, is its.
   for (const [name, at, ca, issuer] of [
     ['www.example', web, theirs, 'Theirs'], ['www.example', port, theirs, 'Theirs'],
     ['push.example', port, ours, 'Ours'],
   ]) {
-    const seen = await subject(Number(at), name, await readFile(ca.file));
+    const seen = await shown(at, name, await readFile(ca.file));
     assert.deepEqual([seen.subject.CN, seen.issuer.CN], [name, issuer]);
   }
   const page = await curl('https://www.example/', port, theirs.file, ['--include']);

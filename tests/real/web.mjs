@@ -1,15 +1,15 @@
 // A web site of nginx on a Unix socket, with a program behind it.
 
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
-const run = promisify(execFile);
+import { PATIENCE } from './support.mjs';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -59,19 +59,60 @@ async function program(t, path) {
   });
 }
 
-function configuration(folder) {
+/** Whether somebody listens on a Unix socket. */
+function listens(path) {
+  return new Promise((resolve) => {
+    const socket = net.connect(path);
+    socket.on('connect', () => resolve(true));
+    socket.on('error', () => resolve(false));
+  }).finally(() => new Promise((resolve) => setImmediate(resolve)));
+}
+
+/**
+ * Runs nginx in a directory that goes with the test, with that inside `http { }`, among which it is
+ * told to listen on the Unix socket `web` there. Ended with the test.
+ */
+export async function nginx(t, folder, inside) {
+  const at = (name) => join(folder, name);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((name) => `${name}_temp_path ${folder}/tmp/${name};`).join('\n');
-  const passed = `proxy_pass http://unix:${folder}/app:; proxy_http_version 1.1;`;
-  return `
+    .map((name) => `${name}_temp_path ${at('tmp')}/${name};`).join('\n');
+  await mkdir(at('tmp'));
+  await writeFile(at('conf'), `
+daemon off;
 ${process.getuid() === 0 ? 'user root;' : ''}
 worker_processes 1;
-pid ${folder}/pid;
-error_log ${folder}/errors warn;
+pid ${at('pid')};
+error_log stderr warn;
 events { worker_connections 512; }
 http {
   access_log off;
   ${temporary}
+  ${inside}
+}
+`);
+  const program = process.env.TEST_NGINX ?? '/usr/sbin/nginx';
+  const child = spawn(program, ['-c', at('conf'), '-e', 'stderr'],
+    { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => { said += text; });
+  child.on('error', (error) => { said += error; });
+  const over = new Promise((resolve) => child.on('close', resolve));
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await over;
+  });
+  // It does not say when it listens; that it does can be tried.
+  const late = Date.now() + PATIENCE;
+  while (!await listens(at('web'))) {
+    const lives = child.pid && child.exitCode === null && Date.now() < late;
+    if (!lives) throw new Error(`nginx does not listen: ${said}`);
+  }
+  return at('web');
+}
+
+function configuration(folder) {
+  const passed = `proxy_pass http://unix:${folder}/app:; proxy_http_version 1.1;`;
+  return `
   client_max_body_size 1g;
   types { text/html html; text/css css; text/javascript js; image/svg+xml svg; }
   server {
@@ -89,7 +130,6 @@ http {
       ${passed}
     }
   }
-}
 `;
 }
 
@@ -98,19 +138,13 @@ export async function site(t) {
   const folder = await mkdtemp(join(tmpdir(), 'ahm-site-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await mkdir(join(folder, 'site'));
-  await mkdir(join(folder, 'tmp'));
   await program(t, join(folder, 'app'));
-  await writeFile(join(folder, 'conf'), configuration(folder));
-  const nginx = process.env.TEST_NGINX ?? '/usr/sbin/nginx';
-  // It returns when it listens.
-  await run(nginx, ['-c', join(folder, 'conf'), '-e', join(folder, 'errors')]);
-  const pid = Number(await readFile(join(folder, 'pid'), 'utf8'));
-  t.after(() => process.kill(pid, 'SIGTERM'));
+  const web = await nginx(t, folder, configuration(folder));
   const put = (name, text) => writeFile(join(folder, 'site', name), text);
   const grow = async (name, bytes) => {
     const file = await open(join(folder, 'site', name), 'w');
     await file.truncate(bytes);
     await file.close();
   };
-  return { address: `unix:${folder}/web`, put, grow };
+  return { address: `unix:${web}`, put, grow };
 }
