@@ -94,6 +94,6 @@ fn each_edit_does_what_it_says() {
         out if out == b"0123456789" => "same",
         _ => "other",
     });
-    assert!(["shorter", "longer", "other"].iter().all(|what| counts[what] > 100), "{counts:?}");
-    assert!(counts["same"] < 100, "{counts:?}");
+    assert!(["shorter", "longer", "other"].iter().all(|what| counts[what] > 20), "{counts:?}");
+    assert!(counts["same"] < 200, "{counts:?}");
 }

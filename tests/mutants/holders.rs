@@ -35,12 +35,12 @@ fn changed_ones_are_read_and_refused() {
         Ok(_) => "unknown",
         Err(_) => "refused",
     });
-    assert!(["known", "unknown", "refused"].iter().all(|what| counts[what] > 50), "{counts:?}");
+    assert!(["known", "unknown", "refused"].iter().all(|what| counts[what] > 20), "{counts:?}");
     let counts = verdicts(edits(TAGS), |edits| {
         let shown = Certificate { der: edited(certificate(), &edits).into() };
         if shown.facts().is_some() { "read" } else { "refused" }
     });
-    assert!(["read", "refused"].iter().all(|what| counts[what] > 100), "{counts:?}");
+    assert!(["read", "refused"].iter().all(|what| counts[what] > 20), "{counts:?}");
 }
 
 proptest! {

@@ -55,7 +55,7 @@ fn changed_ones_are_found_and_refused() {
             Err(_) => "refused",
         }
     });
-    assert!(["found", "more", "refused"].iter().all(|what| counts[what] > 50), "{counts:?}");
+    assert!(["found", "more", "refused"].iter().all(|what| counts[what] > 20), "{counts:?}");
 }
 
 proptest! {

@@ -88,7 +88,7 @@ fn changed_ones_come_to_each_check() {
             Err(_) => "other",
         }
     });
-    assert!(["broken", "unsigned"].iter().all(|what| counts[what] > 100), "{counts:?}");
+    assert!(["broken", "unsigned"].iter().all(|what| counts[what] > 20), "{counts:?}");
     let counts = verdicts((0..4usize, edits(PEM_AND_JSON)), |(which, edits)| {
         match TokenKey::parse_set(&edited_text(&kinds()[which].set, &edits)) {
             Ok(_) => "read",
@@ -96,7 +96,7 @@ fn changed_ones_come_to_each_check() {
             Err(_) => "no key",
         }
     });
-    assert!(["read", "no JSON", "no key"].iter().all(|what| counts[what] > 50), "{counts:?}");
+    assert!(["read", "no JSON", "no key"].iter().all(|what| counts[what] > 20), "{counts:?}");
 }
 
 proptest! {

@@ -53,6 +53,21 @@ impl Typist {
         Self { child, reader }
     }
 
+    /// One whose lines may be commands to OpenSSL, by their first letters, and who reads what that
+    /// says of them, too.
+    pub fn commanding(address: SocketAddr, host: &str, more: &[&str]) -> Self {
+        let mut child = Command::new("sh")
+            .args(["-c", "exec openssl s_client \"$@\" 2>&1", "openssl", "-quiet", "-no_ign_eof"])
+            .args(["-connect", &address.to_string(), "-servername", host])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("openssl");
+        let reader = BufReader::new(child.stdout.take().unwrap());
+        Self { child, reader }
+    }
+
     pub fn send(&mut self, text: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();
