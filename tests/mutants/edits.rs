@@ -72,6 +72,12 @@ pub fn edited_text(text: &str, edits: &[Edit]) -> String {
     String::from_utf8_lossy(&edited(text.as_bytes(), edits)).into_owned()
 }
 
+/// At least so many cases; more if `PROPTEST_CASES` says so.
+pub fn at_least(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(cases), ..config }
+}
+
 /// How often each verdict falls on what a generator makes: a reader that refuses all changed things
 /// at its first byte would be tested by none of them.
 pub fn verdicts<T: std::fmt::Debug>(

@@ -14,7 +14,7 @@ use ahm::server::config::TlsConfig;
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 
-use crate::edits::{edited, edits, verdicts};
+use crate::edits::{at_least, edited, edits, verdicts};
 
 /// A listener, and what two clients say first to it.
 struct Made {
@@ -113,7 +113,7 @@ fn changed_ones_have_every_fate() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(1_000))]
 
     #[test]
     fn a_changed_one_has_one_fate(

@@ -5,7 +5,7 @@ use ahm::auth::passes::{Passes, Right};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
-use crate::edits::{edited, edited_text, edits, verdicts};
+use crate::edits::{at_least, edited, edited_text, edits, verdicts};
 
 const FILE: &str = "# who may what\n\
     rates   correct-horse-battery  publish:fx/* publish:quotes/EUR* # the first\n\
@@ -44,7 +44,7 @@ fn changed_ones_are_read_and_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(2_000))]
 
     #[test]
     fn a_changed_file_knows_only_who_stands_in_it(

@@ -3,7 +3,7 @@
 use ahm::auth::htpasswd::Htpasswd;
 use proptest::prelude::*;
 
-use crate::edits::{Edit, edited_text, edits, verdicts};
+use crate::edits::{Edit, at_least, edited_text, edits, verdicts};
 
 /// Of cheap hashes, made by other programs: the one of `U*U`, the other of `password`.
 const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -35,7 +35,7 @@ fn changed_files_are_read_and_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(512))]
 
     #[test]
     fn a_changed_file_lets_in_nobody_else(

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use serde_json::json;
 
-use crate::edits::{edited, edited_text, edits, verdicts};
+use crate::edits::{at_least, edited, edited_text, edits, verdicts};
 
 const NOW: u64 = 1_900_000_000;
 const SECRET: &[u8] = b"a secret of thirty-two bytes, or more";
@@ -100,7 +100,7 @@ fn changed_ones_come_to_each_check() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(1_000))]
 
     #[test]
     fn a_changed_token_proves_nothing(which in 0..3usize, edits in edits(BASE64)) {
