@@ -55,6 +55,16 @@ proptest! {
                         prop_assert!(users.verify(name, &password.into()), "{}", text);
                     }
                 }
+                // One's password is nobody else's, be the other in the file or not.
+                let others = [("anna", "password", ARGON), ("berta", "U*U", BCRYPT),
+                    ("carla", "U*U", BCRYPT), ("carla", "password", ARGON)];
+                for (name, password, hash) in others {
+                    let named = format!("{name}:");
+                    let hash = &hash[7..];
+                    let is_there = |line: &str| line.starts_with(&named) && line.contains(hash);
+                    let fits = users.verify(name, &password.into());
+                    prop_assert!(!fits || text.lines().any(is_there), "{}", text);
+                }
                 // The hash is not the password.
                 prop_assert!(!users.verify("anna", &BCRYPT.into()));
             }
