@@ -25,8 +25,9 @@ class Private(http.client.HTTPConnection):
 
 
 class Script(BaseHTTPRequestHandler):
-    def address_string(self):
-        return "nginx"
+    def log_message(self, *_):
+        # A test says what it has to say itself.
+        pass
 
     def do_POST(self):
         length = int(self.headers["Content-Length"])
