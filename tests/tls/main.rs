@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
 mod authority;
+mod forms;
 mod keys;
 mod peers;
 mod reading;
