@@ -203,9 +203,6 @@ impl Hub {
         // The list of its resource server is known only now; it may bound the rate.
         let outcome = outcome
             .and_then(|slot| self.admit_to(&opening.asking, slot).map(|bounds| (slot, bounds)));
-        if outcome.is_err() {
-            self.discard_private(slot);
-        }
         let Some(session) = self.sessions.get_mut(opening.session) else { return };
         let channel = &mut session.channels[opening.channel];
         let outcome = outcome.map(|(slot, bounds)| {
@@ -246,6 +243,7 @@ impl Hub {
             }
             Err((code, detail)) => {
                 channel.state = ChannelState::Vacant;
+                self.discard_private(slot);
                 self.opening_failed(opening, code, &detail);
             }
         }

@@ -93,19 +93,19 @@ async function select(t, ca) {
   t.after(() => asRoot('rm', ['-f', target]));
 }
 
-/** What the page reads of a topic, or why it may not. */
-function read(page, port) {
-  return page.evaluate(async (url) => {
+/** What the page reads of a topic, in a session that is sealed or not, or why it may not. */
+function read(page, port, seal = false) {
+  return page.evaluate(async ([url, seal]) => {
     const { Client } = await import(`${url}/ahm/client.js`);
     return new Promise((resolve) => {
-      const client = new Client({ url: `${url}/ahm/` });
+      const client = new Client({ url: `${url}/ahm/`, seal });
       client.open('fx/A', {
         since: { ep: 'e', n: 0 },
         onmessage: ({ data }) => resolve(data),
         onclose: ({ reason }) => resolve(reason),
       });
     });
-  }, `https://localhost:${port}`);
+  }, [`https://localhost:${port}`, seal]);
 }
 
 test('Chromium shows a certificate, and reads what its owner may', async (t) => {
@@ -125,11 +125,16 @@ test('Chromium shows a certificate, and reads what its owner may', async (t) => 
         const { open } = await browser(t, { env });
         const read_ = async () => read(await open(`https://localhost:${port}/`), port);
         seen[`${who} ${how}`] = await read_().catch(({ message }) => message.match(/ERR_\w+/)[0]);
+        if (who === 'anna') {
+          const page = await open(`https://localhost:${port}/`);
+          assert.equal(await read(page, port, true), 'for anna');
+        }
       });
       await run('rm', ['-rf', env.HOME]);
     }
     const metrics = await (await fetch(`${inside}/metrics`)).text();
     assert.match(metrics, /^ahm_auth_proved_certificate_total [1-9]/m);
+    assert.match(metrics, /^ahm_seal_documents_begun_total 1$/m, 'TLS and a seal');
   }
   assert.equal(seen['anna required'], 'for anna');
   assert.equal(seen['anna optional'], 'for anna');

@@ -1,9 +1,12 @@
-//! Opening a channel twice, and strict channels that history has passed.
+//! Opening a channel twice, opens that are refused late, strict channels that history has passed.
+
+use std::sync::Arc;
 
 use crate::base::name::TopicName;
 use crate::base::time::Span;
 use crate::proto::connection::Door;
 use crate::proto::directory::Directory;
+use crate::proto::resource::{Actions, Consumer, Decision, Message, Resource, TopicOptions};
 use crate::proto::settings::{History, Settings};
 use crate::proto::tests::{Pack, attribute, frames};
 
@@ -265,4 +268,35 @@ fn a_request_that_moves_is_answered_however_late_its_last_bytes_came() {
     pack.drain();
     assert_eq!(pack.conns[line].unwrap().0, 1, "it has moved");
     assert!(pack.text(line).starts_with("HTTP/1.1 200 "), "{:?}", pack.text(line));
+}
+
+/// Gives each consumer a topic of its own, which is read whole.
+#[derive(Debug)]
+struct Whole;
+
+impl Resource for Whole {
+    fn open(&self, _: &str, _: &Consumer) -> Decision {
+        Decision::Private(TopicOptions::default())
+    }
+
+    fn message(&self, _: &Message<'_>, _: &mut Actions) {}
+}
+
+#[test]
+fn a_topic_that_was_made_for_an_open_that_is_refused_goes_with_it() {
+    let mut directory = Directory::default();
+    directory.add("whole", Arc::new(Whole)).unwrap();
+    let mut pack = Pack::new(2, Settings::default(), directory);
+    let (_, _, me) = pack.document(0, "h=1000");
+    let line = pack.connect(0, Door::Public);
+    let topics = |pack: &Pack| -> usize {
+        pack.hubs.iter().map(|hub| hub.topics.slots.keys().count()).sum()
+    };
+    for newest in ["mode=latest", "rate=5"] {
+        let open = format!("/ahm/open?{me}&resource=whole&subject=a&{newest}");
+        assert!(pack.get(line, &open).contains("queue only"));
+        assert_eq!(topics(&pack), 0, "{newest}");
+    }
+    assert!(pack.get(line, &format!("/ahm/open?{me}&resource=whole&subject=a")).contains("true"));
+    assert_eq!(topics(&pack), 1);
 }
