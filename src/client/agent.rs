@@ -173,6 +173,11 @@ impl Agent {
         self.events.pop_front()
     }
 
+    /// Whether there is something to tell the consumer.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let (merge, mut sink) = self.merging(now);

@@ -203,7 +203,8 @@ impl Link {
         self.drain(now);
         let until = [self.agent.poll_timeout(), self.lines_timeout()].into_iter().flatten().min();
         let mut wait = until.map(|until| until.since(now)).into_iter().chain(timeout).min();
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || self.agent.has_events() {
+            // No edge would tell of that.
             wait = Some(Span::ZERO);
         }
         self.poller.poll(wait)?;

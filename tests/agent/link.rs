@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::thread;
 
-use ahm::client::event::{Event, parse_topic};
+use ahm::base::time::Span;
+use ahm::client::event::{Event, StreamState, parse_topic};
 use ahm::client::link::Link;
 use ahm::client::settings::Settings;
 use ahm::reactor::url::Server;
@@ -109,4 +110,16 @@ fn a_server_that_is_not_there_is_tried_again_and_again() {
     })
     .unwrap();
     assert!(link.agent().counters().documents >= 3);
+}
+
+#[test]
+fn a_turn_waits_for_nothing_while_there_is_something_to_tell() {
+    let server = Server::parse("http://127.0.0.1:9", "/ahm/").unwrap();
+    let mut link = Link::new(server, Settings::default(), 1).unwrap();
+    let start = link.now();
+    // As where a connection fails while it is being begun: nothing else will ever happen.
+    link.agent().stop(start);
+    link.turn(Some(Span::from_secs(60))).unwrap();
+    assert!(link.now().since(start) < Span::from_secs(30));
+    assert_eq!(link.agent().poll_event(), Some(Event::State(StreamState::Stopped)));
 }
