@@ -5,13 +5,14 @@ use std::fmt;
 use ring::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::base::id::Mid;
+use crate::seal::wiped::Wiped;
 
 /// Bytes that sealing adds.
 pub const TAG_BYTES: usize = 16;
 
 /// One key. Whoever seals with it never uses a counter for two texts.
 pub struct Cipher {
-    key: LessSafeKey,
+    key: Wiped<LessSafeKey>,
     associated: [u8; 12],
 }
 
@@ -21,13 +22,16 @@ impl Cipher {
         let mut associated = [0; 12];
         associated[..8].copy_from_slice(&mid.get().to_be_bytes());
         associated[8..].copy_from_slice(&d.to_be_bytes());
-        Self { key: LessSafeKey::new(key), associated }
+        Self { key: Wiped::new(LessSafeKey::new(key)), associated }
     }
 
     /// Seals `text` as number `counter`: as many bytes, and a tag behind them.
     pub fn seal(&self, counter: u64, text: &mut Vec<u8>) {
-        let sealed =
-            self.key.seal_in_place_append_tag(nonce(counter), Aad::from(self.associated), text);
+        let sealed = self.key.get().seal_in_place_append_tag(
+            nonce(counter),
+            Aad::from(self.associated),
+            text,
+        );
         // It fails for texts of 64 GiB and more.
         assert!(sealed.is_ok(), "a text is shorter than a line may be");
     }
@@ -35,7 +39,7 @@ impl Cipher {
     /// Opens what was sealed as number `counter`; `None` for anything else.
     pub fn open<'a>(&self, counter: u64, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
         let associated = Aad::from(self.associated);
-        let text = self.key.open_in_place(nonce(counter), associated, sealed).ok()?;
+        let text = self.key.get().open_in_place(nonce(counter), associated, sealed).ok()?;
         Some(text)
     }
 }

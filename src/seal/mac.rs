@@ -8,6 +8,8 @@ use ring::digest::{SHA256, digest};
 use ring::hmac;
 use subtle::ConstantTimeEq as _;
 
+use crate::seal::wiped::Wiped;
+
 /// Bytes of a code.
 pub const CODE_BYTES: usize = 32;
 /// Characters of a code as it is written.
@@ -23,7 +25,7 @@ const MEMBER: &str = ",\"mac\":\"";
 pub type Code = [u8; CODE_BYTES];
 
 /// One key.
-pub struct Mac(hmac::Key);
+pub struct Mac(Wiped<hmac::Key>);
 
 impl fmt::Debug for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,12 +47,12 @@ pub struct Command<'a> {
 impl Mac {
     /// Proves with that key.
     pub(in crate::seal) fn new(key: hmac::Key) -> Self {
-        Self(key)
+        Self(Wiped::new(key))
     }
 
     /// The code of `parts`, one behind the other.
     pub(in crate::seal) fn sign(&self, parts: &[&[u8]]) -> Code {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(self.0.get());
         parts.iter().for_each(|part| context.update(part));
         let mut code = [0; CODE_BYTES];
         code.copy_from_slice(context.sign().as_ref());

@@ -11,3 +11,4 @@ pub mod key;
 pub mod line;
 pub mod mac;
 pub mod replay;
+mod wiped;
