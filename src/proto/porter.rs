@@ -71,11 +71,7 @@ impl Hub {
         if self.porter.is_none() || !proves(head, request) || self.is_foreign(head) {
             return Some(Ok(None));
         }
-        let resource = match &request.command {
-            Command::Login { resource, .. } => resource.as_deref(),
-            _ => None,
-        };
-        let seen = Seen { resource, ..Seen::of(head) };
+        let seen = Seen { resource: resource_of(request), ..Seen::of(head) };
         self.look_at(conn, request.way(), &seen)
     }
 
@@ -93,11 +89,8 @@ impl Hub {
         if !shows && request.way().is_none() {
             return Some(Ok(None));
         }
-        let resource = match &request.command {
-            Command::Login { resource, .. } => resource.as_deref(),
-            _ => None,
-        };
         let at_once = matches!(connection.phase, Phase::Stream(_));
+        let resource = resource_of(request);
         let seen = Seen { authorization, resource, at_once, ..Seen::default() };
         self.look_at(conn, request.way(), &seen)
     }
@@ -280,6 +273,14 @@ fn proves(head: &Head<'_>, request: &Request<'_>) -> bool {
         _ => false,
     };
     !indifferent && matches!(head.method, Method::Get | Method::Post) && !is_prefetch(head)
+}
+
+/// The resource of which a login asks whether it may be opened.
+fn resource_of<'r>(request: &'r Request<'_>) -> Option<&'r str> {
+    match &request.command {
+        Command::Login { resource, .. } => resource.as_deref(),
+        _ => None,
+    }
 }
 
 /// What is seen of a client beside its connection.

@@ -2,9 +2,10 @@
 //! is served here or passed on as it came.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, NoServerSessionStorage};
 use rustls::{Error, ServerConfig};
 
 /// Bytes of a client's first message at most; those of browsers have about two thousand.
@@ -43,10 +44,26 @@ pub struct Passed {
 }
 
 impl Front {
-    /// Serves all by `config` but those who ask for one of the names of `passes`, which are passed
-    /// on to the number beside it. A name may begin with `*.`, for any one label.
-    pub fn new(config: Arc<ServerConfig>, passes: Vec<(String, usize)>) -> Self {
-        Self { config, passes }
+    /// Serves all by `config`, in that protocol (ALPN), but those who ask for one of the names of
+    /// `passes`, which are passed on to the number beside it. A name may begin with `*.`, for any
+    /// one label.
+    ///
+    /// Each front has tickets of its own: who has shown no certificate at one listener, or one of
+    /// another authority, cannot go on from there at a listener that asks for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key for the tickets.
+    pub fn new(
+        mut config: ServerConfig,
+        protocol: &[u8],
+        passes: Vec<(String, usize)>,
+    ) -> io::Result<Self> {
+        config.alpn_protocols = vec![protocol.to_vec()];
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
+        // What a client needs for its next connection is in its ticket, and nowhere here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self { config: Arc::new(config), passes })
     }
 
     /// What becomes of a client that asks for `name`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::WebPkiClientVerifier;
 
 use crate::reactor::beyond::{read_chain, read_key, roots};
 use crate::reactor::front::Front;
@@ -37,13 +37,10 @@ impl Front {
             }
         };
         let config = builder.with_single_cert(read_chain(chain)?, read_key(key)?);
-        let mut config = config.map_err(|error| {
+        let config = config.map_err(|error| {
             let (chain, key) = (chain.display(), key.display());
             wrong(format!("{key}: it is no key of the certificate in {chain}: {error}"))
         })?;
-        config.alpn_protocols = vec![protocol.to_vec()];
-        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self::new(Arc::new(config), Vec::new()))
+        Self::new(config, protocol, Vec::new())
     }
 }

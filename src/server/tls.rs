@@ -9,9 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
@@ -86,8 +84,8 @@ impl TlsConfig {
         let passes: Vec<_> = passes.map(|(name, _)| name).zip(0..).collect();
         let front = |wanted, clients: &Clients, passes: &[_]| -> io::Result<Arc<Front>> {
             let verifier = clients.verifier(wanted, &works.provider)?;
-            let config = works.config(self.versions(), verifier, b"http/1.1")?;
-            Ok(Arc::new(Front::new(config, passes.to_vec())))
+            let config = works.config(self.versions(), verifier)?;
+            Front::new(config, b"http/1.1", passes.to_vec()).map(Arc::new)
         };
         let public = listen.iter().map(|one| one.tls.map(|tls| front(tls, &ours, &passes)));
         // Nobody is passed on who comes to a private one.
@@ -109,8 +107,8 @@ impl TlsConfig {
         let authorities = ("registry.client_authorities", client_authorities.to_owned());
         let clients = Clients { authorities, revoked: ("registry", String::new()) };
         let verifier = clients.verifier(wanted, &works.provider)?;
-        let config = works.config(self.versions(), verifier, PROTOCOL)?;
-        Ok(Arc::new(Front::new(config, Vec::new())))
+        let config = works.config(self.versions(), verifier)?;
+        Front::new(config, PROTOCOL, Vec::new()).map(Arc::new)
     }
 
     /// Where connections are passed on to, in the order of their numbers.
@@ -158,14 +156,12 @@ impl Works {
         Ok(Self { provider, names })
     }
 
-    /// One with tickets of its own: who has shown no certificate at one listener, or one of another
-    /// authority, cannot go on from there at a listener that asks for it.
+    /// One that looks at the certificates of clients by `verifier`.
     fn config(
         &self,
         versions: &[&'static SupportedProtocolVersion],
         verifier: Option<Arc<dyn ClientCertVerifier>>,
-        protocol: &[u8],
-    ) -> io::Result<Arc<ServerConfig>> {
+    ) -> io::Result<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?;
@@ -174,12 +170,7 @@ impl Works {
             None => builder.with_no_client_auth(),
         };
         let resolver = Arc::clone(&self.names) as Arc<dyn ResolvesServerCert>;
-        let mut config = builder.with_cert_resolver(resolver);
-        config.alpn_protocols = vec![protocol.to_vec()];
-        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(io::Error::other)?;
-        // What a client needs for its next connection is in its ticket, and nowhere here.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(config))
+        Ok(builder.with_cert_resolver(resolver))
     }
 }
 

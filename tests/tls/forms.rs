@@ -17,6 +17,7 @@ use ahm::server::config::{ResourceConfig, ResourceKind};
 use ahm::wire::command::OpenRequest;
 
 use crate::authority::Authority;
+use crate::reading::until;
 use crate::serving::{publish, server};
 
 /// Everything that went by, both ways.
@@ -59,23 +60,9 @@ fn contains(heard: &Heard, what: &str) -> bool {
     heard.windows(what.len()).any(|window| window == what.as_bytes())
 }
 
-/// Turns until `done` of an event.
-fn until(link: &mut Link, mut done: impl FnMut(&Event) -> bool) {
-    let end = link.now() + Span::from_secs(60);
-    loop {
-        while let Some(event) = link.agent().poll_event() {
-            let failed = matches!(event, Event::Gap { .. } | Event::Refused { .. });
-            assert!(!failed, "{event:?}");
-            if done(&event) {
-                return;
-            }
-        }
-        assert!(link.now() < end, "it never came");
-        link.turn(Some(Span::from_secs(1))).unwrap();
-    }
-}
-
+/// Whether it is this message; nothing may be missing or refused.
 fn says(event: &Event, text: &str) -> bool {
+    assert!(!matches!(event, Event::Gap { .. } | Event::Refused { .. }), "{event:?}");
     matches!(event, Event::Message { payload, .. } if payload == text.as_bytes())
 }
 

@@ -58,7 +58,7 @@ fn link(places: Vec<Place>, duplicates: u8, trust: Trust) -> Link {
 }
 
 /// Turns until `done` of an event.
-fn until(link: &mut Link, mut done: impl FnMut(&Event) -> bool) {
+pub fn until(link: &mut Link, mut done: impl FnMut(&Event) -> bool) {
     let end = link.now() + Span::from_secs(60);
     loop {
         while let Some(event) = link.agent().poll_event() {
